@@ -1,0 +1,112 @@
+"""What can go wrong, what to do next, and the exit code.
+
+FreeholdError                    1   anything below; carries `message` and `hint`
+├── BadSetting                   2   a flag or a line of freehold.toml that can't be meant (argparse uses 2 too)
+├── LogError
+│   ├── LogMissing              10   no such file or folder
+│   ├── LogEmpty                11   nothing in it
+│   ├── LogUnreadable           12   not JSON lines, or another shape than the ones known
+│   └── LogMostlyBad            13   more rows bad than good
+├── ProjectError
+│   ├── ProjectMissing          20   no such project folder, or the step before has not run
+│   ├── ProjectVersion          21   written by another version of freehold
+│   └── ProjectOtherLog         22   the folder belongs to another log
+├── ArtifactDamaged             30   a file differs from its manifest
+├── StudentUnusable             31   a given encoder or classifier that can't be used
+├── StorageFailed               40   disk full, read-only, no permission
+├── PortInUse                   50   the address is taken
+├── UpstreamMissing             51   an upstream is needed and none is usable
+├── ServeRefused                52   a start that would not be safe (another bind, no key)
+└── MissingExtra                60   an optional part is not installed
+Ctrl-C exits with 130.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ArtifactDamaged", "BadSetting", "FreeholdError", "LogEmpty", "LogError", "LogMissing", "LogMostlyBad",
+    "LogUnreadable", "MissingExtra", "PortInUse", "ProjectError", "ProjectMissing", "ProjectOtherLog",
+    "ProjectVersion", "ServeRefused", "StorageFailed", "StudentUnusable", "UpstreamMissing",
+]  # fmt: skip
+
+
+class FreeholdError(Exception):
+    """One clear sentence (what, which value), and a hint (what to do next)."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class BadSetting(FreeholdError):
+    exit_code = 2
+
+
+class LogError(FreeholdError):
+    exit_code = 12
+
+
+class LogMissing(LogError):
+    exit_code = 10
+
+
+class LogEmpty(LogError):
+    exit_code = 11
+
+
+class LogUnreadable(LogError):
+    exit_code = 12
+
+
+class LogMostlyBad(LogError):
+    exit_code = 13
+
+
+class ProjectError(FreeholdError):
+    exit_code = 20
+
+
+class ProjectMissing(ProjectError):
+    exit_code = 20
+
+
+class ProjectVersion(ProjectError):
+    exit_code = 21
+
+
+class ProjectOtherLog(ProjectError):
+    exit_code = 22
+
+
+class ArtifactDamaged(FreeholdError):
+    exit_code = 30
+
+
+class StudentUnusable(FreeholdError):
+    exit_code = 31
+
+
+class StorageFailed(FreeholdError):
+    exit_code = 40
+
+
+class PortInUse(FreeholdError):
+    exit_code = 50
+
+
+class UpstreamMissing(FreeholdError):
+    exit_code = 51
+
+
+class ServeRefused(FreeholdError):
+    exit_code = 52
+
+
+class MissingExtra(FreeholdError):
+    exit_code = 60

@@ -1,0 +1,402 @@
+"""The user's folder, and the one storage writer.
+
+    project/                 0700
+    ├── project.json         {"freehold_project": 1, "log": "<identity of the log>"}
+    ├── freehold.toml        what a person decides; written with its defaults on the first run
+    ├── audit.json plan.json
+    ├── artifacts/<sha256>/  manifest.json (written last) + safetensors, ONNX, JSON
+    ├── verdicts/<task>.json
+    ├── openings.jsonl       each use of certification calls
+    ├── rungs.jsonl          each opening and closing of a rung in service
+    ├── ledger/*.jsonl       every served call; again a log that `audit` reads
+    └── report.html
+
+Everything is readable without freehold. A file is written under a temporary name, synced and renamed, so that a
+reader meets the old one or the new one. Rows are appended whole, and a torn last row is cut off on opening.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from freehold.errors import ArtifactDamaged, BadSetting, ProjectMissing, ProjectOtherLog, ProjectVersion, StorageFailed
+from freehold.nouns import Artifact, Audit, Plan, Verdict
+
+__all__ = ["Appender", "Project", "Settings", "check_bar", "now", "sha256_file", "write_atomic"]
+
+VERSION = 1
+T = TypeVar("T", Audit, Plan)
+NAMES: dict[type, str] = {Audit: "audit.json", Plan: "plan.json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """freehold.toml. `pairs` is the share of home answers also asked upstream; `machine_cost` is in $/h (None: the
+    dated default in facts); `use` is how the team uses the student: internal or sold."""
+
+    bar: float = 0.95
+    confidence: float = 0.95
+    upstream: str = ""
+    vendor: str = ""
+    use: str = "internal"
+    pairs: float = 0.02
+    port: int = 8080
+    machine_cost: float | None = None
+
+
+TOML = """\
+# What a person decides. Flags override it; everything else in this folder is computed.
+bar = {bar}            # the owned model may answer only where it agrees with the closed one at least this often
+confidence = {confidence}     # and this sure of it, per task
+upstream = ""         # base URL of the closed API, for example "https://api.openai.com/v1"
+vendor = ""           # whose answers the log holds, where its rows don't say: openai, anthropic, google, ...
+use = "internal"      # internal, or sold (offered to third parties): the vendor's terms differ
+pairs = 0.02          # share of home answers that are also asked upstream, to watch the promise
+port = 8080
+# machine_cost = 0.10 # $/h of the machine that serves at home; without it a dated default is used, marked assumed
+"""
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def check_bar(value: Any, name: str = "bar") -> float:
+    """A share strictly between 0 and 1, from a flag or a setting."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise BadSetting(f"{name} is {value!r}, which is not a number.", "Give a share such as 0.95.") from None
+    if not 0.0 < number < 1.0:
+        raise BadSetting(f"{name} is {value}, which is not strictly between 0 and 1.", "Give a share such as 0.95.")
+    return number
+
+
+def sha256_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _storage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EROFS: "it is read-only"}
+        said = why.get(error.errno or 0, error.strerror or str(error))
+        raise StorageFailed(f"Can't write {path}: {said}.", "What was there before is unchanged.") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write under a temporary name in the same folder, sync, rename, sync the folder."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with _storage(path):
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _pretty(value: Any) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
+class Appender:
+    """Appends JSON rows to a file; a row is on disk whole or not at all.
+
+    A short write (disk full) is cut back, so that the next row never lands behind half of this one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with _storage(path):
+            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._cut_torn_tail()
+
+    def _cut_torn_tail(self) -> None:
+        size = os.fstat(self._handle).st_size
+        end = size
+        while end > 0:
+            start = max(0, end - 65536)
+            block = os.pread(self._handle, end - start, start)
+            at = block.rfind(b"\n")
+            if at >= 0:
+                end = start + at + 1
+                break
+            end = start
+        if end < size:
+            os.ftruncate(self._handle, end)
+
+    def append(self, row: Any, *, sync: bool = False) -> None:
+        """Raises StorageFailed, with the file as it was before."""
+        data = msgspec.json.encode(row) + b"\n"
+        size = os.fstat(self._handle).st_size
+        with _storage(self.path):
+            try:
+                if os.write(self._handle, data) != len(data):
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                if sync:
+                    os.fsync(self._handle)
+            except OSError:
+                os.ftruncate(self._handle, size)
+                raise
+
+    def close(self) -> None:
+        os.close(self._handle)
+
+
+def _read_settings(path: Path) -> Settings:
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSetting(f"{path} is not valid TOML: {error}.", "Mend that line, or remove the file.") from None
+    known = [f.name for f in fields(Settings)]
+    for key in found:
+        if key not in known:
+            raise BadSetting(f"{path} says {key!r}, which is not a setting.", f"Known: {', '.join(known)}.")
+    try:
+        settings = msgspec.convert(found, Settings)
+    except msgspec.ValidationError as error:
+        raise BadSetting(f"{path}: {error}.", "Mend that line, or remove it to use the default.") from None
+    check_bar(settings.bar)
+    check_bar(settings.confidence, "confidence")
+    if not 0.0 <= settings.pairs <= 1.0:
+        raise BadSetting(f"{path}: pairs is {settings.pairs}.", "Give a share from 0 (off) to 1.")
+    if not 0 <= settings.port <= 65535:
+        raise BadSetting(f"{path}: port is {settings.port}.", "Give a port from 1 to 65535.")
+    if settings.machine_cost is not None and settings.machine_cost < 0:
+        raise BadSetting(f"{path}: machine_cost is {settings.machine_cost}.", "Give $/h, 0 or more.")
+    if settings.use not in ("internal", "sold"):
+        raise BadSetting(f"{path}: use is {settings.use!r}.", "Known: internal, sold.")
+    return settings
+
+
+class Project:
+    """One team's project folder."""
+
+    def __init__(self, path: Path, settings: Settings) -> None:
+        self.path = path
+        self.settings = settings
+
+    def __repr__(self) -> str:
+        return f"Project({str(self.path)!r})"
+
+    @classmethod
+    def create(cls, path: Path | str) -> Project:
+        """Open the folder, making it (0700) with the default freehold.toml where it is new."""
+        path = Path(path)
+        if path.exists() and not path.is_dir():
+            raise BadSetting(f"{path} is a file.", "Give a folder with --project.")
+        fresh = not (path / "project.json").exists()
+        if fresh and path.is_dir() and any(path.iterdir()):
+            started = {".lock", "freehold.toml"}  # a first run that was killed early
+            if not {p.name for p in path.iterdir() if not p.name.endswith(".tmp")} <= started:
+                raise BadSetting(f"{path} holds other files.", "Give an empty or new folder with --project.")
+        with _storage(path):
+            path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o700)
+            for name in ("artifacts", "verdicts", "ledger"):
+                (path / name).mkdir(exist_ok=True)
+        if not (path / "freehold.toml").exists():
+            default = Settings()
+            text = TOML.format(bar=default.bar, confidence=default.confidence)
+            write_atomic(path / "freehold.toml", text.encode())
+        if fresh:
+            write_atomic(path / "project.json", _pretty({"freehold_project": VERSION, "log": ""}))
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path | str) -> Project:
+        """Open an existing folder."""
+        path = Path(path)
+        if not (path / "project.json").is_file():
+            raise ProjectMissing(f"{path} is not a freehold project.", "Make one with: freehold switch LOG --project DIR")
+        try:
+            head = msgspec.json.decode((path / "project.json").read_bytes(), type=dict[str, Any])
+        except msgspec.DecodeError:
+            raise ProjectVersion(f"{path}/project.json can't be read.", "Use another folder with --project.") from None
+        if head.get("freehold_project") != VERSION:
+            said = head.get("freehold_project")
+            raise ProjectVersion(
+                f"{path} was written by project version {said}, and this freehold reads version {VERSION}.",
+                "Use the freehold that wrote it, or another folder with --project.",
+            )
+        toml = path / "freehold.toml"
+        return cls(path, _read_settings(toml) if toml.exists() else Settings())
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """One writer at a time; the lock dies with its process."""
+        handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StorageFailed(f"Another freehold is writing to {self.path}.", "Wait for it to end.") from None
+            yield
+        finally:
+            os.close(handle)
+
+    # nouns
+
+    def claim_log(self, identity: str) -> None:
+        """Bind the folder to a log on its first audit; refuse another log later (a grown one is the same log)."""
+        head = msgspec.json.decode((self.path / "project.json").read_bytes(), type=dict[str, Any])
+        if head["log"] in ("", identity):
+            if not head["log"]:
+                write_atomic(self.path / "project.json", _pretty(head | {"log": identity}))
+            return
+        raise ProjectOtherLog(f"{self.path} belongs to another log.", "Give another folder with --project.")
+
+    def save(self, noun: Audit | Plan | Verdict) -> Path:
+        if isinstance(noun, Verdict):
+            path = self.path / "verdicts" / f"{noun.task}.json"
+        else:
+            path = self.path / NAMES[type(noun)]
+        write_atomic(path, _pretty({"freehold": VERSION, "noun": type(noun).__name__, **msgspec.to_builtins(noun)}))
+        return path
+
+    def load(self, noun: type[T]) -> T:
+        path = self.path / NAMES[noun]
+        if not path.exists():
+            verb = noun.__name__.lower()
+            raise ProjectMissing(f"{self.path} holds no {path.name}.", f"Run: freehold {verb} ... --project {self.path}")
+        return self._decode(path, noun)
+
+    def has(self, noun: type[Audit] | type[Plan]) -> bool:
+        return (self.path / NAMES[noun]).exists()
+
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """All verdicts, in order of task name."""
+        return tuple(self._decode(path, Verdict) for path in sorted((self.path / "verdicts").glob("*.json")))
+
+    def _decode(self, path: Path, noun: type[Any]) -> Any:
+        try:
+            raw = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+            if raw.pop("freehold", None) != VERSION or raw.pop("noun", None) != noun.__name__:
+                raise ProjectVersion(f"{path} was written by another version.", "Remove it and run the step again.")
+            return msgspec.convert(raw, noun)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise ArtifactDamaged(f"{path} can't be read: {error}.", "Remove it and run the step again.") from None
+
+    # artefacts
+
+    def artifact_path(self, sha256: str) -> Path:
+        assert re.fullmatch(r"[0-9a-f]{64}", sha256), sha256
+        return self.path / "artifacts" / sha256
+
+    def write_artifact(
+        self,
+        files: Mapping[str, bytes],
+        *,
+        kind: str,
+        task: str,
+        base: str,
+        licence: str,
+        recipe: dict[str, Any],
+        data_sha256: str,
+        parents: tuple[str, ...] = (),
+    ) -> Artifact:
+        """Write the files aside, the manifest last, and rename the folder to its sha256."""
+        sums = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
+        core = {"kind": kind, "task": task, "base": base, "licence": licence, "parents": parents}
+        core |= {"recipe": recipe, "data_sha256": data_sha256, "files": sums}
+        sha256 = hashlib.sha256(msgspec.json.encode(core, order="deterministic")).hexdigest()
+        artifact = msgspec.convert(core | {"sha256": sha256, "made": now()}, Artifact)
+        final = self.artifact_path(sha256)
+        if final.exists():
+            return self.read_artifact(sha256)
+        aside = final.with_name(f".{sha256[:16]}.{os.getpid()}.tmp")
+        with _storage(final):
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir()
+            try:
+                for name, data in files.items():
+                    write_atomic(aside / name, data)
+                manifest = {"freehold": VERSION, "noun": "Artifact", **msgspec.to_builtins(artifact)}
+                write_atomic(aside / "manifest.json", _pretty(manifest))
+                aside.rename(final)
+                _sync_folder(final.parent)
+            except (OSError, StorageFailed):
+                shutil.rmtree(aside, ignore_errors=True)
+                raise
+        return artifact
+
+    def read_artifact(self, sha256: str) -> Artifact:
+        """The manifest, after every file has been compared with it."""
+        folder = self.artifact_path(sha256)
+        if not (folder / "manifest.json").is_file():
+            raise ArtifactDamaged(f"{folder} holds no manifest.", "Run: freehold tune --project DIR")
+        artifact: Artifact = self._decode(folder / "manifest.json", Artifact)
+        core = msgspec.to_builtins(artifact)
+        del core["sha256"], core["made"]
+        found = hashlib.sha256(msgspec.json.encode(core, order="deterministic")).hexdigest()
+        if found != sha256 or artifact.sha256 != sha256:
+            raise ArtifactDamaged(f"{folder}/manifest.json is damaged.", "Remove the folder and tune again.")
+        listed = {*artifact.files, "manifest.json"}
+        for path in sorted(folder.iterdir()):
+            if path.name not in listed:
+                raise ArtifactDamaged(f"{path} is not in the manifest.", "Remove it, or tune again.")
+        for name, expected in artifact.files.items():
+            path = folder / name
+            actual = sha256_file(path) if path.is_file() else "nothing"
+            if actual != expected:
+                message = f"{path} is damaged: expected sha256 {expected[:12]}…, found {actual[:12]}…"
+                raise ArtifactDamaged(message + ".", "Remove the folder and tune again.")
+        return artifact
+
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """Manifests of all artefacts, unchecked, for finding one by its recipe."""
+        found = sorted((self.path / "artifacts").glob("*/manifest.json"))
+        return tuple(self._decode(path, Artifact) for path in found if not path.parent.name.startswith("."))
+
+    # rows
+
+    def append(self, name: str, row: Any) -> None:
+        """Append one row to a .jsonl file of the project, synced."""
+        appender = Appender(self.path / name)
+        try:
+            appender.append(row, sync=True)
+        finally:
+            appender.close()
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """All whole rows of a .jsonl file of the project; [] where there is none."""
+        path = self.path / name
+        if not path.exists():
+            return []
+        whole = path.read_bytes().rpartition(b"\n")[0]
+        return [msgspec.json.decode(line, type=dict[str, Any]) for line in whole.splitlines() if line]
+
+    def write(self, name: str, data: bytes) -> Path:
+        """Write one computed file of the project, such as report.html."""
+        write_atomic(self.path / name, data)
+        return self.path / name

@@ -1,0 +1,252 @@
+"""OpenAI's JSON <-> Call: the only file that knows that format.
+
+A log row (further keys are kept, and come back equal when the row is written again):
+    {"timestamp": "2026-10-01T09:12:44Z", "seconds": 0.61,
+     "request":  {"model": "gpt-4o-mini", "temperature": 0,
+                  "messages": [{"role": "system", "content": "..."}, {"role": "user", "content": "..."}]},
+     "response": {"choices": [{"message": {"role": "assistant", "content": "transfer"}, "finish_reason": "stop"}],
+                  "usage": {"prompt_tokens": 712, "completion_tokens": 2}}}
+A fine-tuning row: {"messages": [..., {"role": "assistant", "content": "transfer"}]}: no time, and money unknown.
+A ledger row is a log row with one more key, "freehold": who answered, why the upstream was asked, how likely.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from freehold.nouns import Call, Message, Tokens
+
+__all__ = [
+    "RowError", "call_from_request", "call_from_row", "chunks", "completion", "dumps", "error", "estimate_tokens",
+    "loads", "models", "row_from_call", "shape_of", "timestamp",
+]  # fmt: skip
+
+EXPECTED = 'rows {"timestamp", "request", "response"} with OpenAI chat bodies, or fine-tuning rows {"messages"}'
+
+
+class RowError(ValueError):
+    """Why one row can't be read."""
+
+
+def loads(data: bytes | str) -> Any:
+    """JSON to plain values; raises RowError with the place."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise RowError(f"not JSON: {error}") from None
+    except RecursionError:
+        raise RowError("not JSON that can be read: nested too deeply") from None
+
+
+dumps = msgspec.json.encode
+
+
+def shape_of(row: Any) -> str:
+    """What a row looks like, in a few words, for error messages."""
+    if isinstance(row, dict):
+        return "an object with " + (", ".join(repr(k) for k in list(row)[:6]) or "no keys")
+    if isinstance(row, list):
+        return "a list"
+    return "null" if row is None else f"a {type(row).__name__}"
+
+
+def timestamp(value: Any) -> float | None:
+    """Epoch seconds from ISO 8601 (naive means UTC) or an epoch number (milliseconds above 1e11); raises RowError."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise RowError(f"timestamp is {shape_of(value)}, not ISO 8601 or an epoch number")
+    if isinstance(value, str):
+        try:
+            at = datetime.fromisoformat(value.strip())
+        except ValueError:
+            try:
+                return timestamp(float(value))
+            except ValueError:
+                raise RowError(f"timestamp {value[:40]!r} is not ISO 8601 or an epoch number") from None
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    if not math.isfinite(value) or value < 0:
+        raise RowError(f"timestamp {value!r} is not a time")
+    return value / 1000.0 if value > 1e11 else float(value)
+
+
+def _messages(value: Any) -> tuple[Message, ...]:
+    if not isinstance(value, list) or not value:
+        raise RowError("messages is not a list with at least one message")
+    for message in value:
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise RowError("a message has no role")
+    return tuple(value)
+
+
+def call_from_request(body: Any) -> Call:
+    """A chat request as a Call without an answer; raises RowError."""
+    if not isinstance(body, dict):
+        raise RowError(f"the request is {shape_of(body)}, not an object")
+    messages = _messages(body.get("messages"))
+    model = body.get("model", "")
+    if not isinstance(model, str):
+        raise RowError("model is not a text")
+    user = body.get("user")
+    params = {k: v for k, v in body.items() if k not in ("model", "messages")}
+    return Call(messages, model, params, user=user if isinstance(user, str) else None)
+
+
+def call_from_row(row: Any, line: int = 0) -> Call:
+    """One log row, fine-tuning row or ledger row as a Call; raises RowError with the reason."""
+    if not isinstance(row, dict):
+        raise RowError(f"{shape_of(row)} instead of an object")
+    if "request" in row:
+        return _logged(row, line)
+    if "messages" in row:
+        messages = _messages(row["messages"])
+        if messages[-1]["role"] != "assistant" or len(messages) < 2:
+            raise RowError("the last of the messages is not the assistant's answer")
+        answer = _content(messages[-1])
+        return Call(messages[:-1], params=_further(row), answer=answer, line=line, row=row)
+    raise RowError(f"{shape_of(row)}; expected {EXPECTED}")
+
+
+def _further(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: row[k] for k in ("tools", "response_format") if k in row}
+
+
+def _content(message: Mapping[str, Any]) -> str | None:
+    content = message.get("content")
+    return content if isinstance(content, str) and not message.get("tool_calls") else None
+
+
+def _logged(row: dict[str, Any], line: int) -> Call:
+    asked = call_from_request(row["request"])
+    response = row.get("response")
+    if not isinstance(response, dict):
+        raise RowError(f"the response is {shape_of(response)}, not an object")
+    at = timestamp(row["timestamp"] if "timestamp" in row else response.get("created"))
+    seconds = row.get("seconds")
+    own = row.get("freehold")
+    own = own if isinstance(own, dict) else {}
+    probability = own.get("probability", 1.0)
+    return Call(
+        messages=asked.messages,
+        model=asked.model or str(response.get("model", "")),
+        params=asked.params,
+        answer=_answer(response),
+        at=at,
+        tokens=_tokens(response.get("usage")),
+        seconds=float(seconds) if isinstance(seconds, int | float) and seconds >= 0 else None,
+        user=asked.user,
+        answered_by=str(own.get("answered_by", "upstream")),
+        why=str(own.get("why", "")),
+        probability=float(probability) if isinstance(probability, int | float) else 1.0,
+        line=line,
+        row=row,
+    )
+
+
+def _answer(response: Mapping[str, Any]) -> str | None:
+    """The text of a finished answer; None for a failure, a tool call, or an answer cut short."""
+    choices = response.get("choices")
+    if isinstance(response.get("error"), dict | str):
+        return None
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise RowError("the response has no choices")
+    message = choices[0].get("message")
+    if not isinstance(message, dict):
+        raise RowError("the first choice has no message")
+    if choices[0].get("finish_reason") in ("length", "content_filter"):
+        return None
+    return _content(message)
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(value)
+    return value
+
+
+def _tokens(usage: Any) -> Tokens | None:
+    """Token counts as logged; None where any of them is missing or no count."""
+    if not isinstance(usage, dict):
+        return None
+    prompt = usage.get("prompt_tokens_details") or {}
+    completion = usage.get("completion_tokens_details") or {}
+    try:
+        return Tokens(
+            _count(usage.get("prompt_tokens")),
+            _count(usage.get("completion_tokens")),
+            _count(prompt.get("cached_tokens") or 0),
+            _count(completion.get("reasoning_tokens") or 0),
+        )
+    except (ValueError, AttributeError):
+        return None
+
+
+def row_from_call(call: Call) -> dict[str, Any]:
+    """The row to write: as it was read, or built where the call was never a row."""
+    if call.row:
+        return call.row
+    request = {"model": call.model, "messages": list(call.messages), **call.params}
+    row: dict[str, Any] = {"request": request}
+    if call.at is not None:
+        row["timestamp"] = datetime.fromtimestamp(call.at, UTC).isoformat(timespec="milliseconds")
+    if call.seconds is not None:
+        row["seconds"] = call.seconds
+    row["response"] = completion(call.model, call.answer or "", call.tokens or Tokens(), "", int(call.at or 0))
+    return row
+
+
+# answers
+
+
+def estimate_tokens(messages: Sequence[Message]) -> int:
+    """A rough count, four bytes a token and three a message, where no tokeniser of the closed model is at hand."""
+    return sum(3 + math.ceil(len(str(m.get("content", "")).encode()) / 4) for m in messages)
+
+
+def _usage(tokens: Tokens) -> dict[str, Any]:
+    total = tokens.prompt + tokens.completion
+    return {"prompt_tokens": tokens.prompt, "completion_tokens": tokens.completion, "total_tokens": total}
+
+
+def completion(model: str, text: str, tokens: Tokens, id: str, created: int) -> dict[str, Any]:
+    """A chat.completion body."""
+    message = {"role": "assistant", "content": text, "refusal": None}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    head = {"id": id, "object": "chat.completion", "created": created, "model": model}
+    return head | {"choices": [choice], "usage": _usage(tokens)}
+
+
+def chunks(model: str, text: str, tokens: Tokens, id: str, created: int, *, usage: bool) -> Iterator[bytes]:
+    """The same answer as server-sent events, with a usage chunk where stream_options.include_usage asked for it."""
+
+    def event(choices: list[Any], **more: Any) -> bytes:
+        head = {"id": id, "object": "chat.completion.chunk", "created": created, "model": model}
+        if usage and "usage" not in more:
+            more["usage"] = None
+        return b"data: " + dumps(head | {"choices": choices} | more) + b"\n\n"
+
+    def choice(delta: dict[str, str], reason: str | None) -> list[Any]:
+        return [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}]
+
+    yield event(choice({"role": "assistant", "content": ""}, None))
+    yield event(choice({"content": text}, None))
+    yield event(choice({}, "stop"))
+    if usage:
+        yield event([], usage=_usage(tokens))
+    yield b"data: [DONE]\n\n"
+
+
+def error(message: str, type: str = "invalid_request_error", code: str | None = None) -> bytes:
+    """An error body in OpenAI's shape."""
+    return dumps({"error": {"message": message, "type": type, "param": None, "code": code}})
+
+
+def models(ids: Sequence[str], created: int) -> dict[str, Any]:
+    """A /v1/models body."""
+    rows = [{"id": id, "object": "model", "created": created, "owned_by": "freehold"} for id in ids]
+    return {"object": "list", "data": rows}
