@@ -238,7 +238,9 @@ class Project:
         """Open an existing folder."""
         path = Path(path)
         if not (path / "project.json").is_file():
-            raise ProjectMissing(f"{path} is not a freehold project.", "Make one with: freehold switch LOG --project DIR")
+            raise ProjectMissing(
+                f"{path} is not a freehold project.", "Make one with: freehold switch LOG --project DIR"
+            )
         try:
             head = msgspec.json.decode((path / "project.json").read_bytes(), type=dict[str, Any])
         except msgspec.DecodeError:
@@ -288,8 +290,11 @@ class Project:
         path = self.path / NAMES[noun]
         if not path.exists():
             verb = noun.__name__.lower()
-            raise ProjectMissing(f"{self.path} holds no {path.name}.", f"Run: freehold {verb} ... --project {self.path}")
-        return self._decode(path, noun)
+            raise ProjectMissing(
+                f"{self.path} holds no {path.name}.", f"Run: freehold {verb} ... --project {self.path}"
+            )
+        found: T = self._decode(path, noun)
+        return found
 
     def has(self, noun: type[Audit] | type[Plan]) -> bool:
         return (self.path / NAMES[noun]).exists()
@@ -327,7 +332,7 @@ class Project:
     ) -> Artifact:
         """Write the files aside, the manifest last, and rename the folder to its sha256."""
         sums = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
-        core = {"kind": kind, "task": task, "base": base, "licence": licence, "parents": parents}
+        core: dict[str, Any] = {"kind": kind, "task": task, "base": base, "licence": licence, "parents": parents}
         core |= {"recipe": recipe, "data_sha256": data_sha256, "files": sums}
         sha256 = hashlib.sha256(msgspec.json.encode(core, order="deterministic")).hexdigest()
         artifact = msgspec.convert(core | {"sha256": sha256, "made": now()}, Artifact)
