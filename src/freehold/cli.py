@@ -1,0 +1,82 @@
+"""The front door: `freehold VERB ...`. One module a verb, imported only when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from freehold import __version__
+from freehold.errors import FreeholdError
+
+__all__ = ["VERBS", "main"]
+
+VERBS = {
+    "switch": "the whole journey: from a log to a verdict and the command that serves it",
+    "audit": "what the log holds: tasks, tokens, money, repeats, retirement dates",
+    "plan": "per task: try, or how many calls are missing",
+    "tune": "a small model of your own for each label task, from the logged answers",
+    "prove": "compare it with the closed model, and certify where it may answer",
+    "serve": "an OpenAI-compatible server: home where the promise holds, else upstream",
+    "watch": "one page: share kept home, money saved, state of the promise",
+    "report": "report.html: verdict, plot, tables, evidence, sources",
+}
+
+
+def _usage() -> str:
+    rows = "\n".join(f"  {verb:<8} {what}" for verb, what in VERBS.items())
+    return f"""freehold {__version__}: own your AI instead of renting it.
+
+usage: freehold VERB ... [--help]
+
+{rows}
+
+Start with:  freehold switch calls.jsonl
+"""
+
+
+def _command(verb: str) -> tuple[argparse.ArgumentParser, object]:
+    command = importlib.import_module("freehold.switch" if verb == "switch" else f"freehold.{verb}.command")
+    parser = argparse.ArgumentParser(prog=f"freehold {verb}", description=command.HELP)
+    command.flags(parser)
+    return parser, command
+
+
+def _run(argv: Sequence[str]) -> int:
+    verb = argv[0]
+    if verb not in VERBS:
+        known = ", ".join(VERBS)
+        print(f"freehold: {verb!r} is not a verb. Known: {known}.", file=sys.stderr)
+        return 2
+    parser, command = _command(verb)
+    code: int = command.run(parser.parse_args(argv[1:]))  # type: ignore[attr-defined]
+    return code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code (errors.py draws the tree of codes)."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_usage(), end="")
+        return 0
+    if argv[0] in ("-V", "--version"):
+        print(f"freehold {__version__}")
+        return 0
+    try:
+        return _run(argv)
+    except FreeholdError as error:
+        print(f"freehold: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"          {error.hint}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nfreehold: stopped. The same command goes on where this one stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our stdout went away; say nothing more
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
