@@ -35,6 +35,21 @@ class Measure:
     unit: str = "share"
     method: str = ""
 
+    def __str__(self) -> str:
+        """As people read it: 92.5 % (91.7 to 93.3, n = 4,550)."""
+        if self.value is None:
+            return "not known"
+        if self.unit == "share":
+            text, show = f"{self.value:.1%}".replace("%", " %"), lambda x: f"{100 * x:.1f}"
+        elif self.unit.startswith("USD"):
+            sign, per = "-" if self.value < 0 else "", self.unit.removeprefix("USD").replace("/", " a ")
+            text, show = f"{sign}${abs(self.value):,.2f}{per}", lambda x: f"{x:,.2f}"
+        else:
+            text, show = f"{self.value:,.3g} {self.unit}", lambda x: f"{x:,.3g}"
+        if self.low is None or self.high is None:
+            return text + (f" (n = {self.n:,})" if self.n else "")
+        return f"{text} ({show(self.low)} to {show(self.high)}, n = {self.n:,})"
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:

@@ -25,7 +25,7 @@ import os
 import re
 import shutil
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -302,6 +302,12 @@ class Project:
     def verdicts(self) -> tuple[Verdict, ...]:
         """All verdicts, in order of task name."""
         return tuple(self._decode(path, Verdict) for path in sorted((self.path / "verdicts").glob("*.json")))
+
+    def drop_verdicts(self, *, keep: Sequence[str]) -> None:
+        """Remove the verdicts of tasks that the log no longer holds."""
+        for path in (self.path / "verdicts").glob("*.json"):
+            if path.stem not in keep:
+                path.unlink()
 
     def _decode(self, path: Path, noun: type[Any]) -> Any:
         try:

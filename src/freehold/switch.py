@@ -9,7 +9,6 @@ goes on where it stopped, with the same result.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,9 +81,8 @@ def switch(
             project.save(without_student(task, step, found, bar=bar, confidence=confidence))
     verdicts = project.verdicts()
     page = project.write("report.html", report(project, tell=tell).encode())
-    return Journey(
-        str(project.path), bar, confidence, kept_home(verdicts), saved(verdicts, project), verdicts, str(page)
-    )
+    money = saved(verdicts, planned.machine_cost)
+    return Journey(str(project.path), bar, confidence, kept_home(verdicts), money, verdicts, str(page))
 
 
 def kept_home(verdicts: Sequence[Verdict]) -> Measure:
@@ -101,9 +99,26 @@ def kept_home(verdicts: Sequence[Verdict]) -> Measure:
     return Measure(value, max(0.0, value - down), min(1.0, value + up), n, "share", method)
 
 
-def saved(verdicts: Sequence[Verdict], project: Project) -> Measure:
-    """What the kept calls cost at the closed model, less one machine all month. None where the log has no money."""
-    return Measure(None, unit="USD/month")
+def saved(verdicts: Sequence[Verdict], machine: Measure) -> Measure:
+    """What the kept calls cost at the closed model in a month, less one machine that is up all month.
+
+    None where the log has no times or no prices. Nothing moves: nothing is saved and no machine is needed.
+    """
+    hours = 730.5
+    moved = [v for v in verdicts if v.decision == "move"]
+    method = "kept share x bill at this pace"
+    if not moved:
+        return Measure(0.0, 0.0, 0.0, 0, "USD/month", "nothing moves")
+    bills = [(v.money.get("bill", Measure(None)).value, v.kept_home) for v in moved]
+    if any(bill is None for bill, _ in bills):
+        return Measure(None, None, None, 0, "USD/month", "the log has no times, or models without a price")
+    home = (machine.value or 0.0) * hours
+    value, low, high = (
+        sum((bill or 0.0) * (getattr(kept, which) or 0.0) for bill, kept in bills) - home
+        for which in ("value", "low", "high")
+    )
+    method += f" less one machine at ${machine.value:g}/h for {hours} h ({machine.method})"
+    return Measure(value, low, high, sum(v.calls for v in moved), "USD/month", method)
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
@@ -120,6 +135,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from freehold.project import Project, check_bar
     from freehold.tell import terminal
+    from freehold.wire import dumps
 
     bar = None if args.bar is None else check_bar(args.bar)
     confidence = None if args.confidence is None else check_bar(args.confidence, "confidence")
@@ -130,7 +146,59 @@ def run(args: argparse.Namespace) -> int:
     with project.lock(), terminal() as tell:
         journey = switch(args.log, project, **options, encoder=args.encoder, student=args.student, tell=tell)
     if args.json:
-        print(to_json(journey))
+        print(dumps(to_json(journey)).decode())
     else:
         _show(journey)
     return 0
+
+
+def _until(text: str | None) -> float | None:
+    from freehold.errors import BadSetting
+    from freehold.wire import RowError, timestamp
+
+    try:
+        return timestamp(text)
+    except RowError as error:
+        raise BadSetting(f"--until: {error}.", "Give a time such as 2026-10-01T00:00:00Z.") from None
+
+
+def to_json(journey: Journey) -> dict[str, Any]:
+    """The shape that `--json` prints."""
+
+    def task(v: Verdict) -> dict[str, Any]:
+        head = {"name": v.task, "kind": v.kind, "calls": v.calls, "verdict": v.decision, "needed": v.needed}
+        figures = {"kept_home": v.kept_home, "agreement": v.agreement, "threshold": v.threshold}
+        return head | figures | {"student": v.student, "reason": v.reason}
+
+    head = {"project": journey.project, "bar": journey.bar, "confidence": journey.confidence}
+    figures = {"kept_home": journey.kept_home, "saved_per_month": journey.saved_per_month}
+    return head | figures | {"tasks": [task(v) for v in journey.verdicts], "report": journey.report}
+
+
+def _show(journey: Journey) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    out = Console(highlight=False)
+    sure = f"{journey.confidence:.0%} confidence"
+    out.print(f"\n[bold]{journey.kept_home} of calls kept home[/] at bar {journey.bar:g} ({sure}, per task)\n")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("task", "calls", "verdict", "kept home", "agreement of kept calls", "why"):
+        table.add_column(name, justify="right" if name == "calls" else "left")
+    for v in journey.verdicts:
+        row = (v.task, f"{v.calls:,}", v.decision.replace("_", " "), str(v.kept_home), str(v.agreement), v.reason)
+        table.add_row(*row)
+    out.print(table)
+    out.print(f"\nmoney   {journey.saved_per_month}: {journey.saved_per_month.method}")
+    out.print(f"report  {journey.report}")
+    if any(v.decision == "move" for v in journey.verdicts):
+        out.print(f"serve   freehold serve {journey.project} --upstream https://api.openai.com/v1")
+        out.print(f"        freehold serve {journey.project} --upstream replay   [dim](to try it offline)[/]")
+
+
+def _readable(paths: Sequence[str]) -> None:
+    from freehold.errors import LogMissing
+
+    for path in paths:
+        if not Path(path).exists():
+            raise LogMissing(f"{path}: no such file or folder.", "Give a JSONL log, a .gz of one, or a folder.")
