@@ -39,16 +39,17 @@ class Measure:
         """As people read it: 92.5 % (91.7 to 93.3, n = 4,550)."""
         if self.value is None:
             return "not known"
-        if self.unit == "share":
-            text, show = f"{self.value:.1%}".replace("%", " %"), lambda x: f"{100 * x:.1f}"
-        elif self.unit.startswith("USD"):
-            sign, per = "-" if self.value < 0 else "", self.unit.removeprefix("USD").replace("/", " a ")
-            text, show = f"{sign}${abs(self.value):,.2f}{per}", lambda x: f"{x:,.2f}"
+        scale, form = (100, ",.1f") if self.unit == "share" else (1, ",.2f" if self.unit.startswith("USD") else ",.3g")
+        low, high = (format(scale * x, form) if x is not None else "" for x in (self.low, self.high))
+        text = format(abs(scale * self.value), form)
+        if self.unit.startswith("USD"):
+            text = f"${text}{self.unit.removeprefix('USD').replace('/', ' a ')}"
         else:
-            text, show = f"{self.value:,.3g} {self.unit}", lambda x: f"{x:,.3g}"
-        if self.low is None or self.high is None:
+            text += " %" if self.unit == "share" else f" {self.unit}"
+        text = ("-" if self.value < 0 else "") + text
+        if not low or not high:
             return text + (f" (n = {self.n:,})" if self.n else "")
-        return f"{text} ({show(self.low)} to {show(self.high)}, n = {self.n:,})"
+        return f"{text} ({low} to {high}, n = {self.n:,})"
 
 
 @dataclass(frozen=True, slots=True)
