@@ -1,0 +1,49 @@
+"""Over all tasks: what is kept home, and what that saves.
+
+The journey prints these two figures and the report opens with them, so they are made in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from freehold.nouns import Measure, Verdict
+
+__all__ = ["HOURS", "kept_home", "saved"]
+
+HOURS = 730.5  # in a month: 365.25 x 24 / 12
+
+
+def kept_home(verdicts: Sequence[Verdict]) -> Measure:
+    """Each task's share of calls times the kept share of its certification calls, summed; a task that stays is 0.
+
+    Interval by MOVER (Zou and Donner 2008): the tasks' own distances to their limits, added in quadrature.
+    """
+    moved = [(v.share, v.kept_home) for v in verdicts if v.decision == "move" and v.kept_home.value is not None]
+    value = sum(w * (m.value or 0.0) for w, m in moved)
+    down = sum((w * ((m.value or 0.0) - (m.low or 0.0))) ** 2 for w, m in moved) ** 0.5
+    up = sum((w * ((m.high or 0.0) - (m.value or 0.0))) ** 2 for w, m in moved) ** 0.5
+    n = sum(v.kept_home.n for v in verdicts)
+    method = "sum over tasks of share of calls x kept share of certification calls; 95 % by MOVER"
+    return Measure(value, max(0.0, value - down), min(1.0, value + up), n, "share", method)
+
+
+def saved(verdicts: Sequence[Verdict], machine: Measure) -> Measure:
+    """What the kept calls cost at the closed model in a month, less one machine that is up all month.
+
+    None where the log has no times or no prices. Nothing moves: nothing is saved and no machine is needed.
+    """
+    moved = [v for v in verdicts if v.decision == "move"]
+    if not moved:
+        return Measure(0.0, 0.0, 0.0, 0, "USD/month", "nothing moves")
+    bills = [(v.money.get("bill", Measure(None)).value, v.kept_home) for v in moved]
+    if any(bill is None for bill, _ in bills):
+        return Measure(None, None, None, 0, "USD/month", "the log has no times, or models without a price")
+    home = (machine.value or 0.0) * HOURS
+    value, low, high = (
+        sum((bill or 0.0) * (getattr(kept, which) or 0.0) for bill, kept in bills) - home
+        for which in ("value", "low", "high")
+    )
+    method = f"kept share x bill at this pace less one machine at ${machine.value or 0.0:g}/h for {HOURS} h"
+    method += f" ({machine.method})"
+    return Measure(value, low, high, sum(v.calls for v in moved), "USD/month", method)
