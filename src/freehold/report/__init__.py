@@ -1,0 +1,49 @@
+"""report: one page for everyone who has to believe the verdict.
+
+Audit ─┐
+Plan ──┤
+Verdicts ─┼─report→ report.html   one file: styles, script, plots and numbers inside, no outside request
+Artifacts ┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from freehold.nouns import Artifact, Audit, Plan, Verdict
+from freehold.tell import Tell, quiet
+
+__all__ = ["report"]
+
+
+def report(
+    audit: Audit,
+    plan: Plan | None = None,
+    verdicts: Sequence[Verdict] = (),
+    *,
+    artifacts: Sequence[Artifact] = (),
+    notices: Sequence[str] = (),
+    name: str = "",
+    made: str = "",
+    tell: Tell = quiet,
+) -> str:
+    """The report as HTML, from whatever there is so far.
+
+    `artifacts` are the students that verdicts name, `notices` what must stand beside the figures (such as which parts
+    of an example log are constructed), `name` and `made` (ISO 8601) head the page. Users' texts are never shown.
+    """
+    from freehold.report.headline import headline
+    from freehold.report.page import render, student_cards, task_pages
+
+    tell("write the report")
+    return render(
+        audit=audit,
+        plan=plan,
+        verdicts=verdicts,
+        head=headline(audit, plan, verdicts),
+        tasks=task_pages(audit, plan, verdicts),
+        students=student_cards(verdicts, artifacts),
+        notices=notices,
+        name=name,
+        made=made,
+    )

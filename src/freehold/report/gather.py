@@ -1,0 +1,60 @@
+"""What a project folder holds for its report, and the report written beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from freehold.nouns import Artifact, Audit, Plan, Verdict
+from freehold.project import Project, now
+from freehold.report import report
+from freehold.tell import Tell, quiet
+
+__all__ = ["Held", "gather", "notices", "write_report"]
+
+NOTICE = "NOTICE.txt"
+LONGEST = 4000
+
+
+class Held(NamedTuple):
+    audit: Audit
+    plan: Plan | None
+    verdicts: tuple[Verdict, ...]
+    artifacts: tuple[Artifact, ...]
+    notices: tuple[str, ...]
+
+
+def gather(project: Project) -> Held:
+    """Raises ProjectMissing where not even an audit is there, ArtifactDamaged where a file can't be read."""
+    audit = project.load(Audit)
+    plan = project.load(Plan) if project.has(Plan) else None
+    verdicts = project.verdicts()
+    wanted = {v.student.sha256 for v in verdicts if v.student}
+    artifacts = tuple(a for a in project.artifacts() if a.sha256 in wanted)
+    return Held(audit, plan, verdicts, artifacts, notices(audit))
+
+
+def notices(audit: Audit) -> tuple[str, ...]:
+    """The text of each NOTICE.txt that stands beside the log, or in its folder."""
+    folders = [path if path.is_dir() else path.parent for path in map(Path, audit.log.paths)]
+    found = [folder / NOTICE for folder in dict.fromkeys(folders)]
+    return tuple(
+        path.read_text(encoding="utf-8", errors="replace")[:LONGEST].strip() for path in found if path.is_file()
+    )
+
+
+def write_report(project: Project, *, tell: Tell = quiet) -> Path:
+    """Write report.html into the project and return its path."""
+    held = gather(project)
+    name = project.path.resolve().name
+    page = report(
+        held.audit,
+        held.plan,
+        held.verdicts,
+        artifacts=held.artifacts,
+        notices=held.notices,
+        name=name,
+        made=now(),
+        tell=tell,
+    )
+    return project.write("report.html", page.encode())

@@ -1,0 +1,121 @@
+"""Nouns to HTML: what each section shows, and the template that shows it, escaped by default.
+
+page.html.j2   the sections, in reading order        report.js   draws the plots
+base.css       shared with the watch page            uPlot       inlined, with its licence
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from freehold.nouns import Artifact, Audit, LabelRow, Plan, Task, TaskPlan, TermsNotice, Verdict
+from freehold.report.curve import Row, plot, rows
+from freehold.report.words import FILTERS
+from freehold.totals import HOURS
+
+__all__ = ["TaskPage", "render", "student_cards", "task_pages"]
+
+WORST = 10  # labels shown before the fold
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    """One task's section: what the log, the plan and the verdict say about it."""
+
+    name: str
+    task: Task | None
+    step: TaskPlan | None
+    verdict: Verdict | None
+    rows: tuple[Row, ...]
+    plot: dict[str, Any] | None
+    worst: tuple[LabelRow, ...]
+    others: tuple[LabelRow, ...]
+
+
+def task_pages(audit: Audit, plan: Plan | None, verdicts: Sequence[Verdict]) -> list[TaskPage]:
+    """Every task of the log or of a verdict, the largest first."""
+    tasks = {t.name: t for t in audit.tasks}
+    steps = {s.name: s for s in plan.tasks} if plan else {}
+    proved = {v.task: v for v in verdicts}
+    size = {name: t.calls for name, t in tasks.items()} | {name: v.calls for name, v in proved.items()}
+    return [_task_page(n, tasks.get(n), steps.get(n), proved.get(n)) for n in sorted(size, key=lambda n: (-size[n], n))]
+
+
+def _task_page(name: str, task: Task | None, step: TaskPlan | None, verdict: Verdict | None) -> TaskPage:
+    curve = tuple(rows(verdict)) if verdict else ()
+    labels = verdict.labels if verdict else ()
+    drawn = plot(verdict) if verdict else None
+    return TaskPage(name, task, step, verdict, curve, drawn, labels[:WORST], labels[WORST:])
+
+
+def student_cards(verdicts: Sequence[Verdict], artifacts: Sequence[Artifact]) -> list[tuple[Verdict, Artifact | None]]:
+    """Each verdict that names a student, with its artefact where the project holds it."""
+    known = {a.sha256: a for a in artifacts}
+    return [(v, known.get(v.student.sha256)) for v in verdicts if v.student]
+
+
+def _terms(verdicts: Sequence[Verdict]) -> list[tuple[TermsNotice, list[str]]]:
+    """Each notice once, with the tasks it is about."""
+    found: dict[TermsNotice, list[str]] = {}
+    for verdict in verdicts:
+        for notice in verdict.terms:
+            found.setdefault(notice, []).append(verdict.task)
+    return list(found.items())
+
+
+def _sources(audit: Audit, plan: Plan | None, verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:
+    """(what, where from), each pair once."""
+    found = [(f"prices and dates of {m.model}", m.source) for m in audit.models if m.source]
+    if plan and plan.machine_cost.method:
+        found.append(("cost of a machine", plan.machine_cost.method))
+    found += [(f"terms of {n.vendor}, as of {n.as_of}", n.source) for n, _ in _terms(verdicts) if n.source]
+    return list(dict.fromkeys(found))
+
+
+def _package(*parts: str) -> str:
+    return files("freehold").joinpath(*parts).read_text(encoding="utf-8")
+
+
+def _csp_hash(text: str) -> str:
+    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
+
+
+def render(*, audit: Audit, plan: Plan | None, verdicts: Sequence[Verdict], **more: Any) -> str:
+    """Fill the template; a name that it doesn't know is an error, and so is a script that isn't ours (by hash)."""
+    from jinja2 import DictLoader, Environment, StrictUndefined
+    from markupsafe import Markup
+
+    from freehold import __version__
+
+    environment = Environment(
+        loader=DictLoader({"page.html.j2": _package("report", "page.html.j2")}),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= FILTERS
+    licence = _package("assets", "uplot", "LICENSE").strip()
+    library = f"/*\n{licence}\n*/\n" + _package("assets", "uplot", "uPlot.iife.min.js").strip()
+    style = _package("assets", "uplot", "uPlot.min.css") + "\n" + _package("assets", "base.css")
+    script = _package("report", "report.js")
+    return environment.get_template("page.html.j2").render(
+        audit=audit,
+        plan=plan,
+        verdicts=verdicts,
+        terms=_terms(verdicts),
+        sources=_sources(audit, plan, verdicts),
+        style=Markup(style),
+        library=Markup(library),
+        script=Markup(script),
+        script_hashes=" ".join(_csp_hash(text) for text in (library, script)),
+        style_hash=_csp_hash(style),
+        version=__version__,
+        hours=HOURS,
+        **more,
+    )

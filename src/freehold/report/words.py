@@ -1,0 +1,95 @@
+"""Figures as people read them: the filters of the template.
+
+count 4550 -> 4,550      day 1764000000.0 -> 24 Nov 2025      percent 0.925 -> 92.5 %      short <sha256> -> 3f9a0c12b7e4
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+from freehold.nouns import Measure
+
+__all__ = ["FILTERS", "count", "day", "listing", "money", "percent"]
+
+
+def count(value: float | None) -> str:
+    return "not known" if value is None else f"{value:,.0f}"
+
+
+def percent(value: float | None, digits: int | None = None) -> str:
+    """A share in per cent; without `digits`, as many as the value needs (a bar: 99 %, 99.5 %)."""
+    if value is None:
+        return "not known"
+    return f"{round(100 * value, 6):g} %" if digits is None else f"{100 * value:.{digits}f} %"
+
+
+def between(measure: Measure) -> str:
+    """The interval and n of a share, without its value."""
+    if measure.low is None or measure.high is None:
+        return f"n = {measure.n:,}"
+    return f"{100 * measure.low:.1f} to {100 * measure.high:.1f} %, n = {measure.n:,}"
+
+
+def money(measure: Measure) -> str:
+    """US dollars with cents, the interval where there is one."""
+    return str(measure) if measure.value is not None else "not known"
+
+
+def dollars(value: float | None) -> str:
+    return "not known" if value is None else f"${value:,.2f}"
+
+
+def basename(path: str) -> str:
+    """The file's own name, so that a report that is passed on says nothing about the machine."""
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
+
+
+def day(value: float | str | None) -> str:
+    """A date from epoch seconds UTC or ISO 8601; text that is no date stays as it is."""
+    if value is None or value == "":
+        return "not known"
+    if isinstance(value, str):
+        try:
+            at: date = datetime.fromisoformat(value)
+        except ValueError:
+            return value
+    else:
+        at = datetime.fromtimestamp(value, UTC)
+    return f"{at.day} {at:%b %Y}"
+
+
+def short(sha256: str) -> str:
+    return sha256[:12]
+
+
+def flat(recipe: Mapping[str, Any], under: str = "") -> list[tuple[str, str]]:
+    """A nested recipe as (name, value) lines."""
+    lines: list[tuple[str, str]] = []
+    for key, value in recipe.items():
+        name = f"{under}{key}"
+        if isinstance(value, Mapping) and value:
+            lines += flat(value, f"{name}.")
+        elif isinstance(value, float):
+            lines.append((name, f"{value:.6g}"))
+        else:
+            lines.append((name, listing(value) if isinstance(value, list | tuple) else str(value)))
+    return lines
+
+
+def listing(values: Any, most: int = 8) -> str:
+    """The first few, and how many more."""
+    said = [str(v) for v in values]
+    more = len(said) - most
+    return ", ".join(said[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def plural(n: int, one: str, many: str = "") -> str:
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+FILTERS = {
+    "count": count, "percent": percent, "between": between, "money": money, "day": day, "short": short,
+    "dollars": dollars, "basename": basename, "flat": flat, "listing": listing, "plural": plural,
+}  # fmt: skip
