@@ -1,6 +1,6 @@
 """Figures as people read them: the filters of the template.
 
-count 4550 -> 4,550      day 1764000000.0 -> 24 Nov 2025      percent 0.925 -> 92.5 %      short <sha256> -> 3f9a0c12b7e4
+count 4550 -> 4,550      day 1764000000.0 -> 24 Nov 2025      percent 0.925 -> 92.5 %      short: 12 characters
 """
 
 from __future__ import annotations
