@@ -22,8 +22,8 @@ import msgspec
 from freehold.nouns import Call, Message, Tokens
 
 __all__ = [
-    "RowError", "call_from_request", "call_from_row", "chunks", "completion", "dumps", "error", "estimate_tokens",
-    "loads", "models", "row_from_call", "shape_of", "timestamp",
+    "EXPECTED", "RowError", "ShapeError", "call_from_request", "call_from_row", "calls_tools", "chunks", "completion",
+    "dumps", "error", "estimate_tokens", "loads", "models", "row_from_call", "shape_of", "timestamp",
 ]  # fmt: skip
 
 EXPECTED = 'rows {"timestamp", "request", "response"} with OpenAI chat bodies, or fine-tuning rows {"messages"}'
@@ -33,14 +33,18 @@ class RowError(ValueError):
     """Why one row can't be read."""
 
 
+class ShapeError(RowError):
+    """The row is not JSON, or JSON of another shape than the ones known."""
+
+
 def loads(data: bytes | str) -> Any:
     """JSON to plain values; raises RowError with the place."""
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
-        raise RowError(f"not JSON: {error}") from None
+        raise ShapeError(f"not JSON: {error}") from None
     except RecursionError:
-        raise RowError("not JSON that can be read: nested too deeply") from None
+        raise ShapeError("not JSON that can be read: nested too deeply") from None
 
 
 dumps = msgspec.json.encode
@@ -100,7 +104,7 @@ def call_from_request(body: Any) -> Call:
 def call_from_row(row: Any, line: int = 0) -> Call:
     """One log row, fine-tuning row or ledger row as a Call; raises RowError with the reason."""
     if not isinstance(row, dict):
-        raise RowError(f"{shape_of(row)} instead of an object")
+        raise ShapeError(f"{shape_of(row)} instead of an object")
     if "request" in row:
         return _logged(row, line)
     if "messages" in row:
@@ -109,7 +113,7 @@ def call_from_row(row: Any, line: int = 0) -> Call:
             raise RowError("the last of the messages is not the assistant's answer")
         answer = _content(messages[-1])
         return Call(messages[:-1], params=_further(row), answer=answer, line=line, row=row)
-    raise RowError(f"{shape_of(row)}; expected {EXPECTED}")
+    raise ShapeError(f"{shape_of(row)}; expected {EXPECTED}")
 
 
 def _further(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,6 +165,17 @@ def _answer(response: Mapping[str, Any]) -> str | None:
     if choices[0].get("finish_reason") in ("length", "content_filter"):
         return None
     return _content(message)
+
+
+def calls_tools(call: Call) -> bool:
+    """Is a logged call's answer a tool call?"""
+    response = call.row.get("response")
+    choices = response.get("choices") if isinstance(response, dict) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    message = first.get("message") if isinstance(first, dict) else None
+    if message is None and isinstance(call.row.get("messages"), list):
+        message = call.row["messages"][-1]
+    return isinstance(message, dict) and bool(message.get("tool_calls"))
 
 
 def _count(value: Any) -> int:

@@ -1,0 +1,16 @@
+"""The log: rows to calls, calls to tasks, texts to groups, groups to the two sides of the split.
+
+calls.jsonl ─read→ Traffic ─find_tasks→ Task ─calls_of, evidence→ [Call] ─split→ fit | cal
+                                                      texts ─near_duplicates→ group of each
+"""
+
+from freehold.traffic.groups import near_duplicates, normalise
+from freehold.traffic.hold_out import KEY, Split, split
+from freehold.traffic.log import Traffic, calls_of, evidence, find_tasks
+from freehold.traffic.reader import read
+from freehold.traffic.templates import task_of
+
+__all__ = [
+    "KEY", "Split", "Traffic", "calls_of", "evidence", "find_tasks", "near_duplicates", "normalise", "read", "split",
+    "task_of",
+]  # fmt: skip
