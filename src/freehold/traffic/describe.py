@@ -27,13 +27,10 @@ PERSONAL = ("user", "metadata", "safety_identifier", "prompt_cache_key")  # say 
 
 def describe(parts: Sequence[tuple[Template, Sequence[Call]]], total: int) -> list[Task]:
     """A Task for each template and its calls; `total` is the number of readable calls in the log."""
-    names: set[str] = set()
-    tasks: list[Task] = []
-    for template, calls in parts:
-        name = _name(template, names)
-        names.add(name)
-        tasks.append(_task(name, template, calls, total))
-    return tasks
+    names: dict[Template, str] = {}
+    for template, _ in sorted(parts, key=lambda part: part[1][0].line):  # as the log grows, older names stay
+        names[template] = _name(template, set(names.values()))
+    return [_task(names[template], template, calls, total) for template, calls in parts]
 
 
 def _task(name: str, template: Template, calls: Sequence[Call], total: int) -> Task:
@@ -126,11 +123,14 @@ def _tokens(calls: Sequence[Call]) -> Tokens:
 
 
 def _name(template: Template, taken: set[str]) -> str:
-    """A name from the template's first words, such as route-this-support-message; -2, -3, ... where it is taken."""
-    fixed = [slot.before or slot.after for slot in template.slots]
-    words = re.findall(r"[a-z0-9]+", " ".join(fixed).lower().replace("'", ""))
-    plain = [word for word in words if word not in DULL][:5]
-    name = "-".join(plain)[:56].strip("-") or "chat"
+    """A name from the template's first sentence that says something; -2, -3, ... where it is taken."""
+    fixed = " ".join(slot.before or slot.after for slot in template.slots)
+    name = "chat"
+    for sentence in re.split(r"[.:!?\n]+", fixed.lower().replace("'", "")):
+        words = [word for word in re.findall(r"[a-z0-9]+", sentence) if word not in DULL]
+        if len(words) >= 2:
+            name = "-".join(words[:4])[:56].strip("-")
+            break
     if name not in taken:
         return name
     return next(f"{name}-{i}" for i in range(2, len(taken) + 3) if f"{name}-{i}" not in taken)

@@ -1,0 +1,18 @@
+"""What is true outside the log, as data with source and date.
+
+    data/vendors.json       whose model is this                      vendor_of("gpt-4o-mini") -> "openai"
+    data/retirements.csv    when it is switched off                  retirement("gpt-4o-mini") -> ("2027-01-14", ...)
+    data/terms.json         what its vendor says about training      terms("openai", "labels", "internal") -> T1 ALLOW
+    data/machines.json      what a small machine costs               machine_cost() -> Measure
+    genai-prices            what tokens cost, on that day            price("gpt-4o-mini", Tokens(700, 3), at)
+
+A fact is read, never fetched: nothing here opens a connection. Not legal advice.
+"""
+
+from freehold.facts.catalogue import load
+from freehold.facts.machines import machine_cost
+from freehold.facts.models import retirement, vendor_of
+from freehold.facts.prices import price
+from freehold.facts.terms import terms
+
+__all__ = ["load", "machine_cost", "price", "retirement", "terms", "vendor_of"]
