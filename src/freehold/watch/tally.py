@@ -1,0 +1,192 @@
+"""What the ledger's rows add up to: counts, money, pairs, hours, and the last calls that went up.
+
+A row as serve writes it, with what is counted here:
+    {"timestamp": "2026-11-24T10:15:02.114+00:00", "request": {...}, "freehold": {"task": "router", "answered_by":
+     "student", "why": "home", "student": {...}, "money": {"home": 1.1e-07, "saved": 0.000107}, "pairs": 0.02}}
+A pair is the same call asked again, upstream: it is no call of its own, and its `saved` is what it cost.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from dataclasses import dataclass, field
+
+import msgspec
+
+from freehold import wire
+
+__all__ = ["Hour", "Pairs", "Tally", "TaskTally", "Up"]
+
+KEPT = 20  # calls that went up, newest first
+HOUR = 3600
+
+
+class _Student(msgspec.Struct):
+    sha256: str = ""
+    answer: str = ""
+    score: float | None = None
+    threshold: float | None = None
+
+
+class _Money(msgspec.Struct):
+    home: float | None = None
+    saved: float | None = None
+
+
+class _Own(msgspec.Struct):
+    answered_by: str
+    why: str
+    id: str = ""
+    task: str = ""
+    status: str = ""
+    student: _Student | None = None
+    money: _Money = msgspec.field(default_factory=_Money)
+    reason: str = ""
+    pairs: float = 0.0
+    agrees: bool | None = None
+
+
+class _Row(msgspec.Struct):
+    freehold: _Own
+    timestamp: str | float | int | None = None
+    request: msgspec.Raw = msgspec.Raw(b"null")
+
+
+@dataclass(slots=True)
+class Pairs:
+    """Home answers that were also asked upstream; `lost` ones came back without an answer."""
+
+    seen: int = 0
+    agree: int = 0
+    lost: int = 0
+
+
+@dataclass(slots=True)
+class Hour:
+    home: int = 0
+    up: int = 0
+
+
+@dataclass(slots=True)
+class TaskTally:
+    """`watched` says whether the newest home answer could have been drawn as a pair; None: no home answer yet."""
+
+    calls: int = 0
+    home: int = 0
+    watched: bool | None = None
+    watched_at: float = 0.0
+    pairs: dict[str, Pairs] = field(default_factory=dict)  # by the student's sha256
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Up:
+    """A call that was not answered at home, and why; `prompt` is the last user message."""
+
+    at: float
+    number: int
+    task: str
+    why: str
+    reason: str
+    score: float | None
+    threshold: float | None
+    answer: str
+    prompt: str
+
+
+@dataclass(slots=True)
+class Tally:
+    calls: int = 0
+    home: int = 0
+    replayed: int = 0
+    failed: int = 0
+    unreadable: int = 0
+    unpriced: int = 0
+    cost: float = 0.0
+    saved: float = 0.0
+    first: float | None = None
+    last: float | None = None
+    why: Counter[str] = field(default_factory=Counter)
+    tasks: dict[str, TaskTally] = field(default_factory=dict)
+    hours: dict[int, Hour] = field(default_factory=dict)
+    ups: list[Up] = field(default_factory=list)  # a heap, the oldest first
+    _decoder: msgspec.json.Decoder[_Row] = field(default_factory=lambda: msgspec.json.Decoder(_Row))
+
+    def add(self, line: bytes) -> None:
+        """Count one row; one that serve did not write is counted as unreadable."""
+        if not line.strip():
+            return
+        try:
+            row = self._decoder.decode(line)
+            at = wire.timestamp(row.timestamp)
+        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, wire.RowError):
+            self.unreadable += 1
+            return
+        own = row.freehold
+        self._add_money(own)
+        task = self.tasks.setdefault(own.task, TaskTally())
+        if own.why == "pair":
+            _add_pair(task, own)
+        else:
+            self._add_call(row, at, task)
+
+    def _add_money(self, own: _Own) -> None:
+        self.cost += own.money.home or 0.0
+        self.saved += own.money.saved or 0.0
+        self.unpriced += own.money.saved is None
+
+    def _add_call(self, row: _Row, at: float | None, task: TaskTally) -> None:
+        own = row.freehold
+        failed = own.status == "failed"
+        home = own.answered_by == "student" and not failed
+        self.calls += 1
+        self.home += home
+        self.failed += failed
+        self.replayed += own.answered_by == "replay"
+        self.why[own.why] += 1
+        task.calls += 1
+        task.home += home
+        if own.why == "home" and (at or 0.0) >= task.watched_at:
+            task.watched, task.watched_at = own.pairs > 0, at or 0.0
+        if at is not None:
+            self._add_time(at, home)
+        if not home:
+            self._add_up(row, at or 0.0)
+
+    def _add_time(self, at: float, home: bool) -> None:
+        self.first = at if self.first is None else min(self.first, at)
+        self.last = at if self.last is None else max(self.last, at)
+        hour = self.hours.setdefault(int(at // HOUR) * HOUR, Hour())
+        hour.home += home
+        hour.up += not home
+
+    def _add_up(self, row: _Row, at: float) -> None:
+        if len(self.ups) >= KEPT and at < self.ups[0].at:
+            return
+        own = row.freehold
+        student = own.student or _Student()
+        prompt = _last_user_text(row.request)
+        told = (own.task, own.why, own.reason, student.score, student.threshold, student.answer, prompt)
+        keep = heapq.heappush if len(self.ups) < KEPT else heapq.heappushpop
+        keep(self.ups, Up(at, self.calls, *told))
+
+
+def _add_pair(task: TaskTally, own: _Own) -> None:
+    pairs = task.pairs.setdefault(own.student.sha256 if own.student else "", Pairs())
+    if own.agrees is None:
+        pairs.lost += 1
+    else:
+        pairs.seen += 1
+        pairs.agree += own.agrees
+
+
+def _last_user_text(request: msgspec.Raw) -> str:
+    """The last user message of a request as text; "" where there is none."""
+    body = msgspec.json.decode(request)
+    messages = body.get("messages") if isinstance(body, dict) else None
+    for message in reversed(messages if isinstance(messages, list) else []):
+        if isinstance(message, dict) and message.get("role") == "user":
+            content = message.get("content")
+            parts = content if isinstance(content, list) else [{"text": content}]
+            return "\n".join(p["text"] for p in parts if isinstance(p, dict) and isinstance(p.get("text"), str))
+    return ""

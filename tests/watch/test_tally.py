@@ -1,0 +1,147 @@
+"""The ledger adds up, is read once, and a row half written waits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from freehold.project import Project
+from freehold.watch.snapshot import Watcher
+from freehold.watch.tail import BLOCK, Tail
+from freehold.watch.tally import Tally
+
+Row = Callable[..., dict[str, Any]]
+Write = Callable[..., Path]
+
+
+def test_counts_money_and_pairs(project: Project, row: Row, write: Write) -> None:
+    rows = [row(i) for i in range(70)]
+    rows += [row(70 + i, "escalated") for i in range(20)]
+    rows += [row(90 + i, "unmatched", task="", student=None) for i in range(10)]
+    rows += [row(i, "pair", agrees=i != 3, money={"home": 0.0, "saved": -0.0001}) for i in range(8)]
+    rows += [row(99, "pair", agrees=None, status="failed")]
+    write(project, rows)
+    found = Watcher(project).snapshot()
+    assert found["calls"] == 100  # pairs are no calls of their own
+    home = found["home"]
+    assert (home.value, home.n) == (0.7, 100)
+    assert home.low == pytest.approx(0.6002, abs=1e-3)  # Clopper-Pearson, published tables
+    assert home.high == pytest.approx(0.7876, abs=1e-3)
+    assert found["agreement"]["value"] == 7 / 8
+    assert found["agreement"]["n"] == 8
+    assert found["lost"] == 1
+    assert dict(found["why"]) == {"home": 70, "escalated": 20, "unmatched": 10}
+    assert found["saved"]["value"] == pytest.approx(70 * 1e-4 - 8 * 1e-4)
+    assert found["saved"]["per_month"] == pytest.approx(62e-4 / (99 / 60) * 730.5)
+    assert sum(found["traffic"]["home"]) == 70
+    assert sum(found["traffic"]["up"]) == 30
+    assert found["traffic"]["hours"][0] % 3600 == 0
+    assert json.loads(json.dumps(found["ups"]))[0]["at"] == max(u["at"] for u in found["ups"])
+    assert len(found["ups"]) == 20
+
+
+def test_a_failed_home_answer_is_not_home(row: Row) -> None:
+    tally = Tally()
+    tally.add(json.dumps(row(0, status="failed")).encode())
+    tally.add(json.dumps(row(1, status="partial")).encode())
+    tally.add(json.dumps(row(2, "escalated", answered_by="replay", money={"home": None, "saved": None})).encode())
+    assert (tally.calls, tally.home, tally.failed, tally.replayed, tally.unpriced) == (3, 1, 1, 1, 1)
+
+
+def test_only_new_rows_are_read(project: Project, row: Row, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(project, [row(i) for i in range(50)])
+    watcher = Watcher(project)
+    assert watcher.snapshot()["calls"] == 50
+    tail = watcher.tail
+    write(project, [row(50)])
+    write(project, [row(51)], "2026-11-25-7.jsonl")
+    read = list(Tail(tail.folder).rows(1 << 30))
+    new = list(tail.rows(1 << 30))
+    assert (len(read), len(new)) == (52, 2)
+    assert list(tail.rows(1 << 30)) == []
+
+
+def test_a_torn_row_waits_until_it_is_whole(project: Project, row: Row, write: Write) -> None:
+    path = write(project, [row(0)])
+    whole = json.dumps(row(1)).encode() + b"\n"
+    watcher = Watcher(project)
+    for cut in (1, len(whole) // 2, len(whole) - 1):
+        with path.open("ab") as file:
+            file.write(whole[:cut])
+        assert watcher.snapshot()["calls"] == 1
+        with path.open("r+b") as file:
+            file.truncate(path.stat().st_size - cut)
+    with path.open("ab") as file:
+        file.write(whole)
+    found = watcher.snapshot()
+    assert (found["calls"], found["counts"]["unreadable"]) == (2, 0)
+
+
+def test_a_large_ledger_is_read_in_parts(project: Project, row: Row, write: Write) -> None:
+    rows = [row(i) for i in range(400)]
+    path = write(project, rows[:300])
+    write(project, rows[300:], "2026-11-25-1.jsonl")
+    tail, seen, passes = Tail(path.parent), 0, 0
+    while True:
+        seen += len(list(tail.rows(20_000)))
+        passes += 1
+        if not tail.behind:
+            break
+    assert seen == 400
+    assert passes > 1  # one block at least each time
+    assert Watcher(project).snapshot(1)["behind"] == (path.parent / "2026-11-25-1.jsonl").stat().st_size
+
+
+def test_a_row_longer_than_a_block(project: Project, row: Row, write: Write) -> None:
+    write(project, [row(0), row(1, "escalated", text="word " * (BLOCK // 4)), row(2)])
+    found = Watcher(project).snapshot()
+    assert found["calls"] == 3
+    assert len(json.dumps(found["ups"])) < 1000
+
+
+def test_a_ledger_put_away_is_read_again(project: Project, row: Row, write: Write) -> None:
+    path = write(project, [row(i) for i in range(9)])
+    watcher = Watcher(project)
+    assert watcher.snapshot()["calls"] == 9
+    path.unlink()
+    write(project, [row(0)], "2026-11-25-1.jsonl")
+    assert watcher.snapshot()["calls"] == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{",
+        b"[]",
+        b"null",
+        b'{"request": {}}',
+        b'{"freehold": {"why": 3}}',
+        b"\xff\xfe",
+        b'{"freehold": {}}',
+        b"[" * 99999,
+    ],
+)
+def test_foreign_rows_are_counted(line: bytes) -> None:
+    tally = Tally()
+    tally.add(line)
+    tally.add(b"")
+    assert (tally.unreadable, tally.calls) == (1, 0)
+
+
+@pytest.mark.parametrize("request_", [None, [], {}, {"messages": None}, {"messages": [3, {"role": "user"}]}])
+def test_requests_of_any_shape(row: Row, request_: Any) -> None:
+    tally = Tally()
+    tally.add(json.dumps(row(0, "unmatched") | {"request": request_}).encode())
+    assert tally.ups[0].prompt == ""
+
+
+def test_parts_of_a_message(row: Row) -> None:
+    content = [{"type": "text", "text": "look at"}, {"type": "image_url", "image_url": {"url": "data:"}}]
+    tally = Tally()
+    messages = [{"role": "user", "content": content}, {"role": "assistant", "content": "?"}]
+    tally.add(json.dumps(row(0, "unmatched") | {"request": {"messages": messages}}).encode())
+    assert tally.ups[0].prompt == "look at"
