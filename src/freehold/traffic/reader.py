@@ -114,7 +114,7 @@ def read(paths: Sequence[Path | str], *, until: float | None = None, tell: Tell 
     tell("read the log", 1.0)
     _check(reading, files)
     log = LogFile(
-        paths=tuple(str(path) for path in paths),
+        paths=tuple(str(Path(path).absolute()) for path in paths),
         sha256=reading.sha256.hexdigest(),
         identity=reading.identity,
         rows=reading.rows,

@@ -1,0 +1,70 @@
+"""One task's plan.
+
+Calls needed: with no wrong answer among n kept calls, "agreement is at least b" holds with confidence 1 - d once
+b^n <= d, so n = ceil(log d / log b). Only the certification quarter counts, and if all of it is kept the log needs four
+times n. A proof at the least share that counts (5 %) needs twenty times that; errors among the kept calls need more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from freehold.nouns import Measure, Task, TaskPlan
+
+__all__ = ["ASSUMED", "plan_task"]
+
+CAL_SHARE = 0.25  # of a task's calls certify; the others fit
+LEAST_SHARE = 0.05  # of the certification calls must be kept for a move
+TEXTS_A_SECOND = 400.0  # a small int8 sentence encoder on one CPU core (bge-small-en: 400 to 530 measured)
+FIT_SECONDS = 1e-5  # a call and label for one fit of the stack's members (21 s for 15,900 calls of 151 labels measured)
+FITS = 3.0  # out of fold on two thirds each, and once on all of the fit part
+
+ASSUMED = (
+    f"calls needed: no kept call is wrong and every certification call is kept ({CAL_SHARE:.0%} of calls certify); "
+    f"if only {LEAST_SHARE:.0%} of them are kept, {1 / LEAST_SHARE:.0f} times as many",
+    f"minutes: {TEXTS_A_SECOND:g} texts a second to encode, {FIT_SECONDS:g} s a call and label for each of "
+    f"{FITS:g} fits, on one core",
+)
+
+
+def plan_task(task: Task, bars: Sequence[float], confidence: float) -> TaskPlan:
+    needed = {f"{bar:g}": calls_needed(bar, confidence) for bar in sorted(bars)}
+    least = min(needed.values())
+    if task.kind != "labels":
+        return _not_yet(task, needed, f"Its answers are {task.kind}; this version has students for labels only.")
+    if len(task.labels) < 2:
+        said = f" ({task.labels[0]!r})" if task.labels else ""
+        return _not_yet(task, needed, f"Every answer is the same{said}: there is nothing to tell apart.")
+    if task.calls < least:
+        why = (
+            f"{task.calls:,} calls; a proof at bar {min(bars):g} asks for at least {least:,}, with no kept call wrong."
+        )
+        return TaskPlan(task.name, task.kind, task.calls, "too_few", why, needed)
+    return TaskPlan(task.name, task.kind, task.calls, "try", _why(task, needed), needed, STUDENT, _minutes(task))
+
+
+STUDENT = "stack of classifiers on frozen sentence embeddings"
+
+
+def calls_needed(bar: float, confidence: float) -> int:
+    """Calls of the log that a proof at `bar` asks for when every certification call is kept and none is wrong."""
+    kept = math.ceil(math.log(1.0 - confidence) / math.log(bar) - 1e-9)
+    return math.ceil(kept / CAL_SHARE)
+
+
+def _why(task: Task, needed: dict[str, int]) -> str:
+    reached = [bar for bar, n in needed.items() if task.calls >= n]
+    missing = [f"{n:,} for {bar}" for bar, n in needed.items() if task.calls < n]
+    more = f"; too few for a higher one ({', '.join(missing)})" if missing else ""
+    return f"{task.calls:,} calls with {len(task.labels):,} labels: enough for a proof at bar {reached[-1]}{more}."
+
+
+def _not_yet(task: Task, needed: dict[str, int], why: str) -> TaskPlan:
+    return TaskPlan(task.name, task.kind, task.calls, "not_yet", why, needed)
+
+
+def _minutes(task: Task) -> Measure:
+    fit = FITS * FIT_SECONDS * (1 - CAL_SHARE) * task.calls * len(task.labels)
+    seconds = task.calls / TEXTS_A_SECOND + fit
+    return Measure(seconds / 60, n=task.calls, unit="minutes", method=f"estimated; {ASSUMED[1]}")
