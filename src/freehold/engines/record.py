@@ -1,0 +1,80 @@
+"""What came back from an upstream, read for the ledger while the bytes themselves pass on untouched.
+
+    read_reply(200, "text/event-stream", b"data: {...}\\n\\n...data: [DONE]\\n\\n")
+        -> Recorded(response={"choices": [...], "usage": {...}}, status="complete", reason="")
+
+An answer that is not whole carries an "error" in its response, so that no reader of the ledger takes it as evidence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from freehold import stream, wire
+
+__all__ = ["Recorded", "Status", "failure", "read_reply"]
+
+Status = Literal["complete", "partial", "failed"]
+KEPT = 2000  # characters kept of an answer that is not a chat completion
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The response as one chat.completion body, or as an error."""
+
+    response: dict[str, Any]
+    status: Status
+    reason: str = ""
+
+
+def failure(code: str, message: str) -> dict[str, Any]:
+    """A response for the ledger where no whole answer came."""
+    return {"error": {"message": message, "type": "upstream_error", "param": None, "code": code}}
+
+
+def read_reply(http: int, content_type: str, body: bytes, *, why: str = "") -> Recorded:
+    """`why` is empty for an answer that came to its end, else a code: what broke it off."""
+    if http < 400 and content_type.lower().startswith("text/event-stream"):
+        return _stream(body, why)
+    if why:
+        return Recorded(failure(why, "the answer is not whole"), "partial" if body else "failed", why)
+    try:
+        found = wire.loads(body)
+    except wire.RowError:
+        return _nonsense(http, "something that is not JSON", body)
+    if isinstance(found, dict) and found.get("error") and isinstance(found["error"], dict | str):
+        return Recorded(found, "failed", f"the upstream answered {http} with an error")
+    if http >= 400 or not stream.is_completion(found):
+        return _nonsense(http, "no chat completion", body)
+    return Recorded(found, "complete")
+
+
+def _nonsense(http: int, what: str, body: bytes) -> Recorded:
+    reason = f"the upstream answered {http} with {what}"
+    said = body[:KEPT].decode("utf-8", "replace")
+    return Recorded(failure("upstream_nonsense", reason) | {"body": said}, "failed", reason)
+
+
+def _stream(body: bytes, why: str) -> Recorded:
+    chunks: list[dict[str, Any]] = []
+    done = False
+    for data in stream.events(body):
+        done = done or data.strip() == stream.DONE
+        try:
+            chunk = {} if done else wire.loads(data)
+        except wire.RowError:
+            why = why or "upstream_nonsense"
+            continue
+        if isinstance(chunk, dict):
+            chunks.append(chunk)
+    merged = stream.merge(chunks)
+    begun: Status = "partial" if merged["choices"] else "failed"
+    if merged.get("error"):
+        reason = "the upstream's stream holds an error"
+        said = isinstance(merged["error"], dict | str)
+        return Recorded(merged if said else merged | failure("upstream_error", reason), begun, reason)
+    if not why and (done or stream.finished(merged)) and stream.is_completion(merged):
+        return Recorded(merged, "complete")
+    why = why or "upstream_interrupted"
+    return Recorded(merged | failure(why, "the stream is not whole"), begun, why)

@@ -1,0 +1,147 @@
+"""An OpenAI-compatible server: home where the promise holds, else up. `serve` runs it until a signal.
+
+client ──→ door ──→ route ──┬─→ student ──→ ledger row ──→ answer          (a share is asked upstream too: pairs)
+                            └─→ upstream ─→ the same bytes back, ledger row
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from freehold.errors import FreeholdError, StorageFailed, UpstreamMissing
+from freehold.nouns import Audit
+from freehold.project import Project
+from freehold.tell import Tell, quiet
+
+if TYPE_CHECKING:
+    from freehold.engines.upstream import Upstream
+    from freehold.serve.app import App
+    from freehold.serve.listen import Stop
+    from freehold.serve.pairs import Pairs
+    from freehold.serve.rungs import Opener, Step
+
+__all__ = ["running", "serve"]
+
+
+def serve(
+    project: Project,
+    audit: Audit,
+    upstream: Upstream | None,
+    *,
+    opener: Opener,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    pairs: float = 0.02,
+    machine_cost: float = 0.0,
+    ready: Callable[[App], None] | None = None,
+    tell: Tell = quiet,
+) -> None:
+    """Serve the tasks of `audit` that have a `move` verdict, and pass everything else up, until SIGTERM or ctrl-C.
+
+    `opener` makes a Student of an artefact; `pairs` is the share of home answers that are asked upstream too (0: none);
+    `machine_cost` is in USD an hour. `ready` is called once it accepts connections, with what is served.
+    A second signal stops at once; ctrl-C ends in KeyboardInterrupt.
+    Raises PortInUse, ServeRefused, UpstreamMissing, BadSetting, StorageFailed, and ArtifactDamaged or StudentUnusable
+    where nothing else could be served.
+    """
+    from freehold.serve.listen import Stop
+
+    async def until_signal() -> int:
+        stop = Stop()
+        stop.on_signals()
+        home = machine_cost / 3600
+        async with running(
+            project, audit, upstream, opener, host=host, port=port, pairs=pairs, home=home, stop=stop, tell=tell
+        ) as app:
+            if ready is not None:
+                ready(app)
+            await stop.asked.wait()
+            tell("stopping: what is under way may finish within 30 s; once more stops at once")
+        return stop.number
+
+    if asyncio.run(until_signal()) == signal.SIGINT:
+        raise KeyboardInterrupt
+
+
+@asynccontextmanager
+async def running(
+    project: Project,
+    audit: Audit,
+    upstream: Upstream | None,
+    opener: Opener,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    pairs: float = 0.02,
+    home: float = 0.0,
+    stop: Stop | None = None,
+    tell: Tell = quiet,
+) -> AsyncIterator[App]:
+    """The server, accepting connections on `app.port` inside the context (0 finds a free port); leaving it drains.
+
+    `home` is USD a second.
+    """
+    from freehold.serve.app import App
+    from freehold.serve.ledger import Ledger
+    from freehold.serve.listen import Listener, Stop
+    from freehold.serve.pairs import Pairs
+    from freehold.serve.relay import Relay
+    from freehold.serve.rungs import close, open_rungs
+
+    watched = upstream is not None and upstream.kind == "upstream" and pairs > 0
+    stop = stop or Stop()
+
+    def closing(step: Step, why: str) -> None:
+        tell(f"closed {step.rung.task.name}: {why}")
+        try:
+            close(project, step, why)
+        except StorageFailed as error:
+            tell(error.message)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="student") as pool:
+        steps = open_rungs(project, audit, opener=opener, pool=pool, pairs=pairs if watched else 0.0, tell=tell)
+        if upstream is None:
+            _something_to_serve(steps)
+        ledger = Ledger(project)
+        relay = Relay(upstream, ledger) if upstream is not None else None
+        pairing = Pairs(upstream, ledger, pairs, closing) if upstream is not None and watched else None
+        app = App(steps, ledger, pool, relay, pairing, home)
+        listener = Listener(app.handle, host, port)
+        await listener.start()
+        app.port = listener.port
+        tasks = [asyncio.create_task(ledger.keep_synced())]
+        tasks += [asyncio.create_task(pairing.run())] if pairing else []
+        try:
+            yield app
+        finally:
+            app.stop()
+            await listener.stop(stop.hurry)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if upstream is not None:
+                await upstream.close()
+            ledger.close()
+            _farewell(ledger.lost, pairing, tell)
+
+
+def _something_to_serve(steps: list[Step]) -> None:
+    """Raises the first damage, or UpstreamMissing, where there is neither an open rung nor an upstream."""
+    if any(step.rung.open for step in steps):
+        return
+    damage: list[FreeholdError] = [step.damage for step in steps if step.damage]
+    if damage:
+        raise damage[0]
+    raise UpstreamMissing("No task may be answered at home, and there is no upstream.", "Give --upstream URL.")
+
+
+def _farewell(lost: int, pairs: Pairs | None, tell: Tell) -> None:
+    if lost:
+        tell(f"{lost} ledger rows could not be written")
+    if pairs is not None and pairs.lost + pairs.waiting:
+        tell(f"{pairs.lost + pairs.waiting} pairs were lost, {pairs.asked} were asked")

@@ -1,0 +1,185 @@
+"""The socket: deadlines for headers, a cap on connections, and a clean stop.
+
+    first signal    stop accepting → finish what is under way (up to 30 s) → close
+    second signal   now
+
+aiohttp's server has no deadline for the first request's headers, so the connection class here keeps one: 10 s from
+the connection, and 10 s from the first byte of each later request. A connection that is idle is closed after 60 s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from freehold import wire
+from freehold.errors import BadSetting, PortInUse, ServeRefused
+from freehold.serve.door import HEADERS
+
+__all__ = ["Listener", "Stop"]
+
+HOSTS = ("127.0.0.1", "localhost", "::1")
+HEADER_SECONDS = 10.0
+IDLE_SECONDS = 60.0
+DRAIN_SECONDS = 30.0
+CONNECTIONS = 1024
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class _Connection(RequestHandler):
+    """aiohttp's connection with a deadline and a cap for headers."""
+
+    _late: asyncio.TimerHandle | None = None
+    _waiting = 0  # bytes of a request whose headers are not whole
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        assert self._manager is not None
+        if len(self._manager.connections) > CONNECTIONS:
+            self.force_close()
+        else:
+            self._late = self._loop.call_later(HEADER_SECONDS, self.force_close)
+
+    def data_received(self, data: bytes) -> None:
+        count = self._request_count
+        super().data_received(data)
+        if self._request_count > count:
+            self._arrived()
+        elif not self._request_in_progress and not self._messages:
+            self._waiting += len(data)
+            if self._waiting > HEADERS:
+                self.force_close()
+            elif self._late is None:
+                self._late = self._loop.call_later(HEADER_SECONDS, self.force_close)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._arrived()
+        super().connection_lost(exc)
+
+    def _arrived(self) -> None:
+        self._waiting = 0
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """An error below the handlers, in OpenAI's shape. Its text, which may hold the client's headers, stays here."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun")
+        if status >= 500 and exc is not None:
+            place = exc.__traceback__
+            while place is not None and place.tb_next is not None:
+                place = place.tb_next
+            at = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "?"
+            print(f"freehold: error in serve: {type(exc).__name__} at {at}", file=sys.stderr)
+        said = "This is not a request that can be read." if status < 500 else "freehold made an error."
+        body = wire.error(said, "invalid_request_error" if status < 500 else "server_error", "bad_http")
+        response = web.Response(status=status, body=body, content_type="application/json")
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    def __call__(self) -> RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class Stop:
+    """What signals ask for: `asked` is set by the first, `hurry` by the second. `number` is the first one's."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.hurry = asyncio.Event()
+        self.number = 0
+
+    def __call__(self, number: int) -> None:
+        (self.hurry if self.asked.is_set() else self.asked).set()
+        self.number = self.number or number
+
+    def on_signals(self) -> None:
+        """Needs the main thread."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self, number)
+
+
+class Listener:
+    """Accepts connections on `host`:`port` and gives each request to `handler`."""
+
+    def __init__(self, handler: Handler, host: str, port: int) -> None:
+        if host not in HOSTS:
+            message = f"--host {host} would let others in, and freehold has no client keys yet."
+            raise ServeRefused(
+                message, "It serves 127.0.0.1 until client keys exist; put a proxy that checks in front."
+            )
+        self.host = "127.0.0.1" if host == "localhost" else host
+        self.port = port
+        self.draining = False
+        self._handler = handler
+        self._running: set[asyncio.Task[Any]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._http = _Server(
+            self._run,
+            handler_cancellation=True,  # a client that goes away cancels its handler, and with it the upstream
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=5.0,
+            max_headers=64,
+        )
+        self._socket: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Raises PortInUse or BadSetting."""
+        loop = asyncio.get_running_loop()
+        try:
+            self._socket = await loop.create_server(self._http, self.host, self.port, backlog=CONNECTIONS)
+        except (OSError, OverflowError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+                hint = "Stop what listens there, or choose another with --port."
+                raise PortInUse(f"Port {self.port} is taken.", hint) from None
+            raise BadSetting(f"Can't listen on port {self.port}: {error}.", "Choose another with --port.") from None
+        self.port = self._socket.sockets[0].getsockname()[1]
+
+    async def stop(self, hurry: asyncio.Event, seconds: float = DRAIN_SECONDS) -> None:
+        """Accept nothing more, let what is under way finish, then cancel it."""
+        self.draining = True
+        if self._socket is not None:
+            self._socket.close()
+        waits = [asyncio.ensure_future(self._idle.wait()), asyncio.ensure_future(hurry.wait())]
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        left = list(self._running)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=2.0)
+        self._http.pre_shutdown()
+        await self._http.shutdown(timeout=1.0)
+
+    async def _run(self, request: web.BaseRequest) -> web.StreamResponse:
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        self._idle.clear()
+        try:
+            return await self._handler(request)
+        finally:
+            # the answer's last bytes are written after this returns, by the same task
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not self._running:
+            self._idle.set()

@@ -1,0 +1,87 @@
+"""wire.py's other half: a chat answer that came as server-sent events, put together as one chat.completion.
+
+data: {"choices": [{"index": 0, "delta": {"content": "trans"}, "finish_reason": null}]}
+data: {"choices": [{"index": 0, "delta": {"content": "fer"}, "finish_reason": "stop"}]}
+data: [DONE]                          -> {"choices": [{"message": {"content": "transfer"}, ...}]}, done
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+__all__ = ["DONE", "events", "finished", "is_completion", "merge"]
+
+DONE = "[DONE]"
+GROWS = ("content", "refusal", "reasoning_content", "arguments")
+HEAD = ("id", "created", "model", "system_fingerprint", "service_tier", "usage", "error")
+MOST = 128  # choices or tool calls of one answer, at most
+
+
+def events(body: bytes) -> Iterator[str]:
+    """The data of each event (WHATWG HTML, 9.2): the lines of one event joined, comments left out."""
+    data: list[str] = []
+    for line in body.decode("utf-8", "replace").replace("\r\n", "\n").split("\n"):
+        if line.startswith("data:"):
+            data.append(line[5:].removeprefix(" "))
+        elif not line and data:
+            yield "\n".join(data)
+            data = []
+
+
+def is_completion(body: Any) -> bool:
+    """Whether `body` is a chat.completion: at least one choice, each with a message."""
+    choices = body.get("choices") if isinstance(body, dict) else None
+    if not isinstance(choices, list) or not choices:
+        return False
+    return all(isinstance(c, dict) and isinstance(c.get("message"), dict) for c in choices)
+
+
+def finished(body: Mapping[str, Any]) -> bool:
+    """Whether every choice says why it ended."""
+    choices = body.get("choices") or ()
+    return bool(choices) and all(choice.get("finish_reason") for choice in choices)
+
+
+def merge(chunks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The chunks of one answer as a chat.completion body; an error among them is kept under "error"."""
+    whole: dict[str, Any] = {"object": "chat.completion"}
+    choices: dict[int, dict[str, Any]] = {}
+    for chunk in chunks:
+        whole |= {k: chunk[k] for k in HEAD if chunk.get(k) is not None}
+        for piece in _parts(chunk.get("choices")):
+            at = piece["index"]
+            message: dict[str, Any] = {"role": "assistant", "content": None}
+            choice = choices.setdefault(at, {"index": at, "message": message, "finish_reason": None})
+            if isinstance(piece.get("delta"), dict):
+                _add(choice["message"], piece["delta"])
+            choice["finish_reason"] = piece.get("finish_reason") or choice["finish_reason"]
+    return whole | {"choices": [choices[at] for at in sorted(choices)]}
+
+
+def _parts(value: Any) -> Iterator[dict[str, Any]]:
+    """The parts that say, or imply, where they belong; a place no answer has is dropped."""
+    for part in value if isinstance(value, list) else ():
+        if isinstance(part, dict):
+            at = part.get("index", 0)
+            if type(at) is int and 0 <= at < MOST:
+                yield part | {"index": at}
+
+
+def _add(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
+    """Texts grow, tool calls grow at their index, anything else is replaced."""
+    for key, value in delta.items():
+        if key == "tool_calls":
+            calls = message.setdefault("tool_calls", [])
+            for part in _parts(value):
+                at = part.pop("index")
+                calls.extend({} for _ in range(at + 1 - len(calls)))
+                _add(calls[at], part)
+        elif isinstance(value, dict):
+            if not isinstance(message.get(key), dict):
+                message[key] = {}
+            _add(message[key], value)
+        elif isinstance(value, str) and key in GROWS and isinstance(message.get(key), str):
+            message[key] += value
+        elif value is not None:
+            message[key] = value

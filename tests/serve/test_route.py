@@ -1,0 +1,171 @@
+"""The route is pure: every field decides alone, and what is not understood goes up."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freehold import wire
+from freehold.nouns import Answer, Slot, Task, Template
+from freehold.serve.route import LONGEST_TEXT, route, rung, settle
+
+SYSTEM = "Name the intent."
+TASK = Task(
+    "intents",
+    Template((Slot("system", SYSTEM), Slot("user", "Message: ", "\nIntent:", variable=True))),
+    "labels",
+    10,
+    1.0,
+    labels=("transfer", "naïve"),
+    models=("gpt-4o-mini",),
+    params={"temperature": [0, 0.5], "seed": [7], "top_p": [1], "response_format": [{"type": "text"}]},
+)
+OPEN = rung(TASK, "ab" * 32, 0.9, open=True)
+
+
+def call(text: str = "move money", **fields: Any) -> Any:
+    content = f"Message: {text}\nIntent:"
+    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": content}]
+    return wire.call_from_request({"model": "gpt-4o-mini", "messages": messages} | fields)
+
+
+HONOURED: list[dict[str, Any]] = [
+    {},
+    {"stream": True, "stream_options": {"include_usage": True}},
+    {"stream": False, "user": "u-1", "metadata": {"a": "b"}, "store": True},
+    {"temperature": 0, "seed": 7, "top_p": 1},
+    {"temperature": 0.5},
+    {"temperature": 0.0, "top_p": 1.0},
+    {"temperature": None, "n": None, "max_tokens": None},
+    {"n": 1},
+    {"max_tokens": 8, "max_completion_tokens": 100},
+    {"response_format": {"type": "text"}},
+]
+REFUSED: list[dict[str, Any]] = [
+    {"model": "gpt-5"},
+    {"model": ""},
+    {"temperature": 0.7},
+    {"temperature": False},
+    {"temperature": "0"},
+    {"seed": 8},
+    {"n": 2},
+    {"n": True},
+    {"n": "1"},
+    {"max_tokens": 5},
+    {"max_tokens": 7.0},
+    {"max_completion_tokens": 0},
+    {"response_format": {"type": "json_object"}},
+    {"stream": "yes"},
+    {"stream_options": {"include_usage": True, "more": 1}},
+    {"stream_options": []},
+    {"tools": []},
+    {"tools": None},
+    {"logprobs": True},
+    {"stop": ["x"]},
+    {"frequency_penalty": 0},
+    {"something_new": 1},
+]
+
+
+@pytest.mark.parametrize("fields", HONOURED, ids=str)
+def test_home_when_every_field_is_honoured(fields: dict[str, Any]) -> None:
+    decision = route(call(**fields), [OPEN])
+    assert (decision.where, decision.why, decision.task, decision.text) == ("student", "home", "intents", "move money")
+
+
+@pytest.mark.parametrize("fields", REFUSED, ids=str)
+def test_up_when_any_field_is_not(fields: dict[str, Any]) -> None:
+    decision = route(call(**fields), [OPEN])
+    assert (decision.where, decision.why, decision.task) == ("upstream", "refused", "intents")
+    assert decision.reason
+    assert decision.text is None
+
+
+@given(st.text(min_size=1, max_size=20), st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5)))
+def test_an_unknown_field_always_goes_up(field: str, value: Any) -> None:
+    known = {"model", "messages", *(f for fields in HONOURED for f in fields)}
+    if field not in known:
+        assert route(call(**{field: value}), [OPEN]).where == "upstream"
+
+
+def test_the_longest_label_is_what_the_log_says_or_its_bytes() -> None:
+    logged = rung(replace(TASK, answer_tokens=3), "ab" * 32, 0.9, open=True)
+    assert route(call(max_tokens=3), [logged]).where == "student"
+    assert route(call(max_tokens=2), [logged]).where == "upstream"
+    assert OPEN.longest == len("transfer") > len("naïve".encode())
+
+
+def test_a_log_that_names_no_model_asks_for_none() -> None:
+    assert route(call(model="anything"), [rung(replace(TASK, models=()), "ab" * 32, 0.9, open=True)]).where == "student"
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "user", "content": "Message: x\nIntent:"}],
+        [{"role": "system", "content": "Name the intent"}, {"role": "user", "content": "Message: x\nIntent:"}],
+        [{"role": "developer", "content": SYSTEM}, {"role": "user", "content": "Message: x\nIntent:"}],
+        [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "Message: x"}],
+        [{"role": "system", "content": SYSTEM}, {"role": "user", "content": [{"type": "text", "text": "Message: x"}]}],
+        [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "Message: x\nIntent:", "name": "bo"}],
+        [{"role": "system", "content": SYSTEM}, {"role": "user", "content": None}],
+        [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "Message: x\nIntent:"}] * 2,
+    ],
+    ids=str,
+)
+def test_another_form_is_unmatched(messages: list[dict[str, Any]]) -> None:
+    decision = route(call(messages=messages), [OPEN])
+    assert (decision.where, decision.why, decision.task) == ("upstream", "unmatched", "")
+
+
+def test_a_text_longer_than_any_certificate_goes_up() -> None:
+    assert route(call("x" * LONGEST_TEXT), [OPEN]).where == "student"
+    assert route(call("x" * (LONGEST_TEXT + 1)), [OPEN]).why == "refused"
+
+
+def test_a_closed_rung_says_why_and_still_asks_for_the_record() -> None:
+    decision = route(call(), [replace(OPEN, open=False, why="the promise fails")])
+    assert (decision.where, decision.why, decision.reason) == ("upstream", "closed", "the promise fails")
+    assert decision.text == "move money"
+
+
+def test_a_task_that_stays_is_named() -> None:
+    decision = route(call(), [rung(TASK, why="this task stays upstream (need_more)")])
+    assert (decision.where, decision.why, decision.task) == ("upstream", "unmatched", "intents")
+    assert "need_more" in decision.reason
+
+
+def test_the_heaviest_template_is_the_task() -> None:
+    wide = replace(TASK, name="wide", template=Template((Slot("system", SYSTEM), Slot("user", "", "", variable=True))))
+    rungs = sorted([rung(wide, "cd" * 32, 0.9, open=True), OPEN], key=lambda r: r.weight, reverse=True)
+    assert route(call(), rungs).task == "intents"
+
+
+@pytest.mark.parametrize(("score", "where"), [(0.9, "student"), (1.0, "student"), (0.8999, "upstream"), (0.0, "upstream")])
+def test_the_threshold_is_kept(score: float, where: str) -> None:
+    decision = settle(route(call(), [OPEN]), OPEN, Answer("transfer", score))
+    assert decision.where == where
+    assert decision.why == ("home" if where == "student" else "escalated")
+
+
+def test_a_threshold_of_zero_answers_everything() -> None:
+    zero = replace(OPEN, threshold=0.0)
+    assert settle(route(call(), [zero]), zero, Answer("transfer", 0.0)).where == "student"
+
+
+def test_a_home_answer_names_its_student() -> None:
+    assert OPEN.model == "freehold/intents@abababab"
+
+
+def test_it_takes_microseconds() -> None:
+    asked = call(temperature=0, stream=True, user="u-1", max_tokens=16)
+    rungs = [rung(replace(TASK, name=f"t{i}", template=Template((Slot("user", f"{i}"),)))) for i in range(20)] + [OPEN]
+    start = time.perf_counter()
+    for _ in range(1000):
+        route(asked, rungs)
+    assert time.perf_counter() - start < 0.2  # 200 microseconds each, ten times what it takes
