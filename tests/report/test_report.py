@@ -163,7 +163,7 @@ def variants(audit: Audit, plan: Plan, verdict: Verdict) -> dict[str, tuple[Any,
     )  # fmt: skip
     return {
         "23,700 calls, 1 task.": (audit, None, []),
-        "1 of 1 task is worth a try.": (audit, plan, []),
+        "Worth a try.": (audit, plan, []),
         "Not yet: 1,200 more calls could prove it.": (audit, plan, [needs]),
         "Not yet: the proof needs more calls.": (audit, None, [dataclasses.replace(needs, needed=None)]),
         "Stay with gpt-4o-mini.": (audit, plan, [dataclasses.replace(needs, decision="stay", needed=None)]),

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from freehold.nouns import Verdict
 from freehold.project import Project
 
 LOOK = Path(__file__).resolve().parents[2] / "scripts" / "look"
@@ -56,7 +55,7 @@ def test_it_fits_draws_and_asks_only_itself(serving: str, project: Project, row:
         assert inked > 5000
 
 
-def test_text_stays_text(serving: str, project: Project, verdict: Verdict, row: Row, write: Write) -> None:
+def test_text_stays_text(serving: str, project: Project, row: Row, write: Write) -> None:
     student = row(0)["freehold"]["student"] | {"answer": EVIL}
     write(project, [row(i, "escalated", task=EVIL, text=EVIL, reason=EVIL, student=student) for i in range(3)])
     count = "[document.images.length, document.body.innerText.split('<img src=x').length - 1, document.title]"

@@ -52,7 +52,7 @@ def test_a_failed_home_answer_is_not_home(row: Row) -> None:
     assert (tally.calls, tally.home, tally.failed, tally.replayed, tally.unpriced) == (3, 1, 1, 1, 1)
 
 
-def test_only_new_rows_are_read(project: Project, row: Row, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_new_rows_are_read(project: Project, row: Row, write: Write) -> None:
     write(project, [row(i) for i in range(50)])
     watcher = Watcher(project)
     assert watcher.snapshot()["calls"] == 50

@@ -1,7 +1,7 @@
 """The first five seconds: the verdict in a sentence, and the figures under it.
 
 move       92.1 % of calls can stay home.          need_more   Not yet: 1,200 more calls could prove it.
-stay       Stay with gpt-4o-mini.                  no verdict  1 of 2 tasks is worth a try. / 23,700 calls, 2 tasks.
+stay       Stay with gpt-4o-mini.                  no verdict  Worth a try. / 23,700 calls, 2 tasks.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ def _before(audit: Audit, plan: Plan | None, models: str) -> Headline:
         tasks = plural(len(audit.tasks), "task")
         return Headline(f"{count(audit.calls)} calls, {tasks}.", f"What the log of {models} holds. No verdict yet.")
     tries = sum(step.go == "try" for step in plan.tasks)
-    verb = "is" if tries == 1 else "are"
-    sentence = f"{tries} of {plural(len(plan.tasks), 'task')} {verb} worth a try." if tries else "Nothing to try yet."
+    sentence = f"{tries} of {len(plan.tasks)} tasks are worth a try." if tries else "Nothing to try yet."
+    if tries == len(plan.tasks) == 1:
+        sentence = "Worth a try."
     return Headline(sentence, f"A plan from the log of {models}. No verdict yet: nothing is proved.")

@@ -70,11 +70,12 @@ def _terms(verdicts: Sequence[Verdict]) -> list[tuple[TermsNotice, list[str]]]:
 
 def _sources(audit: Audit, plan: Plan | None, verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:
     """(what, where from), each pair once."""
-    found = [(f"prices and dates of {m.model}", m.source) for m in audit.models if m.source]
+    found = [("bill", audit.per_month.method or audit.money.method)]
+    found += [(f"retirement of {m.model}", m.source) for m in audit.models if m.source]
     if plan and plan.machine_cost.method:
         found.append(("cost of a machine", plan.machine_cost.method))
     found += [(f"terms of {n.vendor}, as of {n.as_of}", n.source) for n, _ in _terms(verdicts) if n.source]
-    return list(dict.fromkeys(found))
+    return [pair for pair in dict.fromkeys(found) if pair[1]]
 
 
 def _package(*parts: str) -> str:

@@ -41,6 +41,11 @@ def dollars(value: float | None) -> str:
     return "not known" if value is None else f"${value:,.2f}"
 
 
+def price(value: float) -> str:
+    """An hourly price, as exact as it is given."""
+    return f"${value:.4g}"
+
+
 def basename(path: str) -> str:
     """The file's own name, so that a report that is passed on says nothing about the machine."""
     return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
@@ -91,5 +96,5 @@ def plural(n: int, one: str, many: str = "") -> str:
 
 FILTERS = {
     "count": count, "percent": percent, "between": between, "money": money, "day": day, "short": short,
-    "dollars": dollars, "basename": basename, "flat": flat, "listing": listing, "plural": plural,
+    "dollars": dollars, "basename": basename, "price": price, "flat": flat, "listing": listing, "plural": plural,
 }  # fmt: skip

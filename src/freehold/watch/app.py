@@ -108,10 +108,10 @@ async def start(watcher: Watcher, host: str, port: int) -> tuple[web.AppRunner, 
 
 async def serve(watcher: Watcher, host: str, port: int, tell: Tell = quiet) -> None:
     """Serve until SIGTERM."""
-    runner, actual = await start(watcher, host, port)
-    tell(f"watching {watcher.project.path} at http://{f'[{host}]' if ':' in host else host}:{actual}/")
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    runner, actual = await start(watcher, host, port)
+    tell(f"watching {watcher.project.path} at http://{f'[{host}]' if ':' in host else host}:{actual}/")
     try:
         await stop.wait()
     finally:

@@ -84,10 +84,10 @@ class Watcher:
 
 
 def _saved(tally: Tally) -> dict[str, Any]:
-    """What home answers would have cost upstream, less what pairs cost there; per month at the pace so far."""
+    """What home answers would have cost upstream, less their machine time and the pairs; per month at this pace."""
     span = (tally.last - tally.first) / HOUR if tally.first is not None and tally.last is not None else 0.0
     per_month = tally.saved / span * HOURS if span >= 1.0 else None
-    method = f"so far, over {span:.1f} hours, at that pace for {HOURS} hours; the machine itself is not in it"
+    method = f"so far, over {span:.1f} hours, at that pace for {HOURS} hours; the machine's idle time is not in it"
     return {"value": tally.saved, "cost": tally.cost, "n": tally.home, "per_month": per_month, "method": method}
 
 

@@ -10,6 +10,14 @@
     { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
   const FONT = "12px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
 
+  const WHY = {
+    home: "the score reached the certified threshold",
+    escalated: "the score stayed below the certified threshold",
+    unmatched: "no task of the log has this form, or the task stays upstream",
+    refused: "the request asks for something that the student doesn't honour",
+    closed: "the rung is closed",
+  };
+
   function make(tag, text, kind) {
     const node = document.createElement(tag);
     if (text != null) node.append(document.createTextNode(text));
@@ -35,23 +43,13 @@
     return m.n ? `${percent(m.value)} (${(100 * m.low).toFixed(1)} to ${(100 * m.high).toFixed(1)}, n = ${count(m.n)})` : "none yet";
   }
 
-  function fact(term, value, note, strong) {
-    const row = make("div"), said = make("dd");
-    said.append(strong ? make("b", value) : document.createTextNode(value));
-    if (note) said.append(document.createTextNode(" "), make("span", note, "small"));
-    row.append(make("dt", term), said);
-    return row;
-  }
-
-  function cell(text, kind, note) {
-    const node = make("td", text, kind);
-    if (note) node.append(make("span", note, "small"));
-    return node;
-  }
-
-  function tr(...cells) {
-    const row = make("tr");
-    row.append(...cells);
+  // A row of a definition list: what it is about, the value, and notes under it.
+  function fact(term, value, notes, strong) {
+    const row = make("div"), dt = make("dt"), dd = make("dd");
+    dt.append(...[term].flat());
+    dd.append(strong ? make("b", value) : value);
+    for (const note of [notes].flat()) if (note) dd.append(make("span", note, "small"));
+    row.append(dt, dd);
     return row;
   }
 
@@ -69,14 +67,18 @@
   }
 
   function promise(tasks) {
-    const by = (state) => tasks.filter((t) => t.state === state).length;
-    const closed = by("closed"), blind = by("unmonitored"), open = by("open");
-    const named = (n, word) => `${n} ${n === 1 ? "task" : "tasks"} ${word}`;
-    const said = [];
-    if (closed) said.push(named(closed, "closed: every call goes up"));
-    if (blind) said.push(named(blind, "answered at home and not monitored"));
-    if (open) said.push(named(open, "open and watched"));
-    return said.length ? said.join("; ") + "." : "Nothing is answered at home.";
+    const named = (state, one, many) => {
+      const names = tasks.filter((t) => t.state === state).map((t) => t.name);
+      if (!names.length) return "";
+      const who = names.length > 3 ? `${names.length} tasks` : names.join(", ").replace(/, ([^,]*)$/, " and $1");
+      return who + (names.length > 1 ? many : one);
+    };
+    const said = [
+      named("closed", " is closed, so its calls go up", " are closed, so their calls go up"),
+      named("unmonitored", " is answered at home and not monitored", " are answered at home and not monitored"),
+      named("open", " is open and watched", " are open and watched"),
+    ].filter(Boolean);
+    return said.length ? said.join("; ") + "." : "No task is answered at home.";
   }
 
   function facts(d) {
@@ -90,32 +92,33 @@
         + (d.lost ? `; ${count(d.lost)} lost` : ""), true),
     ];
     at("facts").replaceChildren(...rows);
-    at("why").replaceChildren(...d.why.map(([why, n]) => fact(why, count(n), percent(n / d.calls) + " of calls")));
+    at("why").replaceChildren(...d.why.map(([why, n]) =>
+      fact(why, `${count(n)} calls, ${percent(n / d.calls)}`, WHY[why])));
   }
 
   function tasks(d) {
     at("tasks").replaceChildren(...d.tasks.map((t) => {
-      const since = t.since ? (t.state === "closed" ? "closed " : "since ") + clock(Date.parse(t.since) / 1000) : "";
-      const state = make("td"), kind = ["open", "closed"].includes(t.state) ? t.state : "other";
-      state.append(make("span", t.state, "state " + kind));
-      state.append(make("span", [t.why, since].filter(Boolean).join("; "), "small"));
-      state.className = "text";
-      return tr(cell(t.name, "text"), state, cell(t.bar == null ? "" : percent(t.bar, t.bar * 100 % 1 ? 1 : 0), "num"),
-        cell(t.pairs.n ? percent(t.pairs.value, 2) : "none yet", "num", interval(t.pairs)),
-        cell(t.calls ? percent(t.home.value) : "none yet", "num",
-          t.certified ? `proved on the log: ${percent(t.certified.value)}` : ""),
-        cell(count(t.calls), "num"));
+      const kind = ["open", "closed"].includes(t.state) ? " " + t.state : "";
+      const since = t.since ? `since ${clock(Date.parse(t.since) / 1000)}` : "";
+      const pairs = t.pairs.n ? `agrees on ${percent(t.pairs.value, 2)} of pairs` : "no pairs yet";
+      return fact([make("span", t.name, "name"), make("span", t.state, "state" + kind)], pairs, [
+        [t.bar == null ? "" : `bar ${+(100 * t.bar).toFixed(6)} %`, interval(t.pairs)].filter(Boolean).join("; "),
+        t.calls ? `kept home ${measure(t.home)}` + (t.certified ? `; proved on the log ${measure(t.certified)}` : "") : "no calls yet",
+        [since, t.why].filter(Boolean).join(": "),
+      ], true);
     }));
   }
 
   function ups(d) {
     put("prompts", d.prompts === "shown" ? "Users' texts are shown in full (--show-prompts)."
       : "Users' texts are cut to two words at most before they leave the server; --show-prompts shows them.");
-    const rows = d.ups.map((u) => tr(cell(u.at ? clock(u.at) : "", "when"), cell(u.task || "no task"),
-      cell(u.why, "text", u.reason),
-      cell(u.score == null ? "" : u.score.toFixed(3), "num", u.threshold == null ? "" : "of " + u.threshold.toFixed(3)),
-      cell(u.answer, "text"), cell(u.prompt, "prompt")));
-    at("ups").replaceChildren(...(rows.length ? rows : [tr(cell("none yet", "soft"))]));
+    const rows = d.ups.map((u) => fact(
+      [make("span", u.at ? clock(u.at) : "no time"), document.createElement("br"), u.task || "no task"],
+      u.prompt || "no text of a user", [
+        `${u.why}: ${u.reason || WHY[u.why] || "no reason given"}`,
+        u.answer ? `the student would say ${u.answer}` : "",
+      ]));
+    at("ups").replaceChildren(...(rows.length ? rows : [make("div", "none yet", "soft")]));
     const c = d.counts, said = [`${count(d.calls)} calls`];
     if (c.replayed) said.push(`${count(c.replayed)} answered from the log (replay)`);
     if (c.failed) said.push(`${count(c.failed)} failed`);
