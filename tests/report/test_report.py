@@ -179,7 +179,7 @@ def test_the_headline_from_whatever_there_is(audit: Audit, plan: Plan, verdict: 
     second = dataclasses.replace(verdict, task="other", share=0.0, decision="stay", threshold=None)
     text = Page(report(audit, plan, [verdict, second])).text
     assert "proof · other" in text
-    assert "all tasks, one machine" in text
+    assert "in all, with one machine up all month" in text
 
 
 def test_a_bare_log_without_times_or_prices(audit: Audit, plan: Plan, verdict: Verdict) -> None:
@@ -199,6 +199,7 @@ def test_a_loss_is_called_a_loss(audit: Audit, plan: Plan, verdict: Verdict) -> 
     text = Page(report(audit, dear, [verdict])).text
     assert "costs $44.62 a month more" in text  # 730.5 h at $0.10, less 69.0169 % of $41.20
     assert "$73.05" in text
+    assert "in all, with one machine up all month $41.20 a month $73.05 a month -$44.62 a month" in text
 
 
 def test_text_stays_text(audit: Audit, plan: Plan, verdict: Verdict, artifact: Artifact) -> None:

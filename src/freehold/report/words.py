@@ -41,6 +41,11 @@ def dollars(value: float | None) -> str:
     return "not known" if value is None else f"${value:,.2f}"
 
 
+def home_method(money: Mapping[str, Measure]) -> str:
+    """How a verdict's cost at home was made."""
+    return money["home"].method if "home" in money else ""
+
+
 def price(value: float) -> str:
     """An hourly price, as exact as it is given."""
     return f"${value:.4g}"
@@ -96,5 +101,6 @@ def plural(n: int, one: str, many: str = "") -> str:
 
 FILTERS = {
     "count": count, "percent": percent, "between": between, "money": money, "day": day, "short": short,
-    "dollars": dollars, "basename": basename, "price": price, "flat": flat, "listing": listing, "plural": plural,
+    "dollars": dollars, "basename": basename, "price": price, "home_method": home_method,
+    "flat": flat, "listing": listing, "plural": plural,
 }  # fmt: skip
