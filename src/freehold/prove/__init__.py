@@ -1,0 +1,141 @@
+"""prove: may this student answer this task, and above which score?
+
+    evidence ─split→ certification calls ─student→ scores ┐
+    artefact's out-of-fold pairs ─grid→ thresholds, levels ┴─certify→ Certificate ─decide→ Verdict
+
+The promise: P(agreement on kept calls < bar) <= 1 - confidence, for any student, any score and any traffic whose
+calls are independent draws. The calls that certify are seen by neither the fit nor the choice of thresholds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freehold.measure import Certificate, certify, grid
+from freehold.nouns import Artifact, Audit, Evidence, Measure, Student, Task, TaskPlan, TaskStudent, Verdict
+from freehold.project import Project, check_bar
+from freehold.prove.calls import Held, Scored, held_out, score
+from freehold.prove.decide import agreement, bare, decide, kept_home, too_few
+from freehold.prove.describe import design_effect, label_rows, latency, noise_floor, noise_note, out_of_time
+from freehold.prove.money import machine, monthly, notices
+from freehold.prove.openings import Opening, open_calls
+from freehold.tell import Tell, quiet
+from freehold.traffic import Traffic, evidence
+
+__all__ = ["prove", "without_student"]
+
+METHOD = "exact binomial, fallback procedure, one random call of each group of near-duplicates"
+
+
+def prove(
+    task: Task,
+    student: Student,
+    artifact: Artifact,
+    traffic: Traffic,
+    project: Project,
+    *,
+    bar: float = 0.95,
+    confidence: float = 0.95,
+    audit: Audit | None = None,
+    tell: Tell = quiet,
+) -> Verdict:
+    """Certify `student` on the task's held-out calls and save the verdict in the project.
+
+    The same question to the same calls returns the saved verdict. `audit` gives the months that the log spans.
+    Raises BadSetting for a bar or confidence outside (0, 1), ArtifactDamaged, StorageFailed.
+    """
+    bar, confidence = check_bar(bar), check_bar(confidence, "confidence")
+    tell("choose the certification calls", 0.0)
+    held = held_out(task, traffic)
+    saved = _same(task, artifact, held, project, bar, confidence)
+    if saved is not None:
+        return saved
+    thresholds = grid(*_prior(project, artifact), n=len(held.cal), bar=bar, confidence=confidence)
+    opening = open_calls(task, artifact, held, project, traffic.log.identity, bar=bar, confidence=confidence)
+    scored = score(student, held, task.rule, tell)
+    certificate = certify(thresholds, scored.scores[held.cal], scored.ok[held.cal])
+    decided = decide(thresholds, certificate, held.calls)
+    moves = decided.decision == "move"
+    kept = kept_home(certificate, moves)
+    took, cpu_seconds = latency(student, [held.texts[i] for i in held.cal], tell)
+    answered = evidence(task, traffic)
+    noise = noise_floor(task, answered, confidence)
+    shown = (certificate.threshold or 0.0) if moves else 0.0
+    verdict = replace(
+        bare(task, decided, bar, confidence),
+        kept_home=kept,
+        agreement=agreement(certificate, moves),
+        threshold=certificate.threshold if moves else None,
+        student=TaskStudent(artifact.sha256, artifact.base, artifact.licence),
+        evidence=_evidence(held, scored, certificate, opening, shown),
+        curve=certificate.curve(),
+        labels=label_rows(held, scored, shown),
+        noise=noise,
+        latency=took,
+        money=monthly(task, answered, kept, cpu_seconds, machine(project.settings), audit),
+        terms=notices(task, project.settings),
+        notes=_notes(held, opening, noise, moves, bar),
+    )
+    project.save(verdict)
+    return verdict
+
+
+def without_student(task: Task, step: TaskPlan, audit: Audit, *, bar: float, confidence: float) -> Verdict:
+    """The verdict on a task that the plan gave no student: need_more or stay, with the plan's reason. Not saved."""
+    return bare(task, too_few(step, bar, confidence), bar, confidence)
+
+
+def _same(
+    task: Task, artifact: Artifact, held: Held, project: Project, bar: float, confidence: float
+) -> Verdict | None:
+    """The saved verdict, where nothing that it rests on has changed."""
+    for found in project.verdicts():
+        asked = (found.task, found.kind, found.calls, found.share, found.bar, found.confidence)
+        if asked != (task.name, task.kind, task.calls, task.share, bar, confidence):
+            continue
+        if found.student is None or found.student.sha256 != artifact.sha256 or found.evidence is None:
+            continue
+        if found.evidence.cal_sha256 == held.sha256 and found.terms == notices(task, project.settings):
+            return found
+    return None
+
+
+def _prior(project: Project, artifact: Artifact) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Out-of-fold scores and agreement of the fit part, [fit] each."""
+    from safetensors.numpy import load_file
+
+    found = load_file(project.artifact_path(artifact.sha256) / "prior.safetensors")
+    return found["score"].astype(np.float64), found["ok"].astype(bool)
+
+
+def _evidence(held: Held, scored: Scored, certificate: Certificate, opening: Opening, threshold: float) -> Evidence:
+    return Evidence(
+        fit_calls=held.fit,
+        cal_calls=len(held.texts),
+        cal_groups=len(held.cal),
+        cal_sha256=held.sha256,
+        opening=opening.number,
+        joint_confidence=opening.joint_confidence,
+        design_effect=design_effect(held.groups, scored.ok),
+        level=certificate.level,
+        lower_after_selection=certificate.lower,
+        newest=held.newest,
+        out_of_time=out_of_time(held, scored, threshold, certificate.confidence),
+        method=METHOD,
+    )
+
+
+def _notes(held: Held, opening: Opening, noise: Measure, moves: bool, bar: float) -> tuple[str, ...]:
+    notes = ["The promise is per distinct request: of near-duplicates one random call certifies."]
+    if opening.number > 1:
+        joint = f"joint confidence >= {opening.joint_confidence:.3g}"
+        notes.append(f"Opening {opening.number} of these certification calls: {joint}.")
+    if held.kept_out:
+        picked = f"{held.kept_out:,} held calls were sent up for being hard, or asked as pairs"
+        notes.append(f"{picked}: they don't certify.")
+    if not moves:
+        notes.append("Nothing is kept home; the table of labels shows every call as if it were.")
+    return tuple(note for note in (*notes, noise_note(noise, bar)) if note)

@@ -1,0 +1,84 @@
+"""freehold prove: may each student answer its task, and where."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from freehold.errors import BadSetting, ProjectMissing
+from freehold.nouns import Artifact, Verdict
+from freehold.tell import Tell
+
+if TYPE_CHECKING:
+    from freehold.project import Project
+
+__all__ = ["HELP", "flags", "run"]
+
+HELP = "Certify each student on calls it has never seen, and write the verdicts."
+
+
+def flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--project", default="freehold-project", metavar="DIR", help="the project folder")
+    parser.add_argument("--task", metavar="NAME", help="this task only")
+    parser.add_argument("--bar", help="agreement the owned model must keep, strictly between 0 and 1")
+    parser.add_argument("--confidence", help="how sure of it, per task")
+    parser.add_argument("--json", action="store_true", help="the verdicts as JSON on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    from freehold.project import Project, check_bar
+    from freehold.prove.show import show
+    from freehold.tell import terminal
+    from freehold.wire import dumps
+
+    project = Project.open(args.project)
+    bar = check_bar(project.settings.bar if args.bar is None else args.bar)
+    sure = check_bar(project.settings.confidence if args.confidence is None else args.confidence, "confidence")
+    with project.lock(), terminal() as tell:
+        verdicts = _prove(project, args.task, bar, sure, tell)
+    if args.json:
+        print(dumps(verdicts).decode())
+    else:
+        show(verdicts)
+    return 0
+
+
+def _prove(project: Project, name: str | None, bar: float, confidence: float, tell: Tell) -> list[Verdict]:
+    from freehold.engines.label import open_student
+    from freehold.nouns import Audit, Plan
+    from freehold.prove import prove, without_student
+    from freehold.traffic import read
+
+    audit, plan = project.load(Audit), project.load(Plan)
+    _known(name, [task.name for task in audit.tasks])
+    traffic = read(audit.log.paths, until=audit.log.until, tell=tell)
+    steps = {step.name: step for step in plan.tasks}
+    verdicts = []
+    for task in audit.tasks:
+        if name not in (None, task.name) or task.name not in steps:
+            continue
+        if steps[task.name].go == "try":
+            artifact = newest(project.artifacts(), task.name)
+            artifact = project.read_artifact(artifact.sha256)
+            student = open_student(project.artifact_path(artifact.sha256), artifact)
+            verdicts.append(
+                prove(task, student, artifact, traffic, project, bar=bar, confidence=confidence, audit=audit, tell=tell)
+            )
+        else:
+            verdicts.append(without_student(task, steps[task.name], audit, bar=bar, confidence=confidence))
+            project.save(verdicts[-1])
+    return verdicts
+
+
+def _known(name: str | None, names: Sequence[str]) -> None:
+    if name is not None and name not in names:
+        raise BadSetting(f"--task is {name!r}, which the audit does not list.", f"Known: {', '.join(names)}.")
+
+
+def newest(artifacts: Sequence[Artifact], task: str) -> Artifact:
+    """The artefact last made for a task; raises ProjectMissing."""
+    found = sorted((a for a in artifacts if a.task == task), key=lambda a: (a.made, a.sha256))
+    if not found:
+        raise ProjectMissing(f"The project holds no student for {task}.", "Run: freehold tune --project DIR")
+    return found[-1]

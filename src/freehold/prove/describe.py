@@ -1,0 +1,108 @@
+"""What stands beside the certificate: where the student loses, whether calls hang together, whether time matters,
+and how sure the closed model is of itself. None of it changes the verdict."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freehold.measure import middle, share
+from freehold.nouns import Call, LabelRow, Measure, Student, Task
+from freehold.prove.calls import Held, Scored
+from freehold.tell import Tell
+
+__all__ = ["design_effect", "label_rows", "latency", "noise_floor", "noise_note", "out_of_time"]
+
+REPEATS = 100
+"""Fewer repeated texts than this, and the noise floor is not measurable."""
+TIMED = 200
+
+
+def label_rows(held: Held, scored: Scored, threshold: float) -> tuple[LabelRow, ...]:
+    """Per label of the closed model, on the certification calls: most wrong among the kept first, then least kept."""
+    rows: dict[str, list[int]] = {}
+    for i in held.cal:
+        rows.setdefault(held.truths[i].strip(), []).append(int(i))
+    return tuple(sorted((_row(label, at, scored, threshold) for label, at in rows.items()), key=_badness))
+
+
+def _row(label: str, at: list[int], scored: Scored, threshold: float) -> LabelRow:
+    kept = [i for i in at if scored.scores[i] >= threshold]
+    wrong = Counter(scored.answers[i].strip() for i in kept if not scored.ok[i])
+    confused_with = min(wrong, key=lambda answer: (-wrong[answer], answer)) if wrong else ""
+    return LabelRow(label, len(at), len(kept), sum(wrong.values()), confused_with)
+
+
+def _badness(row: LabelRow) -> tuple[float, float, str]:
+    return -row.wrong, row.kept / row.calls, row.label
+
+
+def design_effect(groups: NDArray[np.int64], ok: NDArray[np.bool_]) -> float:
+    """How much near-duplicates widen an interval: the clustered variance of the agreement over the independent one
+    (Kish 1965; the between-cluster estimate of Liang and Zeger 1986). 1.0 where all agree or nothing repeats."""
+    n, mean = len(ok), float(ok.mean()) if len(ok) else 0.0
+    if n < 2 or mean in (0.0, 1.0):
+        return 1.0
+    _, cluster = np.unique(groups, return_inverse=True)
+    sums = np.bincount(cluster, weights=ok - mean)
+    count = len(sums)
+    return float(count / max(count - 1, 1) * (sums**2).sum() / (n * mean * (1.0 - mean)))
+
+
+def out_of_time(held: Held, scored: Scored, threshold: float, confidence: float) -> Measure:
+    """Agreement of the kept certification calls in the newest tenth of the log's time order. The student was fitted
+    on calls of that time too: it shows drift, not the future."""
+    timed = [(t, int(i)) for i in held.cal if (t := held.times[i]) is not None]
+    if not timed:
+        return Measure(None, method="the log has no times")
+    since = float(np.quantile([t for t in held.times if t is not None], 0.9))
+    kept = [i for t, i in timed if t >= since and scored.scores[i] >= threshold]
+    found = share(sum(bool(scored.ok[i]) for i in kept), len(kept), confidence)
+    method = f"{found.method}, kept certification calls of the newest tenth"
+    return Measure(found.value, found.low, found.high, found.n, "share", method)
+
+
+def noise_floor(task: Task, calls: Sequence[Call], confidence: float) -> Measure:
+    """How often the closed model repeats itself: the first two answers to each text asked at least twice."""
+    answers: dict[str, list[str]] = {}
+    for call in calls:
+        if call.answer is not None:
+            answers.setdefault(task.template.text(call.messages) or "", []).append(call.answer.strip())
+    pairs = [said[0] == said[1] for said in answers.values() if len(said) > 1]
+    if len(pairs) < REPEATS:
+        method = f"not measurable: {len(pairs)} repeated texts, {REPEATS} needed"
+        return Measure(None, n=len(pairs), method=method)
+    found = share(sum(pairs), len(pairs), confidence)
+    method = f"{found.method}, first two answers to each repeated text"
+    return Measure(found.value, found.low, found.high, found.n, "share", method)
+
+
+def noise_note(noise: Measure, bar: float) -> str:
+    """The ceiling for answering every call. With self-agreement c = sum of p^2 over answers, the best answer agrees
+    with probability max p <= sqrt(c); by Jensen also on average. A warning, never a gate."""
+    if noise.value is None or noise.high is None or (ceiling := math.sqrt(noise.high)) >= bar:
+        return ""
+    return (
+        f"The closed model agrees with itself on {noise}: answering every call can agree at most {100 * ceiling:.1f} % "
+        f"of the time, so only leaving the noisy calls to it can reach {bar:g}."
+    )
+
+
+def latency(student: Student, texts: Sequence[str], tell: Tell) -> tuple[Measure, float]:
+    """One call at a time, after five unmeasured ones: milliseconds by the wall clock, and CPU seconds a call."""
+    tell("time the student", 0.0)
+    chosen = texts[:TIMED]
+    for text in chosen[:5]:
+        student.answers([text])
+    took: list[float] = []
+    cpu = time.process_time()
+    for text in chosen:
+        start = time.perf_counter()
+        student.answers([text])
+        took.append(1000.0 * (time.perf_counter() - start))
+    return middle(took, unit="ms", what="calls, one at a time"), (time.process_time() - cpu) / max(len(chosen), 1)

@@ -1,0 +1,68 @@
+"""Money a month: the bill now, the student's share of a machine, and what is saved.
+
+    bill  = what the log's calls of this task cost, at this pace
+    home  = CPU time of the student on all of them, at the machine's price an hour
+    saved = kept share x bill - home
+
+A machine that runs for this alone costs its whole month, whatever the calls: the total over all tasks counts it so
+(totals.py), and the method says it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from freehold.facts import machine_cost, terms, vendor_of
+from freehold.nouns import Audit, Call, Measure, Task, TermsNotice
+from freehold.project import Settings
+from freehold.totals import HOURS
+
+__all__ = ["machine", "monthly", "notices"]
+
+SECONDS = HOURS * 3600
+
+
+def machine(settings: Settings) -> Measure:
+    """$ an hour of the machine that serves at home: the team's own figure, or the dated default."""
+    if settings.machine_cost is None:
+        return machine_cost()
+    return Measure(settings.machine_cost, unit="USD/h", method="machine_cost in freehold.toml")
+
+
+def monthly(
+    task: Task, calls: Sequence[Call], kept: Measure, cpu_seconds: float, rate: Measure, audit: Audit | None
+) -> dict[str, Measure]:
+    """bill, home and saved, in USD a month; None where the log has no times, or no price for its model."""
+    months = _months(calls, audit)
+    known = task.money.value is not None and months is not None
+    none = Measure(None, unit="USD/month", method="the log has no times, or models without a price")
+    if not known or months is None or task.money.value is None:
+        return {"bill": none, "home": none, "saved": none}
+    n = task.calls
+    bill = Measure(task.money.value / months, n=n, unit="USD/month", method=f"{task.money.method}, at this pace")
+    price = rate.value or 0.0
+    at = f"${price:g}/h ({rate.method})"
+    how = f"CPU time of {n / months:,.0f} calls a month at {1000 * cpu_seconds:.2f} ms and {at}"
+    how += f"; a machine for this alone costs ${price * HOURS:,.2f} a month"
+    home = Measure(cpu_seconds / 3600 * price * n / months, n=n, unit="USD/month", method=how)
+    value, low, high = ((share or 0.0) * (bill.value or 0.0) for share in (kept.value, kept.low, kept.high))
+    spent = (home.value or 0.0) if kept.value else 0.0
+    saved = Measure(value - spent, low - spent, high - spent, kept.n, "USD/month", f"kept share x bill - home; {how}")
+    return {"bill": bill, "home": home if kept.value else replace(home, value=0.0), "saved": saved}
+
+
+def _months(calls: Sequence[Call], audit: Audit | None) -> float | None:
+    """Months the log spans: as the audit has it, else from the task's own calls."""
+    if audit is not None and audit.money.value and audit.per_month.value:
+        return audit.money.value / audit.per_month.value
+    times = [call.at for call in calls if call.at is not None]
+    span = max(times) - min(times) if times else 0.0
+    return span / SECONDS if span > 0 else None
+
+
+def notices(task: Task, settings: Settings) -> tuple[TermsNotice, ...]:
+    """What each vendor in the log says about a student like this one."""
+    found = {vendor for model in task.models if (vendor := vendor_of(model))}
+    named = sorted(found) or ([settings.vendor] if settings.vendor else [])
+    return tuple(terms(vendor, task.kind, settings.use) for vendor in named)
