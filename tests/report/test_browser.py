@@ -46,6 +46,17 @@ def test_it_fits_and_draws_everywhere(page: Path) -> None:
     assert views[0]["value"] == views[2]["value"] != views[1]["value"] == views[3]["value"]
 
 
+def test_the_pointer_reads_a_point(page: Path) -> None:
+    move = "new MouseEvent('mousemove', {clientX: r.left + r.width * 0.5, clientY: r.top + 50, bubbles: true})"
+    expression = f"""new Promise(done => {{
+      const over = document.querySelector('.u-over'), r = over.getBoundingClientRect();
+      over.dispatchEvent(new MouseEvent('mouseenter')); over.dispatchEvent({move});
+      setTimeout(() => done(document.querySelector('.readout').textContent), 200); }})"""
+    [view] = look(page, "--widths", "1280", "--schemes", "light", "--eval", expression)
+    assert view["value"].startswith("keeps 50.0 %, agrees on 99.59 % of them (99.")
+    assert view["errors"] == []
+
+
 def test_without_scripts_the_table_is_there(page: Path) -> None:
     [view] = look(page, "--no-js", "--widths", "360", "--schemes", "light", "--eval", "document.body.innerText")
     assert view["canvases"] == []

@@ -38,7 +38,7 @@ def money(measure: Measure) -> str:
 
 
 def dollars(value: float | None) -> str:
-    return "not known" if value is None else f"${value:,.2f}"
+    return "not known" if value is None else f"{'-' if value < 0 else ''}${abs(value):,.2f}"
 
 
 def home_method(money: Mapping[str, Measure]) -> str:
