@@ -41,7 +41,7 @@ def loads(data: bytes | str) -> Any:
     """JSON to plain values; raises RowError with the place."""
     try:
         return msgspec.json.decode(data)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeError) as error:
         raise ShapeError(f"not JSON: {error}") from None
     except RecursionError:
         raise ShapeError("not JSON that can be read: nested too deeply") from None
@@ -74,8 +74,8 @@ def timestamp(value: Any) -> float | None:
             except ValueError:
                 raise RowError(f"timestamp {value[:40]!r} is not ISO 8601 or an epoch number") from None
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-    if not math.isfinite(value) or value < 0:
-        raise RowError(f"timestamp {value!r} is not a time")
+    if not 0 <= value < 1e14:  # also refuses NaN; 1e14 ms is the year 5138
+        raise RowError(f"timestamp {str(value)[:40]} is not a time")
     return value / 1000.0 if value > 1e11 else float(value)
 
 
@@ -130,26 +130,32 @@ def _logged(row: dict[str, Any], line: int) -> Call:
     response = row.get("response")
     if not isinstance(response, dict):
         raise RowError(f"the response is {shape_of(response)}, not an object")
-    at = timestamp(row["timestamp"] if "timestamp" in row else response.get("created"))
-    seconds = row.get("seconds")
+    at = timestamp(response.get("created") if row.get("timestamp") is None else row["timestamp"])
     own = row.get("freehold")
     own = own if isinstance(own, dict) else {}
-    probability = own.get("probability", 1.0)
+    whole = own.get("status", "complete") == "complete"  # a ledger row of a failed or cut answer holds no evidence
+    probability = _number(own.get("probability"))
     return Call(
         messages=asked.messages,
         model=asked.model or str(response.get("model", "")),
         params=asked.params,
-        answer=_answer(response),
+        answer=_answer(response) if whole else None,
         at=at,
         tokens=_tokens(response.get("usage")),
-        seconds=float(seconds) if isinstance(seconds, int | float) and seconds >= 0 else None,
+        seconds=_number(row.get("seconds")),
         user=asked.user,
         answered_by=str(own.get("answered_by", "upstream")),
         why=str(own.get("why", "")),
-        probability=float(probability) if isinstance(probability, int | float) else 1.0,
+        probability=1.0 if probability is None else probability,
         line=line,
         row=row,
     )
+
+
+def _number(value: Any) -> float | None:
+    """A count of seconds or a share, where it is one."""
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12
+    return float(value) if fits else None
 
 
 def _answer(response: Mapping[str, Any]) -> str | None:

@@ -13,7 +13,7 @@ from freehold.audit.repeats import count_conflicts, find_repeats
 from freehold.audit.warn import warnings
 from freehold.nouns import Audit
 from freehold.tell import Tell, quiet
-from freehold.traffic import Traffic, calls_of, find_tasks
+from freehold.traffic import Traffic, calls_of, count_calls, find_tasks
 
 __all__ = ["audit"]
 
@@ -40,7 +40,7 @@ def audit(traffic: Traffic, *, today: date | None = None, tell: Tell = quiet) ->
     tell("count repeats", 1.0)
     return Audit(
         log=traffic.log,
-        calls=len(calls),
+        calls=count_calls(calls),
         bad_rows=traffic.bad_rows,
         bad=traffic.bad,
         tasks=tasks,

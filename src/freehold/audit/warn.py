@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from freehold.nouns import ModelUse, Task
-from freehold.traffic import Traffic
+from freehold.traffic import Traffic, count_calls
 
 __all__ = ["warnings"]
 
@@ -39,7 +39,7 @@ def _money(traffic: Traffic, models: Sequence[ModelUse]) -> Iterator[str]:
             why = "no price on file" if use.tokens.prompt else "no token counts"
             yield f"{use.model} has {why}: its {use.calls:,} calls are not in the bill."
         elif use.priced < use.calls:
-            yield f"{use.calls - use.priced:,} calls of {use.model} have no token counts or no time: they are not in the bill."
+            yield f"{use.calls - use.priced:,} calls of {use.model} lack token counts or a time: not in the bill."
     nameless = sum(call.model == "" for call in traffic.calls)
     if nameless:
         yield f"{nameless:,} calls name no model: their money is unknown."
@@ -49,7 +49,7 @@ def _answers(traffic: Traffic, tasks: Sequence[Task], conflicts: int) -> Iterato
     if conflicts:
         texts = "text was" if conflicts == 1 else "texts were"
         yield f"{conflicts:,} {texts} answered in more than one way."
-    outside = len(traffic.calls) - sum(task.calls for task in tasks)
+    outside = count_calls(traffic.calls) - sum(task.calls for task in tasks)
     if outside:
         yield f"{outside:,} calls hold more than plain text messages and belong to no task."
     for task in tasks:

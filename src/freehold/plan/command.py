@@ -59,13 +59,13 @@ def show(plan: Plan) -> None:
     out = Console(highlight=False)
     bars = list(plan.tasks[0].needed) if plan.tasks else []
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("task", "go", "calls", *(f"needed at {bar}" for bar in bars), "minutes"):
-        table.add_column(name, justify="left" if name in ("task", "go") else "right")
+    for name in ("task", "go", "calls", *bars, "minutes"):
+        table.add_column(name, justify="left" if name in ("task", "go") else "right", no_wrap=True)
     for t in plan.tasks:
         minutes = "" if t.minutes.value is None else f"{t.minutes.value:.1f}"
         needed = [f"{n:,}" for n in t.needed.values()]
         table.add_row(escape(t.name), t.go.replace("_", " "), f"{t.calls:,}", *needed, minutes)
-    out.print()
+    out.print("\n[dim]calls needed at each bar, if no kept call is wrong[/]")
     out.print(table)
     for t in plan.tasks:
         out.print(f"\n{escape(t.name)}: {escape(t.reason)}")

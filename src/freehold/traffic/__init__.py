@@ -4,6 +4,7 @@ calls.jsonl ─read→ Traffic ─find_tasks→ Task ─calls_of, evidence→ [C
                                                       texts ─near_duplicates→ group of each
 """
 
+from freehold.traffic.describe import count_calls
 from freehold.traffic.groups import near_duplicates, normalise
 from freehold.traffic.hold_out import KEY, Split, split
 from freehold.traffic.log import Traffic, calls_of, evidence, find_tasks
@@ -11,6 +12,6 @@ from freehold.traffic.reader import read
 from freehold.traffic.templates import task_of
 
 __all__ = [
-    "KEY", "Split", "Traffic", "calls_of", "evidence", "find_tasks", "near_duplicates", "normalise", "read", "split",
-    "task_of",
+    "KEY", "Split", "Traffic", "calls_of", "count_calls", "evidence", "find_tasks", "near_duplicates", "normalise", "read",
+    "split", "task_of",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from typing import Any
 from freehold import wire
 from freehold.nouns import Call, Kind, Task, Template, Tokens
 
-__all__ = ["describe"]
+__all__ = ["count_calls", "describe"]
 
 MOST = 0.9  # of the answers must look like a kind
 LABEL_LENGTH = 100
@@ -26,14 +26,20 @@ PERSONAL = ("user", "metadata", "safety_identifier", "prompt_cache_key")  # say 
 
 
 def describe(parts: Sequence[tuple[Template, Sequence[Call]]], total: int) -> list[Task]:
-    """A Task for each template and its calls; `total` is the number of readable calls in the log."""
+    """A Task for each template and its calls; `total` is the number of calls in the log, without pairs."""
     names: dict[Template, str] = {}
     for template, _ in sorted(parts, key=lambda part: part[1][0].line):  # as the log grows, older names stay
         names[template] = _name(template, set(names.values()))
     return [_task(names[template], template, calls, total) for template, calls in parts]
 
 
+def count_calls(calls: Sequence[Call]) -> int:
+    """How many calls users made: a ledger's pairs ask the closed model a second time about a call already counted."""
+    return sum(call.why != "pair" for call in calls)
+
+
 def _task(name: str, template: Template, calls: Sequence[Call], total: int) -> Task:
+    count = count_calls(calls)
     known = [c for c in calls if c.answered_by == "upstream"]
     answers = Counter(c.answer for c in known if c.answer is not None)
     kind = _kind(template, known, answers)
@@ -42,8 +48,8 @@ def _task(name: str, template: Template, calls: Sequence[Call], total: int) -> T
         name=name,
         template=template,
         kind=kind,
-        calls=len(calls),
-        share=len(calls) / total,
+        calls=count,
+        share=count / max(1, total),
         rule="exact",
         labels=tuple(label for label, _ in answers.most_common()) if kind == "labels" else (),
         models=tuple(model for model, _ in Counter(c.model for c in calls if c.model).most_common()),

@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from freehold.nouns import Call, Message, Slot, Task, Template
-from freehold.traffic.describe import describe
+from freehold.traffic.describe import count_calls, describe
 
 __all__ = ["part", "task_of"]
 
@@ -38,7 +38,7 @@ def part(calls: Sequence[Call]) -> tuple[tuple[Task, tuple[Call, ...]], ...]:
         if template is not None:
             parts[template].append(call)
     ranked = sorted(((t, tuple(found)) for t, found in parts.items()), key=lambda p: (-len(p[1]), p[1][0].line))
-    return tuple(zip(describe(ranked, len(calls)), [found for _, found in ranked], strict=True))
+    return tuple(zip(describe(ranked, count_calls(calls)), [found for _, found in ranked], strict=True))
 
 
 def task_of(tasks: Iterable[Task], messages: Sequence[Message]) -> Task | None:
