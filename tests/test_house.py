@@ -13,11 +13,12 @@ from freehold.cli import VERBS
 
 SRC = Path(__file__).resolve().parent.parent / "src" / "freehold"
 FLOORS = {
-    5: ["__main__", "cli"],
+    6: ["__main__"],
+    5: ["cli"],
     4: ["switch"],
     3: ["audit", "plan", "train", "tune", "shrink", "prove", "serve", "watch", "report"],
     2: ["facts", "traffic", "engines", "agree", "fit", "index", "launch"],
-    1: ["wire", "measure", "project", "totals"],
+    1: ["wire", "stream", "measure", "project", "totals"],
     0: ["nouns", "errors", "tell"],
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

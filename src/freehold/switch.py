@@ -59,7 +59,8 @@ def switch(
     from freehold.plan import plan
     from freehold.project import check_bar
     from freehold.prove import prove, without_student
-    from freehold.report import report
+    from freehold.report.gather import write_report
+    from freehold.totals import kept_home, saved
     from freehold.traffic import read
     from freehold.tune import tune
 
@@ -80,45 +81,9 @@ def switch(
         else:
             project.save(without_student(task, step, found, bar=bar, confidence=confidence))
     verdicts = project.verdicts()
-    page = project.write("report.html", report(project, tell=tell).encode())
+    page = write_report(project, tell=tell)
     money = saved(verdicts, planned.machine_cost)
     return Journey(str(project.path), bar, confidence, kept_home(verdicts), money, verdicts, str(page))
-
-
-def kept_home(verdicts: Sequence[Verdict]) -> Measure:
-    """Each task's share of calls times the kept share of its certification calls, summed; a task that stays is 0.
-
-    Interval by MOVER (Zou and Donner 2008): the tasks' own distances to their limits, added in quadrature.
-    """
-    moved = [(v.share, v.kept_home) for v in verdicts if v.decision == "move" and v.kept_home.value is not None]
-    value = sum(w * (m.value or 0.0) for w, m in moved)
-    down = sum((w * ((m.value or 0.0) - (m.low or 0.0))) ** 2 for w, m in moved) ** 0.5
-    up = sum((w * ((m.high or 0.0) - (m.value or 0.0))) ** 2 for w, m in moved) ** 0.5
-    n = sum(v.kept_home.n for v in verdicts)
-    method = "sum over tasks of share of calls x kept share of certification calls; 95 % by MOVER"
-    return Measure(value, max(0.0, value - down), min(1.0, value + up), n, "share", method)
-
-
-def saved(verdicts: Sequence[Verdict], machine: Measure) -> Measure:
-    """What the kept calls cost at the closed model in a month, less one machine that is up all month.
-
-    None where the log has no times or no prices. Nothing moves: nothing is saved and no machine is needed.
-    """
-    hours = 730.5
-    moved = [v for v in verdicts if v.decision == "move"]
-    method = "kept share x bill at this pace"
-    if not moved:
-        return Measure(0.0, 0.0, 0.0, 0, "USD/month", "nothing moves")
-    bills = [(v.money.get("bill", Measure(None)).value, v.kept_home) for v in moved]
-    if any(bill is None for bill, _ in bills):
-        return Measure(None, None, None, 0, "USD/month", "the log has no times, or models without a price")
-    home = (machine.value or 0.0) * hours
-    value, low, high = (
-        sum((bill or 0.0) * (getattr(kept, which) or 0.0) for bill, kept in bills) - home
-        for which in ("value", "low", "high")
-    )
-    method += f" less one machine at ${machine.value:g}/h for {hours} h ({machine.method})"
-    return Measure(value, low, high, sum(v.calls for v in moved), "USD/month", method)
 
 
 def flags(parser: argparse.ArgumentParser) -> None:

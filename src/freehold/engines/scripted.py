@@ -1,6 +1,6 @@
 """A true stand-in for a student: it answers from a dict, and keeps what it was asked.
 
-ScriptedStudent({"where is my parcel": ("order_status", 0.998)}, otherwise=("out_of_scope", 0.1))
+ScriptedStudent({"where is my parcel": ("order_status", 0.998)}, otherwise=("other", 0.1))
 """
 
 from __future__ import annotations
