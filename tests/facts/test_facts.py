@@ -1,0 +1,158 @@
+"""Prices by hand, dates that fine-tunes inherit, and terms by their clauses."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, date, datetime
+
+import pytest
+
+from freehold.errors import BadSetting
+from freehold.facts import load, machine_cost, price, retirement, terms, vendor_of
+from freehold.nouns import Tokens
+
+AT = datetime(2026, 10, 10, 12, tzinfo=UTC).timestamp()
+M = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("tokens", "usd"),
+    [
+        (Tokens(M, 0), 0.15),
+        (Tokens(0, M), 0.60),
+        (Tokens(M, 0, cached=M), 0.075),
+        (Tokens(1000, 10, cached=400), (600 * 0.15 + 400 * 0.075 + 10 * 0.60) / M),
+        (Tokens(712, 2), (712 * 0.15 + 2 * 0.60) / M),
+        (Tokens(500, 300, reasoning=200), (500 * 0.15 + 300 * 0.60) / M),
+        (Tokens(10, 1, cached=99), (10 * 0.075 + 0.60) / M),
+        (Tokens(0, 0), 0.0),
+    ],
+)
+def test_gpt_4o_mini_by_hand(tokens: Tokens, usd: float) -> None:
+    for model in ("gpt-4o-mini", "gpt-4o-mini-2024-07-18", "openai/gpt-4o-mini", "openrouter/openai/GPT-4o-mini"):
+        assert price(model, tokens, AT) == pytest.approx(usd, rel=1e-12)
+
+
+def test_a_price_is_the_price_of_that_day() -> None:
+    days = (datetime(2026, 11, 30, 23, 59, tzinfo=UTC), datetime(2026, 12, 1, 0, 1, tzinfo=UTC))
+    before, after = (price("gemini-4-argon", Tokens(M, 0), day.timestamp()) for day in days)
+    assert (before, after) == (2.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    "model", ["", "foo", "gpt-4o-mini-of-ours", "ft:gpt-4o-mini-2024-07-18:acme::9x", "my/llama", "ft:"]
+)
+def test_an_unknown_price_is_none_and_never_zero(model: str) -> None:
+    assert price(model, Tokens(1000, 10), AT) is None
+
+
+def test_without_a_time_there_is_no_price() -> None:
+    assert price("gpt-4o-mini", Tokens(1000, 10), None) is None
+
+
+def test_a_hundred_thousand_prices_in_seconds() -> None:
+    started = time.process_time()
+    for i in range(100_000):
+        price("gpt-4o-mini", Tokens(500 + i % 40, i % 9), AT + 60 * i)
+    assert time.process_time() - started < 5.0
+
+
+@pytest.mark.parametrize(
+    ("model", "vendor"),
+    [
+        ("gpt-4o-mini", "openai"),
+        ("o3-mini", "openai"),
+        ("ft:gpt-4o-mini-2024-07-18:acme::9x", "openai"),
+        ("azure/gpt-4o", "azure-openai"),
+        ("claude-sonnet-4-5", "anthropic"),
+        ("bedrock/anthropic.claude-3", "aws-bedrock"),
+        ("models/gemini-2.5-pro", "google"),
+        ("deepseek-chat", "deepseek"),
+        ("mistral-large-latest", "mistral"),
+        ("xai/grok-4", "xai"),
+        ("llama-3.3-70b", None),
+        ("together_ai/openai/gpt-oss-20b", None),
+        ("", None),
+    ],
+)
+def test_whose_model_it_is(model: str, vendor: str | None) -> None:
+    assert vendor_of(model) == vendor
+
+
+@pytest.mark.parametrize(
+    ("model", "day"),
+    [
+        ("gpt-4o-mini", "2027-01-14"),
+        ("gpt-4o-mini-2024-07-18", "2027-01-14"),
+        ("openai/gpt-4o-mini", "2027-01-14"),
+        ("ft:gpt-4o-mini-2024-07-18:acme::9x", "2027-01-14"),
+        ("ft:gpt-4o-mini:acme", "2027-01-14"),
+        ("gpt-4.1-mini-2099-01-01", "2027-01-14"),
+        ("gpt-4", "2026-10-23"),
+        ("gpt-4-0613", "2026-10-23"),
+        ("gpt-5-nano", "2026-12-11"),
+        ("claude-sonnet-4-5-20250929", "2026-11-30"),
+        ("azure/gpt-4o-mini", "2027-04-14"),
+        ("gpt-6-luna", None),
+        ("foo", None),
+    ],
+)
+def test_when_a_model_is_switched_off(model: str, day: str | None) -> None:
+    found = retirement(model)
+    assert (found and found[0]) == day
+    assert found is None or ("http" in found[1] or "litellm" in found[1])
+
+
+@pytest.mark.parametrize("name", ["vendors.json", "retirements.csv", "terms.json", "machines.json"])
+def test_every_fact_has_a_source_and_a_date(name: str) -> None:
+    assert load(name)
+    for row in load(name):
+        assert row["source"].strip()
+        assert date(2025, 1, 1) < date.fromisoformat(row["as_of"]) <= date(2026, 12, 31)
+
+
+def test_facts_are_read_only() -> None:
+    with pytest.raises(TypeError):
+        load("terms.json")[0]["outcome"] = "ALLOW"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("vendor", "kind", "use", "rule", "outcome"),
+    [
+        ("openai", "labels", "internal", "T1", "ALLOW"),
+        ("azure-openai", "labels", "internal", "T1", "ALLOW"),
+        ("openai", "text", "internal", "T2", "WARN_COUNSEL"),
+        ("openai", "json", "internal", "T2", "WARN_COUNSEL"),
+        ("openai", "labels", "sold", "T3", "BLOCK"),
+        ("openai", "text", "sold", "T3", "BLOCK"),
+        ("anthropic", "labels", "internal", "T4", "ALLOW_WITH_NOTE"),
+        ("anthropic", "labels", "sold", "T5", "BLOCK"),
+        ("anthropic", "text", "internal", "T5", "BLOCK"),
+        ("google", "labels", "internal", "T6", "WARN_COUNSEL"),
+        ("deepseek", "text", "sold", "T7", "ALLOW"),
+        ("mistral", "labels", "internal", "T10", "QUARANTINE"),
+        (None, "labels", "internal", "T10", "QUARANTINE"),
+    ],
+)
+def test_terms(vendor: str | None, kind: str, use: str, rule: str, outcome: str) -> None:
+    notice = terms(vendor, kind, use)  # type: ignore[arg-type]
+    assert (notice.rule, notice.outcome) == (rule, outcome)
+    assert notice.text
+    assert rule == "T10" or notice.clause
+
+
+def test_the_classifier_clause_is_quoted() -> None:
+    assert "categorize, classify, or organize data" in terms("openai", "labels").clause
+
+
+def test_an_unknown_use_names_the_known_ones() -> None:
+    with pytest.raises(BadSetting, match="internal, sold"):
+        terms("openai", "labels", "rented")
+
+
+def test_the_default_machine_is_dated_and_marked_as_assumed() -> None:
+    cost = machine_cost()
+    assert cost.unit == "USD/h"
+    assert 0.02 < (cost.value or 0) < 0.5
+    assert cost.method.startswith("assumed: ")
+    assert "2026-" in cost.method
