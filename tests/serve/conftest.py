@@ -19,8 +19,21 @@ from aiohttp import web
 from freehold import wire
 from freehold.engines.scripted import ScriptedStudent
 from freehold.engines.upstream import HttpUpstream, Timeouts, Upstream
-from freehold.nouns import Artifact, Audit, Evidence, LogFile, Measure, Repeats, Slot, Student, Task, TaskStudent
-from freehold.nouns import Template, Tokens, Verdict
+from freehold.nouns import (
+    Artifact,
+    Audit,
+    Evidence,
+    LogFile,
+    Measure,
+    Repeats,
+    Slot,
+    Student,
+    Task,
+    TaskStudent,
+    Template,
+    Tokens,
+    Verdict,
+)
 from freehold.project import Project
 from freehold.serve import running
 from freehold.serve.app import App
@@ -122,7 +135,9 @@ class StandIn:
             raise
 
     async def _whole(self, http: web.Request) -> web.StreamResponse:
-        whole = wire.dumps(wire.completion("gpt-4o-mini-2024", self.answer, Tokens(40, 2), "chatcmpl-up", 1_790_000_001))
+        whole = wire.dumps(
+            wire.completion("gpt-4o-mini-2024", self.answer, Tokens(40, 2), "chatcmpl-up", 1_790_000_001)
+        )
         kind = {"content_type": "application/json"}
         headers = {"x-request-id": "req-1", "Set-Cookie": "a=b", "Access-Control-Allow-Origin": "*"}
         match self.mode:
@@ -146,7 +161,9 @@ class StandIn:
                 return response
             case "gzip":
                 packed = gzip.compress(whole)
-                return web.Response(body=packed, headers={"Content-Encoding": "gzip", "Content-Type": "application/json"})
+                return web.Response(
+                    body=packed, headers={"Content-Encoding": "gzip", "Content-Type": "application/json"}
+                )
         return web.Response(body=whole, headers=headers, **kind)
 
     async def _stream(self, http: web.Request) -> web.StreamResponse:
@@ -176,7 +193,7 @@ class StandIn:
             case "error200":
                 await response.write(b'data: {"error": {"message": "overloaded"}}\n\n')
             case "steady":
-                for _ in range(100):
+                for _ in range(40):
                     await response.write(b": still here\n\n")
                     await asyncio.sleep(0.05)
 
@@ -217,5 +234,12 @@ def client(app: App) -> openai.AsyncOpenAI:
 def ledger(project: Project) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for path in sorted((project.path / "ledger").glob("*.jsonl")):
-        rows += [json.loads(line) for line in path.read_text().splitlines()]
+        rows += [json.loads(line) for line in path.read_bytes().splitlines()]
     return rows
+
+
+async def until(done: Callable[[], object]) -> None:
+    """Wait, at most five seconds, for something that another task brings about."""
+    async with asyncio.timeout(5.0):
+        while not done():  # noqa: ASYNC110 (there is no event to wait for: what is watched is the server itself)
+            await asyncio.sleep(0.01)

@@ -10,7 +10,7 @@ import pytest
 from freehold.project import Project
 from freehold.traffic import read
 
-from .conftest import SYSTEM, Start, StandIn, client, ledger, new_verdict, request
+from .conftest import SYSTEM, StandIn, Start, client, ledger, new_verdict, request
 
 
 async def test_a_sure_answer_stays_home(project: Project, start: Start, upstream: StandIn) -> None:

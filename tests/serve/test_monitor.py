@@ -30,7 +30,7 @@ def test_false_alarms_stay_under_their_rate(bar: float) -> None:
     alarms = 0
     for _ in range(400):
         monitor = Monitor(bar, 0.02)
-        alarms += any([monitor.pair(bool(agrees)) for agrees in draw.random(200) < bar])
+        alarms += any(monitor.pair(bool(agrees)) for agrees in draw.random(200) < bar)
     assert alarms <= 30  # 400 runs at 5 %: 99 % of the time at most 30
 
 
@@ -40,7 +40,7 @@ def test_a_broken_promise_is_found() -> None:
     found = 0
     for _ in range(50):
         monitor = Monitor(0.99, 0.02)
-        found += any([monitor.pair(bool(agrees)) for agrees in draw.random(200) < 0.9])
+        found += any(monitor.pair(bool(agrees)) for agrees in draw.random(200) < 0.9)
     assert found >= 48
     assert "pairs differ" in monitor.alarm
 
@@ -56,12 +56,12 @@ def test_an_alarm_stays() -> None:
 
 def test_unwatched_calls_close_the_rung() -> None:
     monitor = Monitor(0.95, 0.02)
-    assert not any([monitor.kept() for _ in range(999)])
+    assert not any(monitor.kept() for _ in range(999))
     assert "without a pair" in monitor.kept()
 
 
 def test_a_pair_starts_the_count_again() -> None:
     monitor = Monitor(0.95, 0.02)
     for _ in range(5):
-        assert not any([monitor.kept() for _ in range(999)])
+        assert not any(monitor.kept() for _ in range(999))
         monitor.pair(True)

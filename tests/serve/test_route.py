@@ -146,7 +146,9 @@ def test_the_heaviest_template_is_the_task() -> None:
     assert route(call(), rungs).task == "intents"
 
 
-@pytest.mark.parametrize(("score", "where"), [(0.9, "student"), (1.0, "student"), (0.8999, "upstream"), (0.0, "upstream")])
+@pytest.mark.parametrize(
+    ("score", "where"), [(0.9, "student"), (1.0, "student"), (0.8999, "upstream"), (0.0, "upstream")]
+)
 def test_the_threshold_is_kept(score: float, where: str) -> None:
     decision = settle(route(call(), [OPEN]), OPEN, Answer("transfer", score))
     assert decision.where == where

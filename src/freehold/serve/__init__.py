@@ -88,11 +88,12 @@ async def running(
     """
     from freehold.serve.app import App
     from freehold.serve.ledger import Ledger
-    from freehold.serve.listen import Listener, Stop
+    from freehold.serve.listen import Listener, Stop, check_host
     from freehold.serve.pairs import Pairs
     from freehold.serve.relay import Relay
     from freehold.serve.rungs import close, open_rungs
 
+    check_host(host)
     watched = upstream is not None and upstream.kind == "upstream" and pairs > 0
     stop = stop or Stop()
 

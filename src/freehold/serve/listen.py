@@ -16,14 +16,14 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestHandler
 
 from freehold import wire
 from freehold.errors import BadSetting, PortInUse, ServeRefused
 from freehold.serve.door import HEADERS
 
-__all__ = ["Listener", "Stop"]
+__all__ = ["Listener", "Stop", "check_host"]
 
 HOSTS = ("127.0.0.1", "localhost", "::1")
 HEADER_SECONDS = 10.0
@@ -38,6 +38,7 @@ class _Connection(RequestHandler):
 
     _late: asyncio.TimerHandle | None = None
     _waiting = 0  # bytes of a request whose headers are not whole
+    _body: StreamReader | None = None  # of the latest request
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -49,10 +50,12 @@ class _Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         count = self._request_count
+        between = self._body is None or self._body.is_eof()  # else these bytes belong to a body
         super().data_received(data)
         if self._request_count > count:
+            self._body = self._messages[-1][1]
             self._arrived()
-        elif not self._request_in_progress and not self._messages:
+        elif between and data:
             self._waiting += len(data)
             if self._waiting > HEADERS:
                 self.force_close()
@@ -112,6 +115,13 @@ class Stop:
             loop.add_signal_handler(number, self, number)
 
 
+def check_host(host: str) -> None:
+    """Raises ServeRefused for any address but this machine's own."""
+    if host not in HOSTS:
+        message = f"--host {host} would let others in, and freehold has no client keys yet."
+        raise ServeRefused(message, "It serves 127.0.0.1 until client keys exist; put a proxy that checks in front.")
+
+
 class Listener:
     """Accepts connections on `host`:`port` and gives each request to `handler`."""
 
@@ -134,7 +144,7 @@ class Listener:
             access_log=None,
             auto_decompress=False,
             keepalive_timeout=IDLE_SECONDS,
-            lingering_time=5.0,
+            lingering_time=1.0,
             max_headers=64,
         )
         self._socket: asyncio.Server | None = None
