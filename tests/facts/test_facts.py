@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from datetime import UTC, date, datetime
 
@@ -156,3 +158,16 @@ def test_the_default_machine_is_dated_and_marked_as_assumed() -> None:
     assert 0.02 < (cost.value or 0) < 0.5
     assert cost.method.startswith("assumed: ")
     assert "2026-" in cost.method
+
+
+def test_no_fact_opens_a_connection() -> None:
+    code = """
+import sys
+sys.addaudithook(lambda event, args: event.startswith("socket.") and sys.exit(f"opened: {event} {args}"))
+from freehold.facts import machine_cost, price, retirement, terms, vendor_of
+from freehold.nouns import Tokens
+assert price("gpt-4o-mini", Tokens(1000, 1), 1.79e9)
+machine_cost(), retirement("gpt-4o"), terms(vendor_of("gpt-4o"), "labels")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -89,3 +89,7 @@ def test_request_fields_seen_at_most_32_values_each(write: Write) -> None:
     (task,) = find_tasks(read([write(rows)]))
     assert len(task.params["seed"]) == 32
     assert {k: v for k, v in task.params.items() if k != "seed"} == {"temperature": [0], "top_p": [1], "stop": [["\n"]]}
+
+
+def test_white_space_makes_no_further_label_and_nothing_is_no_label(write: Write) -> None:
+    assert only(write, ["yes", " yes", "no\n", "no", "no"] * 9 + [""] * 2).labels == ("no", "yes")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from freehold.errors import LogEmpty, LogMissing, LogMostlyBad, LogUnreadable
-from freehold.traffic import read
+from freehold.traffic import find_tasks, read
 
 from .conftest import row
 
@@ -154,3 +154,14 @@ def test_reading_changes_no_file(write: Write) -> None:
     read([path])
     assert path.read_bytes() == before
     assert json.loads(gzip.decompress(before).splitlines()[0]) == read([path]).calls[0].row
+
+
+def test_names_of_tasks_follow_the_order_of_files(write: Write, tmp_path: Path) -> None:
+    write([row(f"text {i}", "a", system="Route it now. One.") for i in range(20)], "logs/b.jsonl")
+    write([row("x", "a")] * 3 + [row(f"text {i}", "a", system="Route it now. Two.") for i in range(30)], "logs/a.jsonl")
+    names = {t.template.slots[0].before: t.name for t in find_tasks(read([tmp_path / "logs"]))}
+    assert names == {
+        "Route the message.": "route-message",
+        "Route it now. Two.": "route-now",
+        "Route it now. One.": "route-now-2",
+    }

@@ -12,6 +12,6 @@ from freehold.traffic.reader import read
 from freehold.traffic.templates import task_of
 
 __all__ = [
-    "KEY", "Split", "Traffic", "calls_of", "count_calls", "evidence", "find_tasks", "near_duplicates", "normalise", "read",
-    "split", "task_of",
+    "KEY", "Split", "Traffic", "calls_of", "count_calls", "evidence", "find_tasks", "near_duplicates", "normalise",
+    "read", "split", "task_of",
 ]  # fmt: skip

@@ -26,9 +26,10 @@ PERSONAL = ("user", "metadata", "safety_identifier", "prompt_cache_key")  # say 
 
 
 def describe(parts: Sequence[tuple[Template, Sequence[Call]]], total: int) -> list[Task]:
-    """A Task for each template and its calls; `total` is the number of calls in the log, without pairs."""
+    """A Task for each template and its calls, in the order in which they first appear, so that a task keeps its name
+    as the log grows. `total` is the number of calls in the log, without pairs."""
     names: dict[Template, str] = {}
-    for template, _ in sorted(parts, key=lambda part: part[1][0].line):  # as the log grows, older names stay
+    for template, _ in parts:
         names[template] = _name(template, set(names.values()))
     return [_task(names[template], template, calls, total) for template, calls in parts]
 
@@ -41,7 +42,7 @@ def count_calls(calls: Sequence[Call]) -> int:
 def _task(name: str, template: Template, calls: Sequence[Call], total: int) -> Task:
     count = count_calls(calls)
     known = [c for c in calls if c.answered_by == "upstream"]
-    answers = Counter(c.answer for c in known if c.answer is not None)
+    answers = Counter(c.answer.strip() for c in known if c.answer is not None)
     kind = _kind(template, known, answers)
     completions = [c.tokens.completion for c in known if c.tokens and c.answer is not None]
     return Task(
@@ -51,7 +52,7 @@ def _task(name: str, template: Template, calls: Sequence[Call], total: int) -> T
         calls=count,
         share=count / max(1, total),
         rule="exact",
-        labels=tuple(label for label, _ in answers.most_common()) if kind == "labels" else (),
+        labels=tuple(label for label, _ in answers.most_common() if label) if kind == "labels" else (),
         models=tuple(model for model, _ in Counter(c.model for c in calls if c.model).most_common()),
         params=_params(calls),
         answer_tokens=max(completions, default=None),
@@ -84,12 +85,12 @@ def _labels(template: Template, answers: Counter[str]) -> bool:
     range. The second holds for a short log of many labels.
     """
     total = answers.total()
-    short = {a: n for a, n in answers.items() if a.strip() and len(a) <= LABEL_LENGTH and "\n" not in a.strip()}
+    short = {a: n for a, n in answers.items() if a and len(a) <= LABEL_LENGTH and "\n" not in a}
     if sum(short.values()) < MOST * total or len(short) > MOST_LABELS:
         return False
     fixed = "\n".join(slot.before + slot.after for slot in template.slots)
     listed = set(re.split(r"[\s,;|]+", fixed))
-    once = sum(n == 1 and answer.strip() not in listed for answer, n in short.items())
+    once = sum(n == 1 and answer not in listed for answer, n in short.items())
     if once <= (1 - MOST) * total:
         return True
     names = sum(n for answer, n in short.items() if len(answer.split()) <= 3)

@@ -128,18 +128,22 @@ def read(paths: Sequence[Path | str], *, until: float | None = None, tell: Tell 
 def _files(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
-        if path.is_dir():
-            inside = [p for p in path.rglob("*.jsonl*") if p.is_file() and not p.name.startswith(".")]
-            if not inside:
-                raise LogMissing(f"{path} is a folder without a .jsonl file.", "Give the log file, or its folder.")
-            found += sorted(inside)
-        elif path.exists():
-            found.append(path)
-        else:
+        try:
+            found += _inside(path) if path.is_dir() else [path] if path.exists() else []
+        except OSError as error:
+            raise LogUnreadable(f"Can't read {path}: {error.strerror}.", "Check its permissions.") from None
+        if not path.exists():
             raise LogMissing(f"There is no file or folder {path}.", "Check the name; give a .jsonl file or a folder.")
     if not found:
         raise LogMissing("No log was given.", "Give a .jsonl file, a .jsonl.gz file or a folder of them.")
     return list(dict.fromkeys(found))
+
+
+def _inside(folder: Path) -> list[Path]:
+    inside = sorted(p for p in folder.rglob("*.jsonl*") if p.is_file() and not p.name.startswith("."))
+    if not inside:
+        raise LogMissing(f"{folder} is a folder without a .jsonl file.", "Give the log file, or its folder.")
+    return inside
 
 
 def _lines(path: Path, reading: _Reading) -> Iterator[tuple[int, bytes, int]]:
@@ -198,7 +202,7 @@ def _check(reading: _Reading, files: Sequence[Path]) -> None:
         kind, count = reading.reasons.most_common(1)[0]
         where = reading.example[kind]
         if reading.no_rows == reading.rows:
-            seen = _document(files[0]) or where
+            seen = (files[0].is_file() and _document(files[0])) or where
             raise LogUnreadable(f"{_names(files)} can't be read as a log: {seen}.", f"Known: {wire.EXPECTED}.")
         said = f"{bad:,} of {reading.rows:,} rows are bad, {count:,} of them like {where}"
         raise LogMostlyBad(f"{said}.", "Mend the export; at least half of the rows must be readable.")

@@ -37,8 +37,10 @@ def part(calls: Sequence[Call]) -> tuple[tuple[Task, tuple[Call, ...]], ...]:
         template = templates.of(call.messages)
         if template is not None:
             parts[template].append(call)
-    ranked = sorted(((t, tuple(found)) for t, found in parts.items()), key=lambda p: (-len(p[1]), p[1][0].line))
-    return tuple(zip(describe(ranked, count_calls(calls)), [found for _, found in ranked], strict=True))
+    found = [(template, tuple(part)) for template, part in parts.items()]
+    tasks = describe(found, count_calls(calls))
+    ranked = sorted(zip(tasks, [part for _, part in found], strict=True), key=lambda pair: -pair[0].calls)
+    return tuple(ranked)
 
 
 def task_of(tasks: Iterable[Task], messages: Sequence[Message]) -> Task | None:
@@ -103,13 +105,14 @@ def _by_system(roles: Sequence[str], rows: list[Texts]) -> Iterator[tuple[dict[i
     groups: defaultdict[Texts, list[Texts]] = defaultdict(list)
     for row in rows:
         groups[tuple(row[i] for i in at)].append(row)
-    rare = [texts for texts, group in groups.items() if len(group) < LEAST]
+    rare = {texts for texts, group in groups.items() if len(group) < LEAST}
     if not at or len(rare) < LEAST:
-        rare = []
-    for texts in groups.keys() - set(rare):
-        yield {i: Slot(roles[i], text) for i, text in zip(at, texts, strict=True)}, groups[texts]
+        rare = set()
+    for texts, group in groups.items():
+        if texts not in rare:
+            yield {i: Slot(roles[i], text) for i, text in zip(at, texts, strict=True)}, group
     if rare:
-        loose = [row for texts in rare for row in groups[texts]]
+        loose = [row for texts, group in groups.items() if texts in rare for row in group]
         for before, after, group in _affixes(loose, at[0], LEAST):
             slots = {at[0]: Slot(roles[at[0]], before, after, variable=True)}
             yield slots | {i: Slot(roles[i], "", "", variable=True) for i in at[1:]}, group
