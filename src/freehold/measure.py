@@ -27,10 +27,10 @@ __all__ = ["Certificate", "Grid", "calls_needed", "certify", "extra_calls", "gri
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-ENTRIES = ((0.15, 2.5, 0.005), (0.70, 1.3, 0.005), (0.15, 1.0, 0.05))
+ENTRIES = ((0.05, 2.5, 0.005), (0.80, 1.3, 0.005), (0.15, 1.0, 0.05))
 """(weight, x, slack), strict to loose: a share of the level, by how much more error than the prior shows its entry is
 prepared for, and how much of the best chance to pass it gives up for a looser start. Chosen once, on simulations: the
-last one takes up the walk again where chance broke it off (worth 1 to 2 points of the oracle's share at bar 0.99)."""
+last one takes up the walk again where chance broke it off (worth up to a point of the oracle's share at bar 0.99)."""
 STEP = 0.01
 FIRST = 0.02
 USEFUL = 0.05
@@ -92,8 +92,8 @@ def calls_needed(bar: float, errors: int = 0, confidence: float = 0.95) -> int:
 @dataclass(frozen=True, slots=True)
 class Grid:
     """Thresholds from strict to loose (the last keeps everything) and the level that enters at each; sums to
-    1 - confidence. Of the `prior` out-of-fold pairs `kept` reach each threshold and `errors` of them are wrong. All of it
-    depends on fit data only, so it is fixed before any certification call is scored."""
+    1 - confidence. Of the `prior` out-of-fold pairs `kept` reach each threshold and `errors` of them are wrong. All
+    of it depends on fit data only, so it is fixed before any certification call is scored."""
 
     thresholds: Floats
     levels: Floats
@@ -162,7 +162,7 @@ def grid(prior_scores: ArrayLike, prior_ok: ArrayLike, n: int, bar: float, confi
 
 
 def _entries(grid: Grid, totals: Ints) -> list[tuple[Ints, float]]:
-    """For each entry its point per total [len(totals)], and its level. A stricter entry never lies behind a later one."""
+    """Each entry's point per total [len(totals)], and its level. A stricter entry never lies behind a looser one."""
     expected = np.floor(totals[:, None] * (grid.kept / max(grid.prior, 1))).astype(np.int64)
     rate = (grid.errors + 0.5) / (grid.kept + 1.0)
     last = len(grid.thresholds) - 1
@@ -215,7 +215,7 @@ def extra_calls(
     n = certificate.n
     if n == 0:
         return None
-    totals = np.unique(np.geomspace(n + 1, (1 + most) * n, 200).astype(np.int64))
+    totals = np.unique(np.geomspace(n + 1, (1 + most) * n, 120).astype(np.int64))
     kept, errors = grid.kept + certificate.kept, grid.errors + certificate.errors
     share, rate = kept / (grid.prior + n), (errors + 0.5) / (kept + 1.0)
     chance = np.zeros(len(totals))

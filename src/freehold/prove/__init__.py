@@ -20,7 +20,7 @@ from freehold.project import Project, check_bar
 from freehold.prove.calls import Held, Scored, held_out, score
 from freehold.prove.decide import agreement, bare, decide, kept_home, too_few
 from freehold.prove.describe import design_effect, label_rows, latency, noise_floor, noise_note, out_of_time
-from freehold.prove.money import machine, monthly, notices
+from freehold.prove.money import machine, monthly, notices, priced_at
 from freehold.prove.openings import Opening, open_calls
 from freehold.tell import Tell, quiet
 from freehold.traffic import Traffic, evidence
@@ -64,20 +64,21 @@ def prove(
     answered = evidence(task, traffic)
     noise = noise_floor(task, answered, confidence)
     shown = (certificate.threshold or 0.0) if moves else 0.0
+    found = _evidence(held, scored, certificate, opening, shown)
     verdict = replace(
         bare(task, decided, bar, confidence),
         kept_home=kept,
         agreement=agreement(certificate, moves),
         threshold=certificate.threshold if moves else None,
         student=TaskStudent(artifact.sha256, artifact.base, artifact.licence),
-        evidence=_evidence(held, scored, certificate, opening, shown),
+        evidence=found,
         curve=certificate.curve(),
         labels=label_rows(held, scored, shown),
         noise=noise,
         latency=took,
         money=monthly(task, answered, kept, cpu_seconds, machine(project.settings), audit),
         terms=notices(task, project.settings),
-        notes=_notes(held, opening, noise, moves, bar),
+        notes=_notes(held, found, noise, moves, bar),
     )
     project.save(verdict)
     return verdict
@@ -98,7 +99,8 @@ def _same(
             continue
         if found.student is None or found.student.sha256 != artifact.sha256 or found.evidence is None:
             continue
-        if found.evidence.cal_sha256 == held.sha256 and found.terms == notices(task, project.settings):
+        facts = found.terms == notices(task, project.settings) and priced_at(found.money, machine(project.settings))
+        if found.evidence.cal_sha256 == held.sha256 and facts:
             return found
     return None
 
@@ -128,14 +130,18 @@ def _evidence(held: Held, scored: Scored, certificate: Certificate, opening: Ope
     )
 
 
-def _notes(held: Held, opening: Opening, noise: Measure, moves: bool, bar: float) -> tuple[str, ...]:
+def _notes(held: Held, found: Evidence, noise: Measure, moves: bool, bar: float) -> tuple[str, ...]:
     notes = ["The promise is per distinct request: of near-duplicates one random call certifies."]
-    if opening.number > 1:
-        joint = f"joint confidence >= {opening.joint_confidence:.3g}"
-        notes.append(f"Opening {opening.number} of these certification calls: {joint}.")
+    if found.opening > 1:
+        joint = f"joint confidence >= {found.joint_confidence:.3g}"
+        notes.append(f"Opening {found.opening} of these certification calls: {joint}.")
     if held.kept_out:
         picked = f"{held.kept_out:,} held calls were sent up for being hard, or asked as pairs"
         notes.append(f"{picked}: they don't certify.")
+    if moves and found.out_of_time.high is not None and found.out_of_time.n and found.out_of_time.high < bar:
+        notes.append(
+            f"The newest tenth of the log agrees less than the bar, {found.out_of_time}: traffic may be drifting."
+        )
     if not moves:
         notes.append("Nothing is kept home; the table of labels shows every call as if it were.")
     return tuple(note for note in (*notes, noise_note(noise, bar)) if note)

@@ -18,7 +18,7 @@ from freehold.nouns import Audit, Call, Measure, Task, TermsNotice
 from freehold.project import Settings
 from freehold.totals import HOURS
 
-__all__ = ["machine", "monthly", "notices"]
+__all__ = ["machine", "monthly", "notices", "priced_at"]
 
 SECONDS = HOURS * 3600
 
@@ -42,14 +42,23 @@ def monthly(
     n = task.calls
     bill = Measure(task.money.value / months, n=n, unit="USD/month", method=f"{task.money.method}, at this pace")
     price = rate.value or 0.0
-    at = f"${price:g}/h ({rate.method})"
-    how = f"CPU time of {n / months:,.0f} calls a month at {1000 * cpu_seconds:.2f} ms and {at}"
+    how = f"CPU time of {n / months:,.0f} calls a month at {1000 * cpu_seconds:.2f} ms and {_rate(rate)}"
     how += f"; a machine for this alone costs ${price * HOURS:,.2f} a month"
     home = Measure(cpu_seconds / 3600 * price * n / months, n=n, unit="USD/month", method=how)
     value, low, high = ((share or 0.0) * (bill.value or 0.0) for share in (kept.value, kept.low, kept.high))
     spent = (home.value or 0.0) if kept.value else 0.0
     saved = Measure(value - spent, low - spent, high - spent, kept.n, "USD/month", f"kept share x bill - home; {how}")
     return {"bill": bill, "home": home if kept.value else replace(home, value=0.0), "saved": saved}
+
+
+def priced_at(money: dict[str, Measure], rate: Measure) -> bool:
+    """Do these figures, where any is known, rest on this price of the machine?"""
+    home = money.get("home", Measure(None))
+    return home.value is None or _rate(rate) in home.method
+
+
+def _rate(rate: Measure) -> str:
+    return f"${rate.value or 0.0:g}/h ({rate.method})"
 
 
 def _months(calls: Sequence[Call], audit: Audit | None) -> float | None:

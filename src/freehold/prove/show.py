@@ -67,5 +67,7 @@ def figures(v: Verdict) -> Iterator[tuple[str, str]]:
     for name in ("bill", "home", "saved"):
         if name in v.money:
             yield name, f"{v.money[name]}"
+    if "home" in v.money and v.money["home"].value is not None:
+        yield "", v.money["home"].method
     for notice in v.terms:
         yield f"terms, {notice.vendor}", f"{notice.outcome}: {notice.text} ({notice.clause}, {notice.as_of})"
