@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from freehold.engines.label import TOLERANCE
 from freehold.engines.scripted import ScriptedStudent
 from freehold.errors import ArtifactDamaged, ServeRefused, StudentUnusable, UpstreamMissing
 from freehold.nouns import Artifact, Audit, Student
 from freehold.project import Project
 from freehold.serve import running
 from freehold.serve.app import App
-from freehold.serve.rungs import TOLERANCE, close
+from freehold.serve.rungs import close
 
 from .conftest import EVIDENCE, SCRIPT, StandIn, Start, client, new_verdict, request, scripted
 
@@ -66,7 +67,7 @@ def off_by(gap: float, label: str | None = None) -> Any:
 @pytest.mark.parametrize(
     ("opener", "why"),
     [
-        (off_by(TOLERANCE * 1.1), "score off by 0.0011"),
+        (off_by(TOLERANCE * 1.1), "a score that is off by 0.0011"),
         (off_by(0.0, "transfer"), "another label"),
         (lambda folder, artifact: ScriptedStudent({}), "failed on its stored calls: KeyError"),
     ],

@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from freehold import wire
+from freehold.engines.label import TOLERANCE, check, read_checks
 from freehold.errors import FreeholdError, StudentUnusable
-from freehold.nouns import Answer, Artifact, Audit, Student, Task, Verdict
+from freehold.nouns import Artifact, Audit, Student, Task, Verdict
 from freehold.project import Project, now
 from freehold.serve.ledger import past
 from freehold.serve.monitor import Monitor
 from freehold.serve.route import Rung, rung
 from freehold.tell import Tell, quiet
 
-__all__ = ["TOLERANCE", "Opener", "Step", "close", "open_rungs"]
+__all__ = ["Opener", "Step", "close", "open_rungs"]
 
-TOLERANCE = 1e-3  # between a stored score and the same score made here
 Opener = Callable[[Path, Artifact], Student]
 
 
@@ -106,27 +106,16 @@ def _student(project: Project, sha256: str, opener: Opener, pool: Executor) -> S
     artifact = project.read_artifact(sha256)
     folder = project.artifact_path(sha256)
     student = opener(folder, artifact)
-    checks = wire.loads((folder / "checks.json").read_bytes())
-    again = pool.submit(student.answers, [check["text"] for check in checks])
-    error = again.exception()  # whatever a student raises leaves it closed, and the server up
+    checked = pool.submit(check, student, read_checks(folder))
+    error = checked.exception()  # whatever a student raises leaves it closed, and the server up
     if error is not None:
         raise StudentUnusable(f"The student {sha256[:8]} failed on its stored calls: {type(error).__name__}.")
-    off = [
-        f"{_gap(check, answer)}" for check, answer in zip(checks, again.result(), strict=True) if _gap(check, answer)
-    ]
-    if off:
-        message = (
-            f"The student {sha256[:8]} answers {len(off)} of {len(checks)} stored calls otherwise here ({off[0]})."
-        )
+    worst = checked.result()
+    if not worst <= TOLERANCE:
+        said = "another label" if worst >= 1.0 else f"a score that is off by {worst:.4f}"
+        message = f"The student {sha256[:8]} gives {said} on its stored calls here."
         raise StudentUnusable(message, "Tune and prove it again on this machine.")
     return student
-
-
-def _gap(check: dict[str, Any], answer: Answer) -> str:
-    if answer.text != check["label"]:
-        return "another label"
-    apart = abs(answer.score - check["score"])
-    return f"score off by {apart:.4f}" if not apart <= TOLERANCE else ""
 
 
 def _closed_before(events: Sequence[dict[str, Any]], verdict: Verdict) -> str:
