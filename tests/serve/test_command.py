@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from freehold.cli import main
 from freehold.project import Project
+
+from .conftest import request
 
 
 @pytest.mark.parametrize(
@@ -46,3 +53,40 @@ def test_a_key_that_is_no_key(
     monkeypatch.setenv("FREEHOLD_UPSTREAM_KEY", "sk-hidden\nX-Evil: 1")
     assert main(["serve", str(project.path), "--upstream", "https://example.org"]) == 2
     assert "sk-hidden" not in capsys.readouterr().err
+
+
+def test_a_replay_says_that_it_is_one(project: Project) -> None:
+    """The command as a user runs it: what it says on start, one call, and a clean stop."""
+    (project.path / "verdicts" / "intents.json").unlink()
+    argv = [
+        sys.executable,
+        "-m",
+        "freehold",
+        "serve",
+        str(project.path),
+        "--upstream",
+        "replay",
+        "--port",
+        "0",
+        "--json",
+    ]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = json.loads(process.stdout.readline())
+        call = urllib.request.Request(
+            f"{said['url']}/chat/completions",
+            json.dumps(request("move 50 to savings")).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(call, timeout=5) as answer:
+            assert answer.headers["x-freehold-answered-by"] == "replay"
+            assert json.load(answer)["choices"][0]["message"]["content"] == "transfer"
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert out == ""
+    assert (said["upstream"], said["unmonitored"]) == ("replay", True)
+    assert "REPLAY: what goes up is answered from the log" in err
+    assert "UNMONITORED" in err
+    assert "upstream  intents: this task stays upstream (no verdict)" in err
+    assert f"listening on {said['url']}" in err

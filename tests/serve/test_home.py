@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from freehold.engines.scripted import ScriptedStudent
+from freehold.nouns import Answer
 from freehold.project import Project
+from freehold.serve import app as app_module
 from freehold.traffic import read
 
-from .conftest import SYSTEM, StandIn, Start, client, ledger, new_verdict, request
+from .conftest import SCRIPT, SYSTEM, StandIn, Start, client, ledger, new_verdict, request
 
 
 async def test_a_sure_answer_stays_home(project: Project, start: Start, upstream: StandIn) -> None:
@@ -78,6 +84,29 @@ async def test_a_student_that_raises_lets_the_call_up(project: Project, start: S
     assert answer.model == "gpt-4o-mini-2024"
     own = ledger(project)[0]["freehold"]
     assert (own["why"], own["reason"], own["student"]) == ("refused", "the student failed: KeyError", None)
+
+
+class Slow(ScriptedStudent):
+    def answers(self, texts: Sequence[str], /) -> list[Answer]:
+        if texts == ["a text that takes its time"]:
+            time.sleep(1.5)
+            return [Answer("balance", 1.0)]
+        return super().answers(texts)
+
+
+async def test_nobody_waits_for_a_slow_student(
+    project: Project, start: Start, upstream: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls behind it go up as well, the event loop goes on, and the student is back when it is done."""
+    monkeypatch.setattr(app_module, "PATIENCE", 0.1)
+    async with start(upstream, opener=lambda folder, artifact: Slow(SCRIPT)) as app, client(app) as api:
+        texts = ["a text that takes its time", "what do i have", "move 50 to savings"]
+        asked = [api.chat.completions.create(**request(text)) for text in texts]
+        answers = await asyncio.wait_for(asyncio.gather(*asked), 1.4)
+        assert {answer.model for answer in answers} == {"gpt-4o-mini-2024"}
+        await asyncio.sleep(1.5)
+        assert (await api.chat.completions.create(**request("what do i have"))).model.startswith("freehold/")
+    assert {row["freehold"]["reason"] for row in ledger(project)} == {"the student took longer than 0.1 s", ""}
 
 
 async def test_models_and_health(start: Start, upstream: StandIn) -> None:

@@ -160,6 +160,13 @@ def test_a_threshold_of_zero_answers_everything() -> None:
     assert settle(route(call(), [zero]), zero, Answer("transfer", 0.0)).where == "student"
 
 
+def test_a_rung_that_closes_while_the_student_speaks_keeps_nothing_home() -> None:
+    decision = settle(
+        route(call(), [OPEN]), replace(OPEN, open=False, why="the promise fails"), Answer("transfer", 1.0)
+    )
+    assert (decision.where, decision.why, decision.reason) == ("upstream", "closed", "the promise fails")
+
+
 def test_a_home_answer_names_its_student() -> None:
     assert OPEN.model == "freehold/intents@abababab"
 

@@ -35,6 +35,7 @@ __all__ = ["App"]
 
 PASSED_UP = re.compile(r"/v1/[A-Za-z0-9._~:@/-]*(\?[!-~]*)?")
 WAITING = 64  # calls that may wait for the student; further ones go up
+PATIENCE = 2.0  # seconds that a call waits for the student; then it goes up
 
 
 class App:
@@ -142,9 +143,13 @@ class App:
         self._waiting += 1
         try:
             asked = asyncio.get_running_loop().run_in_executor(self._pool, _timed, student, decision.text)
-            await asyncio.wait([asked])
+            asked.add_done_callback(_seen)
+            await asyncio.wait([asked], timeout=PATIENCE)
         finally:
             self._waiting -= 1
+        if not asked.done():
+            asked.cancel()
+            return _without(decision, f"the student took longer than {PATIENCE:g} s"), None, 0.0
         error = asked.exception()
         if error is not None:
             return _without(decision, f"the student failed: {type(error).__name__}"), None, 0.0
@@ -240,6 +245,12 @@ def _rung(step: Step) -> dict[str, Any]:
     head = {"task": rung.task.name, "open": rung.open, "why": rung.why, "model": rung.model}
     watch = {"pairs": monitor.seen, "differ": monitor.differed, "evidence": monitor.evidence} if monitor else None
     return head | {"threshold": rung.threshold, "monitor": watch}
+
+
+def _seen(asked: asyncio.Future[Any]) -> None:
+    """Look at an error that nobody waits for any more, so that its text, which may be a user's, is not logged."""
+    if not asked.cancelled():
+        asked.exception()
 
 
 def _timed(student: Student, text: str) -> tuple[Answer, float]:

@@ -5,7 +5,7 @@
         where=upstream  why = unmatched | refused | closed
     settle(decision, rung, answer)       after it has
         where=student   why = home: the score reaches the certified threshold
-        where=upstream  why = escalated
+        where=upstream  why = escalated | closed
 
 What is not understood goes up: a field is honoured because it is listed here, never because nobody thought of it.
 """
@@ -90,7 +90,9 @@ def _at(one: Rung, call: Call, text: str) -> Decision:
 
 
 def settle(decision: Decision, one: Rung, answer: Answer) -> Decision:
-    """Home if the student is sure enough, else up."""
+    """Home if the student is sure enough, else up; up too where the rung has closed while the student spoke."""
+    if not one.open:
+        return replace(decision, where="upstream", why="closed", reason=one.why)
     if answer.score >= one.threshold:
         return decision
     reason = f"score {answer.score:.4f} is below {one.threshold:.4f}"
