@@ -185,12 +185,13 @@ def _row(share: NDArray[np.float64], broken: int, draws: int) -> dict[str, float
 
 def pool_of_our_student() -> Pairs:
     """Out-of-fold pairs over the whole bundled log; made once, and again when the code or the log changes."""
-    from freehold.tune.label import fit
-
+    from freehold.engines.encoder import Encoder
     from freehold.traffic import evidence, find_tasks, near_duplicates, read
+    from freehold.tune.label import ENCODERS, fit
 
     source = _run.ROOT / "src" / "freehold"
-    mark = _run.fingerprint(_run.LOG, source / "tune", source / "engines", source / "traffic")
+    code = sorted(file for room in ("tune", "engines", "traffic") for file in (source / room).rglob("*.py"))
+    mark = _run.fingerprint(_run.LOG, *code)
     kept = _run.CACHE / f"guarantee-pool-{mark[:16]}.npz"
     if not kept.is_file():
         _run.say("fitting our student on the bundled log, for its out-of-fold scores")
@@ -198,7 +199,8 @@ def pool_of_our_student() -> Pairs:
         task = find_tasks(traffic)[0]
         calls = evidence(task, traffic)
         texts, labels = [task.template.text(c.messages) or "" for c in calls], [c.answer or "" for c in calls]
-        fitted = fit(texts, labels, groups=near_duplicates(texts))
+        encoders = [Encoder.bundled(name) for name in ENCODERS]
+        fitted = fit(texts, labels, groups=near_duplicates(texts), encoders=encoders)
         kept.parent.mkdir(parents=True, exist_ok=True)
         np.savez(kept, score=fitted.prior_scores, ok=fitted.prior_ok)
     return load(kept)
