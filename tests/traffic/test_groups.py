@@ -83,8 +83,10 @@ def test_worst_cases_stay_bounded() -> None:
     started = time.process_time()
     assert len(np.unique(near_duplicates(["the same text"] * 50_000))) == 1
     assert len(np.unique(near_duplicates(["one " * 200_000, "two " * 200_000, "one"]))) == 2
-    words = [f"w{i}" for i in range(25)]
-    near_duplicates([" ".join(chance.sample(words, 12)) for _ in range(3000)])
+    small = [f"w{i}" for i in range(20)]
+    near_duplicates([" ".join(chance.sample(small, 10)) for _ in range(10_000)])  # nearly all pairs share rare words
+    letter = " ".join(f"fixed{i}" for i in range(40))
+    assert len(np.unique(near_duplicates([f"{letter} a{i} b{i}" for i in range(5000)]))) == 1  # all pairs qualify
     long = [f"w{i}" for i in range(20_000)]
-    near_duplicates([" ".join(chance.sample(long, 5000)) for _ in range(40)])
+    near_duplicates([" ".join(chance.sample(long, 5000)) for _ in range(30)])
     assert time.process_time() - started < 15.0

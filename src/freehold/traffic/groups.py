@@ -4,16 +4,19 @@
     "where is my card"           {where, is, my, card}   0     the same set
     "what is my balance"         {what, is, my, balance} 1
 
-Exact, without comparing all pairs: the prefix filter of a set-similarity join (Bayardo, Ma and Srikant 2007; Xiao et
-al. 2008). With the words of each set ordered rarest first, two sets that reach the limit share one of their first
-few words, so only the sets that a short index lists under those words are compared.
+Exact, without comparing all pairs. Two sets of s and t words reach the limit when they share o = 9 (s + t) / 19 of
+them, rounded up. So their sizes are near; with words ordered rarest first they share one of their first few (the
+prefix filter: Bayardo, Ma and Srikant 2007); and they differ in at most s + t - 2 o words, so that 128-bit parity
+sketches of them differ in no more bits. Only what passes all three, and is not joined yet, is compared.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +24,8 @@ import numpy.typing as npt
 __all__ = ["near_duplicates", "normalise"]
 
 WORD = re.compile(r"\w+")
+Ints = npt.NDArray[np.int64]
+Words = frozenset[str]
 
 
 def normalise(text: str) -> str:
@@ -28,41 +33,104 @@ def normalise(text: str) -> str:
     return " ".join(WORD.findall(text.casefold())) or text.strip()
 
 
-def near_duplicates(texts: Sequence[str]) -> npt.NDArray[np.int64]:
+def near_duplicates(texts: Sequence[str]) -> Ints:
     """A group number per text, counted from 0 in order of first appearance, [len(texts)]."""
-    number: dict[frozenset[str], int] = {}
+    number: dict[Words, int] = {}
     which = [number.setdefault(frozenset(normalise(text).split(" ")), len(number)) for text in texts]
-    roots = _join(list(number))
+    joined = _join(list(number)).tolist()
     groups: dict[int, int] = {}
-    return np.array([groups.setdefault(roots[i], len(groups)) for i in which], dtype=np.int64)
+    return np.array([groups.setdefault(joined[i], len(groups)) for i in which], dtype=np.int64)
 
 
-def _join(sets: list[frozenset[str]]) -> list[int]:
-    """The root of each of these different sets after joining all pairs with Jaccard >= 0.9."""
-    parent = list(range(len(sets)))
+def _join(sets: list[Words]) -> Ints:
+    """A component number for each of these different sets, equal where pairs with Jaccard >= 0.9 connect them."""
+    order = sorted(range(len(sets)), key=lambda i: len(sets[i]))
+    ranked = [sets[i] for i in order]
+    sizes = np.array([len(words) for words in ranked], dtype=np.int64)
+    index, probes = _prefixes(ranked)
+    sketches = _sketches(ranked)
+    parts = _Components(len(sets))
+    looked = np.full(len(sets), -1, dtype=np.int64)  # by which set each was looked at last
+    for i, words in enumerate(ranked):
+        least, most = _partners(len(words))
+        start = int(np.searchsorted(sizes, least))
+        end = min(i, int(np.searchsorted(sizes, most, side="right")))
+        for word in probes[i] if start < end else ():
+            listed = index[word]
+            near = listed[np.searchsorted(listed, start) : np.searchsorted(listed, end)]
+            near = near[(parts.of[near] != parts.of[i]) & (looked[near] != i)]
+            looked[near] = i
+            differing = np.bitwise_count(sketches[near] ^ sketches[i]).sum(axis=1)
+            near = near[differing <= _most_differing(len(words), sizes[near])]
+            while len(near):
+                if 19 * len(words & ranked[near[0]]) >= 9 * (len(words) + sizes[near[0]]):
+                    parts.join(i, int(near[0]))
+                near = near[1:]
+                near = near[parts.of[near] != parts.of[i]]
+    found = np.empty(len(sets), dtype=np.int64)
+    found[order] = parts.of
+    return found
 
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
 
-    ranked = _rarest_first(sets)
-    index: defaultdict[int, list[int]] = defaultdict(list)
-    for i in sorted(range(len(sets)), key=lambda i: len(sets[i])):
-        own, size = sets[i], len(sets[i])
-        # x and an earlier, not larger y need |x & y| >= 0.9 |x|: they meet in the first words of x
-        for j in {j for word in ranked[i][: size - -(-9 * size // 10) + 1] for j in index[word]}:
-            other = len(sets[j])
-            if 10 * other >= 9 * size and root(i) != root(j) and 19 * len(own & sets[j]) >= 9 * (size + other):
-                parent[root(i)] = root(j)
-        for word in ranked[i][: size - -(-18 * size // 19) + 1]:
-            index[word].append(i)
-    return [root(i) for i in range(len(sets))]
+def _overlap(total: Ints) -> Ints:
+    """The words that two sets of `total` words together must share."""
+    return -(-9 * total // 19)
 
 
-def _rarest_first(sets: list[frozenset[str]]) -> list[list[int]]:
-    """Each set as word numbers in ascending order, where a rarer word has a smaller number."""
-    counts = Counter(word for words in sets for word in words)
-    rank = {word: i for i, (word, _) in enumerate(sorted(counts.items(), key=lambda item: (item[1], item[0])))}
-    return [sorted(rank[word] for word in words) for words in sets]
+def _most_differing(size: int, sizes: Ints) -> Ints:
+    return size + sizes - 2 * _overlap(size + sizes)
+
+
+@lru_cache(4096)
+def _partners(size: int) -> tuple[int, int]:
+    """The smallest and largest size, up to `size`, of another set that can reach the limit; (1, 0) where none can."""
+    sizes = np.arange(-(-9 * size // 10), size + 1)
+    able = sizes[_most_differing(size, sizes) >= np.maximum(1, size - sizes)]
+    return (int(able[0]), int(able[-1])) if len(able) else (1, 0)
+
+
+def _prefixes(ranked: list[Words]) -> tuple[dict[str, Ints], list[list[str]]]:
+    """Which sets each word is among the first of, ascending, and the first words to look up for each set.
+
+    A larger set looks up more words than a smaller one is listed under; sets without possible partners do neither.
+    """
+    counts = Counter(word for words in ranked for word in words)
+    listed: defaultdict[str, list[int]] = defaultdict(list)
+    probes: list[list[str]] = []
+    for i, words in enumerate(ranked):
+        size = len(words)
+        rarest = sorted(words, key=lambda word: (counts[word], word))
+        for word in rarest[: size - -(-18 * size // 19) + 1]:
+            listed[word].append(i)
+        probes.append(rarest[: size - -(-9 * size // 10) + 1])
+    index = defaultdict(lambda: np.empty(0, np.int64), {word: np.array(at, np.int64) for word, at in listed.items()})
+    return index, probes
+
+
+def _sketches(ranked: list[Words]) -> npt.NDArray[np.uint64]:
+    """128 bits a set, [sets, 2]: each word turns one of them over, so sets differ in at least as many words as bits."""
+    bits: dict[str, int] = {}
+    found = np.zeros((len(ranked), 2), dtype=np.uint64)
+    for i, words in enumerate(ranked):
+        sketch = 0
+        for word in words:
+            if word not in bits:
+                digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=1).digest()
+                bits[word] = 1 << (digest[0] & 127)
+            sketch ^= bits[word]
+        found[i] = sketch & (2**64 - 1), sketch >> 64
+    return found
+
+
+class _Components:
+    """Which component each set is in; joining renumbers the smaller one, so `of` is always right."""
+
+    def __init__(self, count: int) -> None:
+        self.of = np.arange(count, dtype=np.int64)
+        self._members = [[i] for i in range(count)]
+
+    def join(self, one: int, other: int) -> None:
+        small, large = sorted((int(self.of[one]), int(self.of[other])), key=lambda part: len(self._members[part]))
+        self.of[self._members[small]] = large
+        self._members[large] += self._members[small]
+        self._members[small] = []
