@@ -1,0 +1,46 @@
+"""A student for a task, from its log.
+
+    evidence ─split→ fit side ─label.fit→ Fitted ─project→ artifacts/<sha256>/  kind label
+                         └ --student: the team's ONNX classifier, prior scored on the fit side   kind classifier
+
+The other side of the split is never looked at here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from freehold.errors import StudentUnusable
+from freehold.nouns import Artifact, Task
+from freehold.project import Project
+from freehold.tell import Tell, quiet
+from freehold.traffic import Traffic
+
+__all__ = ["tune"]
+
+
+def tune(
+    task: Task,
+    traffic: Traffic,
+    project: Project,
+    *,
+    encoder: str | None = None,
+    student: Path | None = None,
+    tell: Tell = quiet,
+) -> Artifact:
+    """Fit a student on the task's fit side, or take the team's classifier in the folder `student`, and store it.
+
+    `encoder`: a bundled name, a folder, or a name on the Hugging Face hub. The same rows and recipe fit nothing twice:
+    the artefact made before is returned. Raises StudentUnusable, StorageFailed, ArtifactDamaged.
+    """
+    from freehold.tune.make import classifier, label
+    from freehold.tune.rows import rows_of
+
+    if task.kind != "labels":
+        raise StudentUnusable(f"{task.name} is a {task.kind} task.", "This version has students for label tasks only.")
+    rows = rows_of(task, traffic)
+    if student is not None:
+        if encoder is not None:
+            raise StudentUnusable("Both --student and --encoder are given.", "Give one of them.")
+        return classifier(task, rows, project, student, tell)
+    return label(task, rows, project, encoder, tell)

@@ -1,0 +1,170 @@
+"""Fit a label student: a stack of small members on frozen embeddings and on n-grams.
+
+    texts, labels ─near-duplicates stay together→ 5 folds
+        ─members fitted on 4, scoring the 5th→ raw scores of every row by members that never saw it
+        ─stack, score→ prior (score, ok): what prove plans its thresholds from
+        ─members fitted again on all rows→ student.safetensors student.json
+
+The same rows, seed and encoder give the same bytes, on any number of cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from freehold.engines.label import LabelStudent, encode, encode_checks, encode_prior
+from freehold.engines.stack import CANDIDATES, Members
+from freehold.errors import StudentUnusable
+from freehold.tell import Tell, quiet
+from freehold.traffic import near_duplicates
+from freehold.tune.members import SETTINGS, Training, fit_members
+from freehold.tune.stacking import STRENGTH, Unseen, learn
+
+__all__ = ["CHECKS", "ENCODERS", "MOST", "Fitted", "bounded", "fit", "recipe"]
+
+Floats = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
+
+ENCODERS = ("bge-small-en",)
+FOLDS = 5
+FEWEST = 10  # different texts
+MOST = 30_000  # rows; members gain little beyond, and the time of a fit stays bounded
+CHECKS = 64
+
+
+class Encodes(Protocol):
+    name: str
+    sha256: str
+    licence: str
+
+    def embed(self, texts: Sequence[str], /) -> Floats: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """`files` is what the artefact holds; `prior_scores` float64 and `prior_ok` bool are those of its rows."""
+
+    files: dict[str, bytes]
+    prior_scores: npt.NDArray[np.float64]
+    prior_ok: npt.NDArray[np.bool_]
+    recipe: dict[str, Any]
+
+    def student(self, encoders: Sequence[Encodes] = ()) -> LabelStudent:
+        """The student itself; without encoders it can only `score` texts whose vectors are given."""
+        return LabelStudent.read(self.files["student.json"], self.files["student.safetensors"], encoders)
+
+
+def recipe(encoders: Sequence[Encodes], seed: int = 0) -> dict[str, Any]:
+    """All that decides the student, given its rows."""
+    return {
+        "student": "label stack 1",
+        "encoders": [{"name": e.name, "sha256": e.sha256} for e in encoders],
+        "members": SETTINGS,
+        "stack": {"folds": FOLDS, "candidates": CANDIDATES, "score_C": STRENGTH, "most_rows": MOST},
+        "seed": seed,
+    }
+
+
+def fit(
+    texts: Sequence[str],
+    labels: Sequence[str],
+    *,
+    groups: Sequence[int] | Indices | None = None,
+    encoders: Sequence[Encodes] = (),
+    embeddings: Sequence[Floats] | None = None,
+    seed: int = 0,
+    tell: Tell = quiet,
+) -> Fitted:
+    """Fit on these rows. `groups` numbers near-duplicates alike (None: found here). `embeddings`, one float32 [n, dim]
+    per encoder, spares the encoding; without encoders it alone says what the student reads. Raises StudentUnusable
+    for one label only, or fewer than 10 different texts."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
+
+    names = sorted(set(labels))
+    numbers = near_duplicates(texts) if groups is None else np.asarray(groups, np.int64)
+    _check(names, numbers)
+    vectors = _vectors(texts, encoders, embeddings, tell)
+    with threadpool_limits(1):
+        at = {name: k for k, name in enumerate(names)}
+        rows = Training(texts, np.array([at[label] for label in labels], np.int64), vectors, len(names))
+        used = bounded(numbers, seed)
+        rows, numbers = rows.rows(used), numbers[used]
+        unseen = _out_of_fold(rows, _folds(numbers, rows.y, seed), seed, tell)
+        tell("weigh the members", None)
+        stack, scores, ok = learn(unseen, rows.labels)
+        tell("fit the members", FOLDS / (FOLDS + 1))
+        student = LabelStudent(names, fit_members(rows, seed), stack, encoders)
+        files = student.files() | {
+            "prior.safetensors": encode_prior(scores, ok),
+            "checks.json": _checks(student, rows, seed),
+        }
+    tell("fit the members", 1.0)
+    return Fitted(files, scores, ok, recipe(encoders, seed))
+
+
+def _check(names: Sequence[str], groups: Indices) -> None:
+    if len(names) < 2:
+        said = repr(names[0]) if names else "none"
+        raise StudentUnusable(
+            f"The calls to learn from hold one label only ({said}).", "There is nothing to tell apart."
+        )
+    if (different := len(np.unique(groups))) < FEWEST:
+        raise StudentUnusable(
+            f"The calls to learn from hold {different} different texts.", f"At least {FEWEST} are needed."
+        )
+
+
+def _vectors(
+    texts: Sequence[str], encoders: Sequence[Encodes], embeddings: Sequence[Floats] | None, tell: Tell
+) -> list[Floats]:
+    if embeddings is None:
+        return [encode(encoder, texts, tell) for encoder in encoders]
+    return [np.ascontiguousarray(e, np.float32) for e in embeddings]
+
+
+def bounded(groups: Indices, seed: int) -> Indices:
+    """All rows, or whole groups drawn at random until MOST rows."""
+    if len(groups) <= MOST:
+        return np.arange(len(groups))
+    _, group = np.unique(groups, return_inverse=True)
+    order = np.random.default_rng(seed).permutation(group.max() + 1)
+    sizes = np.bincount(group)
+    kept = order[np.cumsum(sizes[order]) <= MOST]
+    return np.flatnonzero(np.isin(group, kept))
+
+
+def _folds(groups: Indices, y: Indices, seed: int) -> Indices:
+    """The fold of each row: groups whole, dealt out label by label in a random order, so that each label is spread."""
+    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    order = np.lexsort((np.random.default_rng(seed).permutation(len(first)), y[first]))
+    fold = np.empty(len(first), np.int64)
+    fold[order] = np.arange(len(first)) % FOLDS
+    return fold[group]
+
+
+def _out_of_fold(rows: Training, fold: Indices, seed: int, tell: Tell) -> Unseen:
+    """Each row's raw scores by members fitted without its fold."""
+    fitted: list[Members] = []
+    raw: Floats | None = None
+    for f in range(FOLDS):
+        tell("fit the members", f / (FOLDS + 1))
+        members = fit_members(rows.rows(np.flatnonzero(fold != f)), seed)
+        fitted.append(members)
+        if raw is None:
+            raw = np.zeros((len(fold), len(members.names), rows.labels), np.float32)
+        for i in np.flatnonzero(fold == f).tolist():
+            raw[i] = members.raw(rows.texts[i], [v[i] for v in rows.vectors])
+    assert raw is not None
+    return Unseen(rows.texts, rows.y, fold, fitted, raw, rows.vectors[0])
+
+
+def _checks(student: LabelStudent, rows: Training, seed: int) -> bytes:
+    """Some of the fit's own texts with the answers that every later start must give again."""
+    which = np.sort(np.random.default_rng(seed).permutation(len(rows.texts))[:CHECKS])
+    texts = [rows.texts[i] for i in which.tolist()]
+    return encode_checks(texts, student.score(texts, [v[which] for v in rows.vectors]))
