@@ -120,9 +120,12 @@ class StandIn:
     seen: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     url: str = ""
+    connections: set[object] = field(default_factory=set)
 
     async def handle(self, http: web.Request) -> web.StreamResponse:
         body = await http.read()
+        assert http.transport is not None
+        self.connections.add(http.transport.get_extra_info("peername"))
         self.seen.append((http.path_qs, {k.lower(): v for k, v in http.headers.items()}, body))
         if not http.path.endswith("/chat/completions"):
             return web.Response(body=b'{"data": "' + http.method.encode() + b'"}', content_type="application/json")
@@ -192,6 +195,11 @@ class StandIn:
                 await asyncio.sleep(30)
             case "error200":
                 await response.write(b'data: {"error": {"message": "overloaded"}}\n\n')
+            case "long":
+                await response.write(b"data: " + b"x" * 1_000_000)
+                assert http.transport is not None
+                http.transport.close()
+                raise ConnectionResetError
             case "steady":
                 for _ in range(40):
                     await response.write(b": still here\n\n")

@@ -212,6 +212,18 @@ async def test_no_path_leaves_v1(start: Start, upstream: StandIn, path: str) -> 
     assert upstream.seen == []
 
 
+async def test_connections_have_a_cap(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listen, "CONNECTIONS", 2)
+    async with start(None) as app:
+        held = [await asyncio.open_connection("127.0.0.1", app.port) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        assert await talk(app.port) == b""  # hung up at once, long before the header deadline
+        held[0][1].close()
+        await asyncio.sleep(0.1)
+        assert status(await talk(app.port, raw(app))) == 200
+        held[1][1].close()
+
+
 async def test_expect_continue(start: Start) -> None:
     async with start(None) as app:
         answer = await talk(app.port, raw(app, body=b"", Content_Length=len(GOOD), Expect="100-continue"), GOOD)

@@ -79,6 +79,33 @@ async def test_the_first_event_does_not_wait_for_the_last(start: Start, upstream
     assert first.choices[0].delta.role == "assistant"
 
 
+async def test_a_text_may_speak_of_the_end(start: Start, upstream: StandIn) -> None:
+    upstream.answer = 'an event is "data: [DONE]"\n\ndata: [DONE]\n\nand so on'
+    async with start(upstream) as app, client(app) as api:
+        stream = await api.chat.completions.create(**request("sing to me", stream=True))
+        text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
+    assert text == upstream.answer
+
+
+async def test_connections_to_the_upstream_are_used_again(start: Start, upstream: StandIn) -> None:
+    async with start(upstream) as app, client(app) as api:
+        for stream in (True, False, True, True):
+            raw = await api.chat.completions.with_raw_response.create(**request("sing to me", stream=stream))
+            if stream:
+                assert [chunk async for chunk in raw.parse()]
+    assert len(upstream.seen) == 4
+    assert len(upstream.connections) == 1
+
+
+async def test_an_event_without_end_is_not_hoarded(project: Project, start: Start, upstream: StandIn) -> None:
+    upstream.mode = "long"
+    async with start(upstream) as app:
+        _, _, body = await post(app.port, wire.dumps(request("sing to me", stream=True)))
+    assert body.count(b"x") > 256 << 10  # passed on as it came
+    assert body.rpartition(b"\n\nevent: error\ndata: ")[2].startswith(b'{"error"')
+    assert ledger(project)[0]["freehold"]["status"] == "partial"
+
+
 # an upstream that fails
 
 

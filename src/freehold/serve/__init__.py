@@ -49,7 +49,7 @@ def serve(
     Raises PortInUse, ServeRefused, UpstreamMissing, BadSetting, StorageFailed, and ArtifactDamaged or StudentUnusable
     where nothing else could be served.
     """
-    from freehold.serve.listen import Stop
+    from freehold.serve.listen import Stop, raise_file_limit
 
     async def until_signal() -> int:
         stop = Stop()
@@ -64,6 +64,7 @@ def serve(
             tell("stopping: what is under way may finish within 30 s; once more stops at once")
         return stop.number
 
+    raise_file_limit()
     if asyncio.run(until_signal()) == signal.SIGINT:
         raise KeyboardInterrupt
 

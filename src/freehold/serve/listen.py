@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -23,7 +24,7 @@ from freehold import wire
 from freehold.errors import BadSetting, PortInUse, ServeRefused
 from freehold.serve.door import HEADERS
 
-__all__ = ["Listener", "Stop", "check_host"]
+__all__ = ["Listener", "Stop", "check_host", "raise_file_limit"]
 
 HOSTS = ("127.0.0.1", "localhost", "::1")
 HEADER_SECONDS = 10.0
@@ -113,6 +114,14 @@ class Stop:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self, number)
+
+
+def raise_file_limit() -> None:
+    """A connection and its upstream take two handles: make room for all that may be open, where the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4 * CONNECTIONS if hard == resource.RLIM_INFINITY else min(4 * CONNECTIONS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def check_host(host: str) -> None:

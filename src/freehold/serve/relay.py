@@ -10,6 +10,8 @@ Nothing is retried and nothing is mixed: once a byte of one answer has gone out,
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -26,6 +28,9 @@ __all__ = ["ANSWERED_BY", "Relay"]
 ANSWERED_BY = "x-freehold-answered-by"
 LONGEST = 16 << 20  # bytes of one answer that are kept
 STALLED = 30.0  # seconds a client may leave a write standing
+HELD = 256 << 10  # bytes of an event that is not whole; a longer one is passed on in pieces
+END = re.compile(rb"(?:^|\n)data: ?\[DONE\]")  # on a line of its own: a text may hold these words too
+GAPS = (b"\n\n", b"\r\n\r\n")  # between events
 BROKEN = ("upstream_interrupted", "upstream_timeout")
 
 
@@ -104,10 +109,13 @@ class Relay:
             raise
         found = self._record(reply, bytes(kept), entry, why)
         if found.reason in BROKEN:
-            await out.write(_error_event("The upstream broke off its answer.", "upstream_interrupted"))
+            event = _error_event("The upstream broke off its answer.", "upstream_interrupted")
+            await out.write(b"\n\n" + event if out.torn else event)
         else:
             await out.write(last or out.held)
         await out.end()
+        if last:
+            await _read_out(reply)
         return out.response
 
     def _record(self, reply: Reply, body: bytes, entry: Entry, why: str = "") -> Recorded:
@@ -126,6 +134,14 @@ def _type(reply: Reply) -> str:
     return reply.header("content-type").lower()
 
 
+async def _read_out(reply: Reply) -> None:
+    """What follows [DONE] is nothing, but a connection that was read to its end can be used again."""
+    with contextlib.suppress(TimeoutError, UpstreamFailed):
+        async with asyncio.timeout(1.0):
+            while await reply.read():
+                pass
+
+
 def _error_event(message: str, code: str) -> bytes:
     return b"event: error\ndata: " + wire.error(message, code, code) + b"\n\n"
 
@@ -137,6 +153,7 @@ class _Out:
         self.response = response
         self.begun = False
         self.held = b""
+        self.torn = False  # whether an event too long to hold was begun
         self._request = request
 
     async def write(self, data: bytes) -> None:
@@ -156,11 +173,12 @@ class _Out:
     async def events(self, chunk: bytes) -> bytes:
         """Send the events that are whole, hold the rest. Returns the piece with [DONE], which is not sent yet."""
         data = (self.held + chunk) if self.held else chunk
-        end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\r\n\r\n") + 4)
-        end = end if end >= 4 or data.startswith(b"\n\n") else 0
+        end = max((at + len(gap) for gap in GAPS if (at := data.rfind(gap)) >= 0), default=0)
         ready, self.held = data[:end], data[end:]
-        if b"data: [DONE]" in ready or b"data:[DONE]" in ready:
+        if END.search(ready):
             return ready
+        if len(self.held) > HELD:
+            ready, self.held, self.torn = data, b"", True
         await self.write(ready)
         return b""
 
