@@ -9,6 +9,7 @@ form that ran can't decide it. Long runs append one row a piece to .benchmarks/<
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
@@ -66,14 +67,13 @@ def versions(names: Iterable[str] = CORE) -> dict[str, str]:
 
 
 def fingerprint(*parts: str | bytes | Path) -> str:
-    """One sha256 over texts, bytes, files, and the Python files of folders: what a kept row depends on."""
+    """One sha256 over texts, bytes and files; of Python files what they say, not how they are laid out."""
     digest = hashlib.sha256()
     for part in parts:
-        if isinstance(part, Path):
-            files = sorted(part.rglob("*.py")) if part.is_dir() else [part]
-            digest.update(b"".join(hashlib.sha256(f.read_bytes()).digest() for f in files))
-        else:
-            digest.update(hashlib.sha256(part.encode() if isinstance(part, str) else part).digest())
+        data = part.read_bytes() if isinstance(part, Path) else part
+        if isinstance(part, Path) and part.suffix == ".py":
+            data = ast.dump(ast.parse(data))
+        digest.update(hashlib.sha256(data.encode() if isinstance(data, str) else data).digest())
     return digest.hexdigest()
 
 
@@ -92,7 +92,7 @@ class Cost:
     code: int = 0
 
 
-def child(argv: Sequence[str | Path], *, stdin: str = "", env: Mapping[str, str] | None = None) -> Cost:
+def child(argv: Sequence[object], *, stdin: str = "", env: Mapping[str, str] | None = None) -> Cost:
     """Run one command; CPU seconds and peak memory are its own and its waited-for children's.
 
     A child's peak starts from the memory of the process that starts it, so a benchmark that reports peaks stays small.
