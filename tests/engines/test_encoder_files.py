@@ -112,7 +112,7 @@ def test_the_graph_computes_a_bert(name: str, wheels: Path, texts: list[str]) ->
 FLOORS = {
     "bge-small-en, original": (0.993, 0.997),  # measured 0.9960, 0.9977
     "bge-small-en": (0.998, 0.999),  # 0.9991, 0.9993
-    "all-minilm-l6-v2": (0.985, 0.995),  # 0.9919, 0.9966
+    "all-minilm-l6-v2": (0.975, 0.993),  # 0.9865, 0.9957
 }
 
 

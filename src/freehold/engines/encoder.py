@@ -172,7 +172,7 @@ def _session(parts: Parts) -> Any:
         False  # no faster here, and a long text's memory returns
     )
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    # int8 products on a CPU without VNNI: exact ones, not the faster ones that saturate and so differ from VNNI's
+    # for a foreign int8 graph on a CPU without VNNI: exact products, not faster ones that saturate (bert.py's never do)
     options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         # onnxruntime's own LayerNormalization is several times as fast as the fused form it would put in its place
