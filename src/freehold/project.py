@@ -263,9 +263,19 @@ class Project:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise StorageFailed(f"Another freehold is writing to {self.path}.", "Wait for it to end.") from None
+            self._sweep()
             yield
         finally:
             os.close(handle)
+
+    def _sweep(self) -> None:
+        """Remove what a killed run left half-written. Only with the lock held."""
+        for folder in (self.path, self.path / "artifacts", self.path / "verdicts"):
+            for path in folder.glob(".*.tmp"):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
 
     # nouns
 
