@@ -5,10 +5,10 @@
          └─n-grams→ row ────┬ words    sum of weight * log P(word | label)
                             └ letters  the same for letter n-grams
     each member    log softmax(heat * raw)                               [members, labels]
-    stack          softmax of the weighted sum: the best five labels are candidates
+    stack          softmax of the weighted sum: the best three labels are candidates
     near           log softmax(heat * mean similarity of the 3 nearest examples), among the candidates
     stack again    softmax of the weighted sum over candidates and members + near: its best label is the answer
-    score          logistic regression on 17 + 3 (members + 1) features of all that: P(the answer is right)
+    score          logistic regression on 16 + 3 (members + 1) features of all that: P(the answer is right)
 
 Everything runs on one text at a time: BLAS rounds a product of another shape differently, and a score must not depend
 on who else is in the batch. The same code scores the out-of-fold rows of a fit.
@@ -27,7 +27,7 @@ from freehold.engines.words import Words
 
 __all__ = ["CANDIDATES", "Candidates", "Members", "Stack", "log_softmax"]
 
-CANDIDATES = 5
+CANDIDATES = 3
 NEAREST = (1, 3, 10)
 FLOOR = -30.0  # the log-score of what isn't there
 Floats = npt.NDArray[np.float32]
@@ -142,7 +142,7 @@ def describe(found: Candidates, text: str, near_heat: float, second: Doubles, ab
     total = log_softmax(second @ logs)
     order = np.argsort(-total, kind="stable")
     best, other = order[0], order[min(1, len(order) - 1)]
-    ranked = np.concatenate([total[order], np.full(4, FLOOR)])[:4]
+    ranked = np.concatenate([total[order], np.full(CANDIDATES, FLOOR)])[:CANDIDATES]
     p = math.exp(ranked[0])
     most = np.sort(near)[::-1]
     tops = np.vstack([found.tops, [most[0], most[min(1, len(most) - 1)]]])
@@ -152,7 +152,7 @@ def describe(found: Candidates, text: str, near_heat: float, second: Doubles, ab
     label, rival = int(found.labels[best]), int(found.labels[other])
     features = [
         ranked[0] - math.log(max(1 - p, 1e-6)),
-        *(ranked[:3] - ranked[1:]),
+        *(ranked[:-1] - ranked[1:]),
         -float(np.dot(np.exp(total), total)),
         *mine, *(mine - logs[:, other]), *margins, agrees.sum(),
         *found.near[best], *(found.near[best] - found.near[other]),

@@ -1,6 +1,6 @@
 """What a stack learns from rows that no member saw in its fit: heats, weights, and the score.
 
-raw [rows, members, labels] ─heat per member→ log-scores ─weights by NLL→ five candidates a row
+raw [rows, members, labels] ─heat per member→ log-scores ─weights by NLL→ three candidates a row
     ─near's heat, weights by NLL among the candidates→ answer ─features→ logistic regression → P(answer is right)
 """
 
