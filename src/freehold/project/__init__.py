@@ -18,16 +18,12 @@ reader meets the old one or the new one. Rows are appended whole, and a torn las
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
 import re
 import shutil
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,168 +31,14 @@ import msgspec
 
 from freehold.errors import ArtifactDamaged, BadSetting, ProjectMissing, ProjectOtherLog, ProjectVersion, StorageFailed
 from freehold.nouns import Artifact, Audit, Plan, Verdict
+from freehold.project.settings import TOML, Settings, check_bar, read_settings
+from freehold.project.storage import Appender, guarded, now, pretty, sha256_file, sync_folder, write_atomic
 
 __all__ = ["Appender", "Project", "Settings", "check_bar", "now", "sha256_file", "write_atomic"]
 
 VERSION = 1
 T = TypeVar("T", Audit, Plan)
 NAMES: dict[type, str] = {Audit: "audit.json", Plan: "plan.json"}
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """freehold.toml. `pairs` is the share of home answers also asked upstream; `machine_cost` is in $/h (None: the
-    dated default in facts); `use` is how the team uses the student: internal or sold."""
-
-    bar: float = 0.95
-    confidence: float = 0.95
-    upstream: str = ""
-    vendor: str = ""
-    use: str = "internal"
-    pairs: float = 0.02
-    port: int = 8080
-    machine_cost: float | None = None
-
-
-TOML = """\
-# What a person decides. Flags override it; everything else in this folder is computed.
-bar = {bar}            # the owned model may answer only where it agrees with the closed one at least this often
-confidence = {confidence}     # and this sure of it, per task
-upstream = ""         # base URL of the closed API, for example "https://api.openai.com/v1"
-vendor = ""           # whose answers the log holds, where its rows don't say: openai, anthropic, google, ...
-use = "internal"      # internal, or sold (offered to third parties): the vendor's terms differ
-pairs = 0.02          # share of home answers that are also asked upstream, to watch the promise
-port = 8080
-# machine_cost = 0.10 # $/h of the machine that serves at home; without it a dated default is used, marked assumed
-"""
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def check_bar(value: Any, name: str = "bar") -> float:
-    """A share strictly between 0 and 1, from a flag or a setting."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise BadSetting(f"{name} is {value!r}, which is not a number.", "Give a share such as 0.95.") from None
-    if not 0.0 < number < 1.0:
-        raise BadSetting(f"{name} is {value}, which is not strictly between 0 and 1.", "Give a share such as 0.95.")
-    return number
-
-
-def sha256_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def _storage(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        why = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EROFS: "it is read-only"}
-        said = why.get(error.errno or 0, error.strerror or str(error))
-        raise StorageFailed(f"Can't write {path}: {said}.", "What was there before is unchanged.") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write under a temporary name in the same folder, sync, rename, sync the folder."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with _storage(path):
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            _sync_folder(path.parent)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
-def _pretty(value: Any) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
-
-
-class Appender:
-    """Appends JSON rows to a file; a row is on disk whole or not at all.
-
-    A short write (disk full) is cut back, so that the next row never lands behind half of this one.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with _storage(path):
-            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            self._cut_torn_tail()
-
-    def _cut_torn_tail(self) -> None:
-        size = os.fstat(self._handle).st_size
-        end = size
-        while end > 0:
-            start = max(0, end - 65536)
-            block = os.pread(self._handle, end - start, start)
-            at = block.rfind(b"\n")
-            if at >= 0:
-                end = start + at + 1
-                break
-            end = start
-        if end < size:
-            os.ftruncate(self._handle, end)
-
-    def append(self, row: Any, *, sync: bool = False) -> None:
-        """Raises StorageFailed, with the file as it was before."""
-        data = msgspec.json.encode(row) + b"\n"
-        size = os.fstat(self._handle).st_size
-        with _storage(self.path):
-            try:
-                if os.write(self._handle, data) != len(data):
-                    raise OSError(errno.ENOSPC, "No space left on device")
-                if sync:
-                    os.fsync(self._handle)
-            except OSError:
-                os.ftruncate(self._handle, size)
-                raise
-
-    def close(self) -> None:
-        os.close(self._handle)
-
-
-def _read_settings(path: Path) -> Settings:
-    try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadSetting(f"{path} is not valid TOML: {error}.", "Mend that line, or remove the file.") from None
-    known = [f.name for f in fields(Settings)]
-    for key in found:
-        if key not in known:
-            raise BadSetting(f"{path} says {key!r}, which is not a setting.", f"Known: {', '.join(known)}.")
-    try:
-        settings = msgspec.convert(found, Settings)
-    except msgspec.ValidationError as error:
-        raise BadSetting(f"{path}: {error}.", "Mend that line, or remove it to use the default.") from None
-    check_bar(settings.bar)
-    check_bar(settings.confidence, "confidence")
-    if not 0.0 <= settings.pairs <= 1.0:
-        raise BadSetting(f"{path}: pairs is {settings.pairs}.", "Give a share from 0 (off) to 1.")
-    if not 0 <= settings.port <= 65535:
-        raise BadSetting(f"{path}: port is {settings.port}.", "Give a port from 1 to 65535.")
-    if settings.machine_cost is not None and settings.machine_cost < 0:
-        raise BadSetting(f"{path}: machine_cost is {settings.machine_cost}.", "Give $/h, 0 or more.")
-    if settings.use not in ("internal", "sold"):
-        raise BadSetting(f"{path}: use is {settings.use!r}.", "Known: internal, sold.")
-    return settings
 
 
 class Project:
@@ -220,7 +62,7 @@ class Project:
             started = {".lock", "freehold.toml"}  # a first run that was killed early
             if not {p.name for p in path.iterdir() if not p.name.endswith(".tmp")} <= started:
                 raise BadSetting(f"{path} holds other files.", "Give an empty or new folder with --project.")
-        with _storage(path):
+        with guarded(path):
             path.mkdir(parents=True, exist_ok=True)
             path.chmod(0o700)
             for name in ("artifacts", "verdicts", "ledger"):
@@ -230,7 +72,7 @@ class Project:
             text = TOML.format(bar=default.bar, confidence=default.confidence)
             write_atomic(path / "freehold.toml", text.encode())
         if fresh:
-            write_atomic(path / "project.json", _pretty({"freehold_project": VERSION, "log": ""}))
+            write_atomic(path / "project.json", pretty({"freehold_project": VERSION, "log": ""}))
         return cls.open(path)
 
     @classmethod
@@ -252,7 +94,7 @@ class Project:
                 "Use the freehold that wrote it, or another folder with --project.",
             )
         toml = path / "freehold.toml"
-        return cls(path, _read_settings(toml) if toml.exists() else Settings())
+        return cls(path, read_settings(toml) if toml.exists() else Settings())
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -284,7 +126,7 @@ class Project:
         head = msgspec.json.decode((self.path / "project.json").read_bytes(), type=dict[str, Any])
         if head["log"] in ("", identity):
             if not head["log"]:
-                write_atomic(self.path / "project.json", _pretty(head | {"log": identity}))
+                write_atomic(self.path / "project.json", pretty(head | {"log": identity}))
             return
         raise ProjectOtherLog(f"{self.path} belongs to another log.", "Give another folder with --project.")
 
@@ -293,7 +135,7 @@ class Project:
             path = self.path / "verdicts" / f"{noun.task}.json"
         else:
             path = self.path / NAMES[type(noun)]
-        write_atomic(path, _pretty({"freehold": VERSION, "noun": type(noun).__name__, **msgspec.to_builtins(noun)}))
+        write_atomic(path, pretty({"freehold": VERSION, "noun": type(noun).__name__, **msgspec.to_builtins(noun)}))
         return path
 
     def load(self, noun: type[T]) -> T:
@@ -356,16 +198,16 @@ class Project:
         if final.exists():
             return self.read_artifact(sha256)
         aside = final.with_name(f".{sha256[:16]}.{os.getpid()}.tmp")
-        with _storage(final):
+        with guarded(final):
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir()
             try:
                 for name, data in files.items():
                     write_atomic(aside / name, data)
                 manifest = {"freehold": VERSION, "noun": "Artifact", **msgspec.to_builtins(artifact)}
-                write_atomic(aside / "manifest.json", _pretty(manifest))
+                write_atomic(aside / "manifest.json", pretty(manifest))
                 aside.rename(final)
-                _sync_folder(final.parent)
+                sync_folder(final.parent)
             except (OSError, StorageFailed):
                 shutil.rmtree(aside, ignore_errors=True)
                 raise

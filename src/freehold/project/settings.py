@@ -1,0 +1,79 @@
+"""freehold.toml: what a person decides, and what a share may be."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from freehold.errors import BadSetting
+
+__all__ = ["TOML", "Settings", "check_bar", "read_settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """freehold.toml. `pairs` is the share of home answers also asked upstream; `machine_cost` is in $/h (None: the
+    dated default in facts); `use` is how the team uses the student: internal or sold."""
+
+    bar: float = 0.95
+    confidence: float = 0.95
+    upstream: str = ""
+    vendor: str = ""
+    use: str = "internal"
+    pairs: float = 0.02
+    port: int = 8080
+    machine_cost: float | None = None
+
+
+TOML = """\
+# What a person decides. Flags override it; everything else in this folder is computed.
+bar = {bar}            # the owned model may answer only where it agrees with the closed one at least this often
+confidence = {confidence}     # and this sure of it, per task
+upstream = ""         # base URL of the closed API, for example "https://api.openai.com/v1"
+vendor = ""           # whose answers the log holds, where its rows don't say: openai, anthropic, google, ...
+use = "internal"      # internal, or sold (offered to third parties): the vendor's terms differ
+pairs = 0.02          # share of home answers that are also asked upstream, to watch the promise
+port = 8080
+# machine_cost = 0.10 # $/h of the machine that serves at home; without it a dated default is used, marked assumed
+"""
+
+
+def check_bar(value: Any, name: str = "bar") -> float:
+    """A share strictly between 0 and 1, from a flag or a setting."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise BadSetting(f"{name} is {value!r}, which is not a number.", "Give a share such as 0.95.") from None
+    if not 0.0 < number < 1.0:
+        raise BadSetting(f"{name} is {value}, which is not strictly between 0 and 1.", "Give a share such as 0.95.")
+    return number
+
+
+def read_settings(path: Path) -> Settings:
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSetting(f"{path} is not valid TOML: {error}.", "Mend that line, or remove the file.") from None
+    known = [f.name for f in fields(Settings)]
+    for key in found:
+        if key not in known:
+            raise BadSetting(f"{path} says {key!r}, which is not a setting.", f"Known: {', '.join(known)}.")
+    try:
+        settings = msgspec.convert(found, Settings)
+    except msgspec.ValidationError as error:
+        raise BadSetting(f"{path}: {error}.", "Mend that line, or remove it to use the default.") from None
+    check_bar(settings.bar)
+    check_bar(settings.confidence, "confidence")
+    if not 0.0 <= settings.pairs <= 1.0:
+        raise BadSetting(f"{path}: pairs is {settings.pairs}.", "Give a share from 0 (off) to 1.")
+    if not 0 <= settings.port <= 65535:
+        raise BadSetting(f"{path}: port is {settings.port}.", "Give a port from 1 to 65535.")
+    if settings.machine_cost is not None and settings.machine_cost < 0:
+        raise BadSetting(f"{path}: machine_cost is {settings.machine_cost}.", "Give $/h, 0 or more.")
+    if settings.use not in ("internal", "sold"):
+        raise BadSetting(f"{path}: use is {settings.use!r}.", "Known: internal, sold.")
+    return settings
