@@ -18,6 +18,7 @@ from freehold.engines.scripted import ScriptedStudent
 from freehold.nouns import Artifact, Task
 from freehold.project import Project
 from freehold.traffic import Traffic, evidence, read, split
+from freehold.tune.rows import rows_of
 
 LOG = Path(__file__).resolve().parents[2] / "examples" / "support-desk" / "calls.jsonl.gz"
 Row = dict[str, Any]
@@ -74,16 +75,20 @@ def world(tmp_path: Path, rows: list[Row]) -> Callable[..., World]:
         said = script(texts, [c.answer or "" for c in calls], worst)
         fit = [texts[i] for i in split(texts).fit]
         project = Project.create(tmp_path / name)
-        return World(traffic, task, ScriptedStudent(said), artefact(project, task, fit, said), project, frozenset(fit))
+        return World(
+            traffic, task, ScriptedStudent(said), artefact(project, task, traffic, fit, said), project, frozenset(fit)
+        )
 
     return make
 
 
-def artefact(project: Project, task: Task, fit: Sequence[str], said: dict[str, tuple[str, float]]) -> Artifact:
+def artefact(
+    project: Project, task: Task, traffic: Traffic, fit: Sequence[str], said: dict[str, tuple[str, float]]
+) -> Artifact:
     from safetensors.numpy import save
 
     score = np.array([said[text][1] for text in fit])
     ok = np.array([said[text][0] != "wrong" for text in fit], np.uint8)
     files = {"prior.safetensors": save({"score": score, "ok": ok})}
     about = {"kind": "label", "task": task.name, "base": "scripted", "licence": "Apache-2.0"}
-    return project.write_artifact(files, **about, recipe={"of": len(said)}, data_sha256="0" * 64)
+    return project.write_artifact(files, **about, recipe={"of": len(said)}, data_sha256=rows_of(task, traffic).sha256)

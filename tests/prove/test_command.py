@@ -19,6 +19,7 @@ from freehold.project import Project
 from freehold.prove import command
 from freehold.traffic import evidence, read, split
 from freehold.tune.label import fit
+from freehold.tune.rows import rows_of
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]
     labels = [calls[i].answer or "" for i in at]
     fitted = fit([texts[i] for i in at], labels, encoders=[Encoder.bundled("bge-small-en")])
     about = {"kind": "label", "task": task.name, "base": "bge-small-en", "licence": "MIT"}
-    opened.write_artifact(fitted.files, **about, recipe=fitted.recipe, data_sha256="0" * 64)
+    opened.write_artifact(fitted.files, **about, recipe=fitted.recipe, data_sha256=rows_of(task, traffic).sha256)
     return folder / "project"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from freehold.audit import audit
-from freehold.errors import BadSetting
+from freehold.errors import BadSetting, ProjectMissing
 from freehold.measure import certify, grid
 from freehold.nouns import Audit, TaskPlan
 from freehold.prove import prove, without_student
@@ -63,6 +63,14 @@ def test_no_fit_call_is_ever_asked(world: Make) -> None:
     w = world()
     prove(*w.proof, bar=0.9)
     assert not w.fit & set(w.student.asked)
+
+
+def test_a_student_of_another_state_of_the_log_is_refused(world: Make, rows: list[dict[str, Any]]) -> None:
+    """New calls may join two groups, and a call that was fitted could then certify."""
+    old, grown = world(rows[:1200]), world(rows[:1400])
+    with pytest.raises(ProjectMissing, match="has changed since the student"):
+        prove(grown.task, grown.student, old.artifact, grown.traffic, grown.project, bar=0.9)
+    assert grown.project.rows("openings.jsonl") == []
 
 
 def test_labels_add_up_worst_first(world: Make) -> None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from freehold.errors import ProjectMissing
 from freehold.measure import Certificate, certify, grid
 from freehold.nouns import Artifact, Audit, Evidence, Measure, Student, Task, TaskPlan, TaskStudent, Verdict
 from freehold.project import Project, check_bar
@@ -45,11 +46,15 @@ def prove(
     """Certify `student` on the task's held-out calls and save the verdict in the project.
 
     The same question to the same calls returns the saved verdict. `audit` gives the months that the log spans.
-    Raises BadSetting for a bar or confidence outside (0, 1), ArtifactDamaged, StorageFailed.
+    Raises BadSetting for a bar or confidence outside (0, 1), ProjectMissing for a student of another state of the log,
+    ArtifactDamaged, StorageFailed.
     """
     bar, confidence = check_bar(bar), check_bar(confidence, "confidence")
     tell("choose the certification calls", 0.0)
     held = held_out(task, traffic)
+    if artifact.data_sha256 != held.fit_sha256:  # a call of its fit may be on the certifying side by now
+        message = f"The log has changed since the student of {task.name} was fitted."
+        raise ProjectMissing(message, f"Run: freehold tune --project {project.path}")
     saved = _same(task, artifact, held, project, bar, confidence)
     if saved is not None:
         return saved

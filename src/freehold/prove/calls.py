@@ -11,8 +11,10 @@ traffic. They may fit, never certify. Rows of a plain log, and those of a closed
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,7 +33,7 @@ BATCH = 64
 class Held:
     """The side of the split that no fit saw. `texts`, `truths`, `times` and `groups` are of all its calls that may
     certify [all]; `cal` indexes one of each group. `calls` counts the task's evidence, `fit` its other side, `kept_out`
-    the held calls that may not certify."""
+    the held calls that may not certify. `fit_sha256` names the fit's rows as an artefact's data_sha256 does."""
 
     texts: tuple[str, ...]
     truths: tuple[str, ...]
@@ -40,6 +42,7 @@ class Held:
     cal: NDArray[np.int64]
     calls: int
     fit: int
+    fit_sha256: str
     kept_out: int
 
     @property
@@ -80,6 +83,7 @@ def held_out(task: Task, traffic: Traffic) -> Held:
         cal=np.array(sorted(place[i] for i in first.values()), np.int64),
         calls=len(calls),
         fit=len(parted.fit),
+        fit_sha256=_rows_sha256([texts[i] for i in parted.fit], [_answer(calls[i]).strip() for i in parted.fit]),
         kept_out=len(parted.cal_all) - len(held),
     )
 
@@ -97,6 +101,11 @@ def score(student: Student, held: Held, rule: str, tell: Tell) -> Scored:
     assert bool(np.all((scores >= 0.0) & (scores <= 1.0))), "a student's scores are in [0, 1]"
     ok = [agree(a.text, truth, rule) for a, truth in zip(answers, held.truths, strict=True)]
     return Scored(tuple(a.text for a in answers), scores, np.array(ok, bool))
+
+
+def _rows_sha256(texts: Sequence[str], labels: Sequence[str]) -> str:
+    lines = [[t.encode("utf-8", "surrogatepass").hex(), a] for t, a in zip(texts, labels, strict=True)]
+    return hashlib.sha256(msgspec.json.encode(lines)).hexdigest()
 
 
 def _answer(call: Call) -> str:
