@@ -79,7 +79,7 @@ def switch(
             own = open_student(project.artifact_path(artifact.sha256), artifact)
             prove(task, own, artifact, traffic, project, bar=bar, confidence=confidence, audit=found, tell=tell)
         else:
-            project.save(without_student(task, step, found, bar=bar, confidence=confidence))
+            project.save(without_student(task, step, bar=bar, confidence=confidence))
     verdicts = project.verdicts()
     page = write_report(project, tell=tell)
     money = saved(verdicts, planned.machine_cost)

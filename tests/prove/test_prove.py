@@ -14,7 +14,7 @@ import pytest
 from freehold.audit import audit
 from freehold.errors import BadSetting, ProjectMissing
 from freehold.measure import certify, grid
-from freehold.nouns import Audit, TaskPlan
+from freehold.nouns import TaskPlan
 from freehold.prove import prove, without_student
 from freehold.prove.show import sentence, show
 from freehold.traffic import evidence, split
@@ -246,13 +246,12 @@ def test_a_log_without_times(world: Make, rows: list[dict[str, Any]]) -> None:
 
 def test_without_a_student(world: Make) -> None:
     w = world()
-    found: Audit = audit(w.traffic)
     step = TaskPlan(w.task.name, "labels", 30, "too_few", "30 calls are too few.", {"0.95": 240})
-    few = without_student(w.task, step, found, bar=0.95, confidence=0.95)
+    few = without_student(w.task, step, bar=0.95, confidence=0.95)
     assert (few.decision, few.needed, few.student) == ("need_more", 210, None)
-    assert without_student(w.task, replace(step, calls=20), found, bar=0.95, confidence=0.95).decision == "stay"
+    assert without_student(w.task, replace(step, calls=20), bar=0.95, confidence=0.95).decision == "stay"
     other = replace(step, go="not_yet", kind="json", reason="No student for json yet.")
-    assert without_student(w.task, other, found, bar=0.95, confidence=0.95).reason == "No student for json yet."
+    assert without_student(w.task, other, bar=0.95, confidence=0.95).reason == "No student for json yet."
 
 
 def test_the_terminal_says_the_verdict_first(world: Make, capsys: pytest.CaptureFixture[str]) -> None:

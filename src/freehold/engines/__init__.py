@@ -1,1 +1,1 @@
-"""Engines: what answers a call. Students (owned, sync, batched) and upstreams (HTTP, async), with scripted twins of both."""
+"""What answers a call: students (owned, in batches) and upstreams (over HTTP), each with a true stand-in for tests."""

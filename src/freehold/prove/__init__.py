@@ -89,7 +89,7 @@ def prove(
     return verdict
 
 
-def without_student(task: Task, step: TaskPlan, audit: Audit, *, bar: float, confidence: float) -> Verdict:
+def without_student(task: Task, step: TaskPlan, *, bar: float, confidence: float) -> Verdict:
     """The verdict on a task that the plan gave no student: need_more or stay, with the plan's reason. Not saved."""
     return bare(task, too_few(step, bar, confidence), bar, confidence)
 

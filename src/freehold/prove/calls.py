@@ -11,17 +11,15 @@ traffic. They may fit, never certify. Rows of a plain log, and those of a closed
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from freehold.agree import agree
 from freehold.nouns import Answer, Call, Student, Task
 from freehold.tell import Tell
-from freehold.traffic import KEY, Traffic, evidence, split
+from freehold.traffic import KEY, Traffic, evidence, rows_sha256, split
 
 __all__ = ["Held", "Scored", "held_out", "score"]
 
@@ -83,7 +81,7 @@ def held_out(task: Task, traffic: Traffic) -> Held:
         cal=np.array(sorted(place[i] for i in first.values()), np.int64),
         calls=len(calls),
         fit=len(parted.fit),
-        fit_sha256=_rows_sha256([texts[i] for i in parted.fit], [_answer(calls[i]).strip() for i in parted.fit]),
+        fit_sha256=rows_sha256([texts[i] for i in parted.fit], [_answer(calls[i]).strip() for i in parted.fit]),
         kept_out=len(parted.cal_all) - len(held),
     )
 
@@ -101,11 +99,6 @@ def score(student: Student, held: Held, rule: str, tell: Tell) -> Scored:
     assert bool(np.all((scores >= 0.0) & (scores <= 1.0))), "a student's scores are in [0, 1]"
     ok = [agree(a.text, truth, rule) for a, truth in zip(answers, held.truths, strict=True)]
     return Scored(tuple(a.text for a in answers), scores, np.array(ok, bool))
-
-
-def _rows_sha256(texts: Sequence[str], labels: Sequence[str]) -> str:
-    lines = [[t.encode("utf-8", "surrogatepass").hex(), a] for t, a in zip(texts, labels, strict=True)]
-    return hashlib.sha256(msgspec.json.encode(lines)).hexdigest()
 
 
 def _answer(call: Call) -> str:

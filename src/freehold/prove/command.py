@@ -66,7 +66,7 @@ def _prove(project: Project, name: str | None, bar: float, confidence: float, te
                 prove(task, student, artifact, traffic, project, bar=bar, confidence=confidence, audit=audit, tell=tell)
             )
         else:
-            verdicts.append(without_student(task, steps[task.name], audit, bar=bar, confidence=confidence))
+            verdicts.append(without_student(task, steps[task.name], bar=bar, confidence=confidence))
             project.save(verdicts[-1])
     return verdicts
 

@@ -6,12 +6,12 @@ calls.jsonl ─read→ Traffic ─find_tasks→ Task ─calls_of, evidence→ [C
 
 from freehold.traffic.describe import count_calls
 from freehold.traffic.groups import near_duplicates, normalise
-from freehold.traffic.hold_out import KEY, Split, split
+from freehold.traffic.hold_out import KEY, Split, rows_sha256, split
 from freehold.traffic.log import Traffic, calls_of, evidence, find_tasks
 from freehold.traffic.reader import read
 from freehold.traffic.templates import task_of
 
 __all__ = [
     "KEY", "Split", "Traffic", "calls_of", "count_calls", "evidence", "find_tasks", "near_duplicates", "normalise",
-    "read", "split", "task_of",
+    "read", "rows_sha256", "split", "task_of",
 ]  # fmt: skip

@@ -13,12 +13,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from freehold.traffic.groups import near_duplicates, normalise
 
-__all__ = ["KEY", "Split", "split"]
+__all__ = ["KEY", "Split", "rows_sha256", "split"]
 
 KEY = b"freehold split 1"
 Indices = npt.NDArray[np.int64]
@@ -76,3 +77,9 @@ def _one_of_each(groups: Indices, names: Sequence[str], key: bytes) -> list[int]
         if group not in best or drawn < best[group]:
             best[group] = drawn
     return [i for _, i in best.values()]
+
+
+def rows_sha256(texts: Sequence[str], labels: Sequence[str]) -> str:
+    """Names the rows that a student was fitted on: their (text, label) pairs in the log's order."""
+    lines = [[t.encode("utf-8", "surrogatepass").hex(), a] for t, a in zip(texts, labels, strict=True)]
+    return hashlib.sha256(msgspec.json.encode(lines)).hexdigest()

@@ -5,15 +5,13 @@ Rows(texts, labels, groups)    sha256 over (text, label) in the log's order
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from freehold.nouns import Task
-from freehold.traffic import Traffic, evidence, split
+from freehold.traffic import Traffic, evidence, rows_sha256, split
 
 __all__ = ["Rows", "rows_of"]
 
@@ -28,8 +26,7 @@ class Rows:
 
     @property
     def sha256(self) -> str:
-        lines = [[t.encode("utf-8", "surrogatepass").hex(), a] for t, a in zip(self.texts, self.labels, strict=True)]
-        return hashlib.sha256(msgspec.json.encode(lines)).hexdigest()
+        return rows_sha256(self.texts, self.labels)
 
 
 def rows_of(task: Task, traffic: Traffic) -> Rows:
