@@ -24,8 +24,8 @@ Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 
 SETTINGS: dict[str, Any] = {
-    "linear": {"C": 100.0, "max_iter": 120},
-    "network": {"hidden": 512, "alpha": 1e-4, "batch": 128, "rate": 1e-3, "rows": 150_000, "epochs": [15, 100]},
+    "linear": {"C": 100.0, "max_iter": 60},
+    "network": {"hidden": 256, "alpha": 1e-4, "batch": 128, "rate": 1e-3, "rows": 150_000, "epochs": [15, 100]},
     "words": {"smoothing": 0.03, "most": 60_000},
     "shelf": {"most_per_label": 256},
 }
