@@ -142,23 +142,23 @@ def to_json(journey: Journey) -> dict[str, Any]:
 
 def _show(journey: Journey) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    out = Console(highlight=False)
-    sure = f"{journey.confidence:.0%} confidence"
-    out.print(f"\n[bold]{journey.kept_home} of calls kept home[/] at bar {journey.bar:g} ({sure}, per task)\n")
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("task", "calls", "verdict", "kept home", "agreement of kept calls", "why"):
-        table.add_column(name, justify="right" if name == "calls" else "left")
+    out = Console(highlight=False, soft_wrap=True)
+    sure = f"{journey.confidence:.0%}".replace("%", " %")
+    out.print(f"[bold]{journey.kept_home} of calls kept home[/] at bar {journey.bar:g}, {sure} confidence per task")
     for v in journey.verdicts:
-        row = (v.task, f"{v.calls:,}", v.decision.replace("_", " "), str(v.kept_home), str(v.agreement), v.reason)
-        table.add_row(*row)
-    out.print(table)
-    out.print(f"\nmoney   {journey.saved_per_month}: {journey.saved_per_month.method}")
+        out.print(f"\n[bold]{v.task}[/]  {v.calls:,} calls  [bold]{v.decision.replace('_', ' ')}[/]")
+        out.print(f"  kept home  {v.kept_home}")
+        out.print(f"  agreement  {v.agreement}")
+        out.print(f"  why        {v.reason}")
+    out.print(f"\nmoney   {journey.saved_per_month}")
+    out.print(f"        {journey.saved_per_month.method}")
     out.print(f"report  {journey.report}")
     if any(v.decision == "move" for v in journey.verdicts):
         out.print(f"serve   freehold serve {journey.project} --upstream https://api.openai.com/v1")
-        out.print(f"        freehold serve {journey.project} --upstream replay   [dim](to try it offline)[/]")
+        out.print(
+            f"        freehold serve {journey.project} --upstream replay  (answers from the log, to try it offline)"
+        )
 
 
 def _readable(paths: Sequence[str]) -> None:

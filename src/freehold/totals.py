@@ -40,10 +40,11 @@ def saved(verdicts: Sequence[Verdict], machine: Measure) -> Measure:
     if any(bill is None for bill, _ in bills):
         return Measure(None, None, None, 0, "USD/month", "the log has no times, or models without a price")
     home = (machine.value or 0.0) * HOURS
-    value, low, high = (
-        sum((bill or 0.0) * (getattr(kept, which) or 0.0) for bill, kept in bills) - home
+    kept, low, high = (
+        sum((bill or 0.0) * (getattr(share, which) or 0.0) for bill, share in bills)
         for which in ("value", "low", "high")
     )
-    method = f"kept share x bill at this pace less one machine at ${machine.value or 0.0:g}/h for {HOURS} h"
-    method += f" ({machine.method})"
-    return Measure(value, low, high, sum(v.calls for v in moved), "USD/month", method)
+    method = f"the kept calls cost ${kept:,.2f} a month now; one machine all month ${home:,.2f} ({machine.method})"
+    if kept < home and kept > 0.0:
+        method += f"; even at {home / kept:,.0f} times this traffic"
+    return Measure(kept - home, low - home, high - home, sum(v.calls for v in moved), "USD/month", method)
