@@ -35,7 +35,7 @@ def test_enough_calls_of_labels_are_worth_a_try() -> None:
     assert (step.go, step.name, step.calls) == ("try", "route", 5000)
     assert "bar 0.99" in step.reason
     assert step.student
-    assert step.minutes.value == pytest.approx((5000 / 400 + 3 * 1e-5 * 0.75 * 5000 * 20) / 60)
+    assert step.minutes.value == pytest.approx((5000 / 400 + 2.7e-5 * 0.75 * 5000 * 20) / 60)
 
 
 def test_calls_needed_are_four_times_a_proof_without_errors() -> None:

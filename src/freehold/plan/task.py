@@ -17,14 +17,12 @@ __all__ = ["ASSUMED", "plan_task"]
 CAL_SHARE = 0.25  # of a task's calls certify; the others fit
 LEAST_SHARE = 0.05  # of the certification calls must be kept for a move
 TEXTS_A_SECOND = 400.0  # a small int8 sentence encoder on one CPU core (bge-small-en: 400 to 530 measured)
-FIT_SECONDS = 1e-5  # a call and label for one fit of the stack's members (21 s for 15,900 calls of 151 labels measured)
-FITS = 3.0  # out of fold on two thirds each, and once on all of the fit part
+FIT_SECONDS = 2.7e-5  # a call and label, for the whole fit (56 CPU-s for 13,650 calls of 151 labels measured)
 
 ASSUMED = (
     f"calls needed: no kept call is wrong and every certification call is kept ({CAL_SHARE:.0%} of calls certify); "
     f"if only {LEAST_SHARE:.0%} of them are kept, {1 / LEAST_SHARE:.0f} times as many",
-    f"minutes: {TEXTS_A_SECOND:g} texts a second to encode, {FIT_SECONDS:g} s a call and label for each of "
-    f"{FITS:g} fits, on one core",
+    f"minutes: {TEXTS_A_SECOND:g} texts a second to encode, {FIT_SECONDS:g} s a call and label to fit, on one core",
 )
 
 
@@ -65,6 +63,6 @@ def _not_yet(task: Task, needed: dict[str, int], why: str) -> TaskPlan:
 
 
 def _minutes(task: Task) -> Measure:
-    fit = FITS * FIT_SECONDS * (1 - CAL_SHARE) * task.calls * len(task.labels)
+    fit = FIT_SECONDS * (1 - CAL_SHARE) * task.calls * len(task.labels)
     seconds = task.calls / TEXTS_A_SECOND + fit
     return Measure(seconds / 60, n=task.calls, unit="minutes", method=f"estimated; {ASSUMED[1]}")

@@ -38,7 +38,11 @@ def money(measure: Measure) -> str:
 
 
 def dollars(value: float | None) -> str:
-    return "not known" if value is None else f"{'-' if value < 0 else ''}${abs(value):,.2f}"
+    """US dollars with cents; below a cent, with the two digits that count."""
+    if value is None:
+        return "not known"
+    size = f"{abs(value):.2g}" if 0 < abs(value) < 0.01 else f"{abs(value):,.2f}"
+    return f"{'-' if value < 0 else ''}${size}"
 
 
 def home_method(money: Mapping[str, Measure]) -> str:
