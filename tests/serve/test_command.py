@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from freehold.cli import main
+from freehold.engines.upstream import HttpUpstream
 from freehold.project import Project
+from freehold.serve.command import _key
 
 from .conftest import request
 
@@ -53,6 +55,31 @@ def test_a_key_that_is_no_key(
     monkeypatch.setenv("FREEHOLD_UPSTREAM_KEY", "sk-hidden\nX-Evil: 1")
     assert main(["serve", str(project.path), "--upstream", "https://example.org"]) == 2
     assert "sk-hidden" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "named", "own", "key"),
+    [
+        ("https://elsewhere.example", False, "", ""),
+        ("https://elsewhere.example", False, "sk-own", "sk-own"),
+        ("https://elsewhere.example", True, "", "sk-openai"),
+        ("https://elsewhere.example", True, "sk-own", "sk-own"),
+        ("https://api.openai.com/v1", False, "", "sk-openai"),
+        ("https://api.openai.com.elsewhere.example", False, "", ""),
+        ("http://api.openai.com/v1", False, "", ""),
+    ],
+)
+def test_openais_key_goes_where_it_was_sent(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str, named: bool, own: str, key: str
+) -> None:
+    """A project folder from elsewhere names a host in its freehold.toml; that is nobody's word on who gets the key."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
+    monkeypatch.setenv("FREEHOLD_UPSTREAM_KEY", own)
+    assert _key(HttpUpstream(url), named) == key
+    err = capsys.readouterr().err
+    assert err.count("\n") == (not key)
+    assert ("only freehold.toml names" in err) == (not key)
+    assert "sk-" not in err
 
 
 def test_a_replay_says_that_it_is_one(project: Project) -> None:

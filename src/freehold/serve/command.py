@@ -7,12 +7,13 @@ import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from freehold import wire
 from freehold.errors import BadSetting
 
 if TYPE_CHECKING:
-    from freehold.engines.upstream import Upstream
+    from freehold.engines.upstream import HttpUpstream, Upstream
     from freehold.nouns import Artifact, Audit, Student
     from freehold.project import Project
     from freehold.serve.app import App
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "flags", "run"]
 
 HELP = "An OpenAI-compatible server: your own model answers where its promise holds, everything else goes upstream."
-KEYS = ("FREEHOLD_UPSTREAM_KEY", "OPENAI_API_KEY")
+OWN_KEY, OPENAI_KEY = "FREEHOLD_UPSTREAM_KEY", "OPENAI_API_KEY"
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     serve(
         project,
         audit,
-        _upstream(settings.upstream if args.upstream is None else args.upstream, audit),
+        _upstream(settings.upstream if args.upstream is None else args.upstream, audit, args.upstream is not None),
         opener=_open_student,
         host=args.host,
         port=settings.port if args.port is None else _port(args.port),
@@ -91,7 +92,8 @@ def _share(text: str) -> float:
     return share
 
 
-def _upstream(text: str, audit: Audit) -> Upstream | None:
+def _upstream(text: str, audit: Audit, named: bool) -> Upstream | None:
+    """`named`: on the command line, not only in the project's own settings."""
     if not text:
         return None
     if text == "replay":
@@ -101,11 +103,24 @@ def _upstream(text: str, audit: Audit) -> Upstream | None:
         return Replay(read(audit.log.paths, tell=_say_once()).calls)
     from freehold.engines.upstream import HttpUpstream
 
-    key = next((os.environ[name] for name in KEYS if os.environ.get(name)), "")
+    key = _key(HttpUpstream(text), named)
     upstream = HttpUpstream(text, key)
     if key and upstream.url.startswith("http://") and not upstream.local:
         _say(f"the key for {upstream.url} travels unencrypted; use https where that is not your own network")
     return upstream
+
+
+def _key(upstream: HttpUpstream, named: bool) -> str:
+    """A folder from elsewhere can name a host in its settings: OpenAI's own key goes there only if you say so."""
+    own, openai = os.environ.get(OWN_KEY, ""), os.environ.get(OPENAI_KEY, "")
+    host = urlsplit(upstream.url)
+    if own or not openai or named or (host.scheme, host.hostname) == ("https", "api.openai.com"):
+        return own or openai
+    _say(
+        f"{OPENAI_KEY} is not sent to {upstream.url}, which only freehold.toml names; set {OWN_KEY} for it, "
+        f"or start with --upstream {upstream.url}"
+    )
+    return ""
 
 
 def _say_once() -> Tell:
