@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["DONE", "events", "finished", "is_completion", "merge"]
+__all__ = ["DONE", "depth", "events", "finished", "is_completion", "merge"]
 
 DONE = "[DONE]"
 GROWS = ("content", "refusal", "reasoning_content", "arguments")
@@ -21,12 +21,24 @@ MOST = 128  # choices or tool calls of one answer, at most
 def events(body: bytes) -> Iterator[str]:
     """The data of each event (WHATWG HTML, 9.2): the lines of one event joined, comments left out."""
     data: list[str] = []
-    for line in body.decode("utf-8", "replace").replace("\r\n", "\n").split("\n"):
+    for line in body.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n").split("\n"):
         if line.startswith("data:"):
             data.append(line[5:].removeprefix(" "))
         elif not line and data:
             yield "\n".join(data)
             data = []
+    if data == [DONE]:  # the last event, whose empty line never came: what it says is whole all the same
+        yield DONE
+
+
+def depth(value: Any, most: int) -> int:
+    """Levels of nesting, walked level by level so that depth itself can't hurt; stops past `most`."""
+    level, found = [value], 0
+    while level and found <= most:
+        inner = [v for v in level if isinstance(v, dict | list)]
+        level = [item for v in inner for item in (v.values() if isinstance(v, dict) else v)]
+        found += bool(inner)
+    return found
 
 
 def is_completion(body: Any) -> bool:
@@ -63,7 +75,7 @@ def _parts(value: Any) -> Iterator[dict[str, Any]]:
     """The parts that say, or imply, where they belong; a place no answer has is dropped."""
     for part in value if isinstance(value, list) else ():
         if isinstance(part, dict):
-            at = part.get("index", 0)
+            at = 0 if part.get("index") is None else part["index"]
             if type(at) is int and 0 <= at < MOST:
                 yield part | {"index": at}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import aiohttp
 import openai
@@ -124,7 +125,8 @@ async def test_down(project: Project, start: Start) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_slow(project: Project, start: Start, upstream: StandIn, stream: bool) -> None:
     upstream.mode = "stalled" if stream else "slow"
-    async with start(upstream) as app:
+    timeouts = replace(QUICK, total=5.0 if stream else 0.6)
+    async with start(HttpUpstream(upstream.url, "sk-ours", timeouts=timeouts)) as app:
         status, _, body = await post(app.port, wire.dumps(request("sing to me", stream=stream)))
         await asyncio.wait_for(upstream.gone.wait(), 1.0)  # and the upstream is let go
     own = ledger(project)[0]["freehold"]

@@ -25,7 +25,12 @@ def state(project: Project) -> tuple[str, str, str]:
 
 
 def test_the_states_of_the_promise(project: Project, verdict: Verdict, row: Row, write: Write) -> None:
-    assert state(project) == ("open", "", "2026-11-24T06:00:00+00:00")
+    assert state(project)[0] == "unmonitored"  # nobody has said that anything is watched
+    opened = project.rows("rungs.jsonl")[-1] | {"at": "2026-11-24T04:10:00+00:00"}
+    project.append("rungs.jsonl", opened | {"watched": 0.0})
+    assert state(project)[0] == "unmonitored"
+    project.append("rungs.jsonl", opened | {"watched": 0.02})
+    assert state(project) == ("open", "", "2026-11-24T04:10:00+00:00")
     write(project, [row(0, pairs=0.0)])
     assert state(project)[0] == "unmonitored"
     write(project, [row(1)])

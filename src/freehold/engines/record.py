@@ -13,10 +13,12 @@ from typing import Any, Literal
 
 from freehold import stream, wire
 
-__all__ = ["Recorded", "Status", "failure", "read_reply"]
+__all__ = ["HOLDS_ERROR", "Recorded", "Status", "failure", "read_reply"]
 
 Status = Literal["complete", "partial", "failed"]
 KEPT = 2000  # characters kept of an answer that is not a chat completion
+DEEPEST = 128  # levels of nesting; a ledger row with more could not be written
+HOLDS_ERROR = "the upstream's stream holds an error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ def read_reply(http: int, content_type: str, body: bytes, *, why: str = "") -> R
         found = wire.loads(body)
     except wire.RowError:
         return _nonsense(http, "something that is not JSON", body)
+    if stream.depth(found, DEEPEST) > DEEPEST:
+        return _nonsense(http, "JSON that is nested too deeply", body)
     if isinstance(found, dict) and found.get("error") and isinstance(found["error"], dict | str):
         return Recorded(found, "failed", f"the upstream answered {http} with an error")
     if http >= 400 or not stream.is_completion(found):
@@ -68,13 +72,15 @@ def _stream(body: bytes, why: str) -> Recorded:
             continue
         if isinstance(chunk, dict):
             chunks.append(chunk)
-    merged = stream.merge(chunks)
+    merged = stream.merge(chunk for chunk in chunks if stream.depth(chunk, DEEPEST) <= DEEPEST)
     begun: Status = "partial" if merged["choices"] else "failed"
     if merged.get("error"):
-        reason = "the upstream's stream holds an error"
         said = isinstance(merged["error"], dict | str)
-        return Recorded(merged if said else merged | failure("upstream_error", reason), begun, reason)
+        return Recorded(merged if said else merged | failure("upstream_error", HOLDS_ERROR), begun, HOLDS_ERROR)
     if not why and (done or stream.finished(merged)) and stream.is_completion(merged):
         return Recorded(merged, "complete")
+    if not why and (done or stream.finished(merged)):
+        why = "upstream_nonsense"
+        return Recorded(merged | failure(why, "the stream is no chat completion"), begun, why)
     why = why or "upstream_interrupted"
     return Recorded(merged | failure(why, "the stream is not whole"), begun, why)

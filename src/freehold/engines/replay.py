@@ -43,7 +43,9 @@ class Replay:
         return f"Replay({len(self)} requests)"
 
     @asynccontextmanager
-    async def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> AsyncIterator[Reply]:
+    async def send(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, whole: bool = False
+    ) -> AsyncIterator[Reply]:
         """The logged answer, streamed in OpenAI's events where `body` asks for a stream."""
         if path.partition("?")[0] != "/v1/chat/completions":
             yield _reply(404, wire.error("This is a replay of a log of chat calls; it has no such route."))
@@ -59,7 +61,8 @@ class Replay:
         model, text, tokens, created = found
         id = "chatcmpl-replay-" + hashlib.sha256(body).hexdigest()[:16]
         if request.get("stream"):
-            usage = bool((request.get("stream_options") or {}).get("include_usage"))
+            options = request.get("stream_options")
+            usage = isinstance(options, dict) and options.get("include_usage") is True
             events = b"".join(wire.chunks(model, text, tokens, id, created, usage=usage))
             yield _reply(200, events, "text/event-stream")
         else:

@@ -10,6 +10,7 @@ start; no redirect is followed, no proxy is read from the environment, and no cl
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -22,7 +23,7 @@ from yarl import URL
 
 from freehold.errors import BadSetting
 
-__all__ = ["UP", "Headers", "HttpUpstream", "Reply", "Timeouts", "Upstream", "UpstreamFailed", "base_url"]
+__all__ = ["HOP", "UP", "Headers", "HttpUpstream", "Reply", "Timeouts", "Upstream", "UpstreamFailed", "base_url"]
 
 Headers = list[tuple[str, str]]
 
@@ -35,6 +36,10 @@ NOT_BACK = {
     "set-cookie", "strict-transport-security", "te", "trailer", "transfer-encoding", "upgrade",
     "x-freehold-answered-by",
 }  # fmt: skip
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # no header may hold these
+HOP = "x-freehold-hop"  # stands on all that goes up, so that a server that is its own upstream notices
+HEADER = 32 << 10  # bytes of one header of an answer
+SECRET = 8  # a shorter key is a placeholder, such as EMPTY, and may stand in any text
 
 
 class UpstreamFailed(Exception):
@@ -49,11 +54,17 @@ class UpstreamFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """`read` gives the next bytes as they come, b"" at the end; it raises UpstreamFailed where they break off."""
+    """`read` gives the next bytes as they come, b"" at the end; it raises UpstreamFailed where they break off.
+
+    `framed` says whether the answer told its length, or its end, other than by closing the connection; `redact` takes
+    the upstream's key out of what is kept or shown.
+    """
 
     status: int
     headers: Headers
     read: Callable[[], Awaitable[bytes]]
+    framed: bool = True
+    redact: Callable[[bytes], bytes] = bytes
 
     def header(self, name: str) -> str:
         return next((value for key, value in self.headers if key.lower() == name), "")
@@ -66,9 +77,12 @@ class Upstream(Protocol):
     def kind(self) -> str: ...
 
     def send(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, whole: bool = False
     ) -> AbstractAsyncContextManager[Reply]:
-        """Raises UpstreamFailed. Leaving the context early cancels the request at the upstream."""
+        """Raises UpstreamFailed. Leaving the context early cancels the request at the upstream.
+
+        `whole`: the answer comes in one piece, so its first byte may take as long as all of it.
+        """
         ...
 
     async def close(self) -> None: ...
@@ -76,7 +90,7 @@ class Upstream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds to connect, to the first byte, between bytes, and in all."""
+    """Seconds to connect, to the first bytes of a stream, between bytes, and in all."""
 
     connect: float = 3.0
     first: float = 60.0
@@ -127,12 +141,27 @@ class HttpUpstream:
     def __repr__(self) -> str:
         return f"HttpUpstream({self.url!r}, key={'***' if self._key else 'none'})"
 
+    def redact(self, data: bytes) -> bytes:
+        """`data` without the key: plain, and as JSON may write it."""
+        if len(self._key) >= SECRET:
+            quoted = json.dumps(self._key)[1:-1]
+            for said in {self._key, quoted, quoted.replace("/", "\\/")}:
+                data = data.replace(said.encode(), b"[key]")
+        return data
+
     @asynccontextmanager
-    async def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> AsyncIterator[Reply]:
+    async def send(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, whole: bool = False
+    ) -> AsyncIterator[Reply]:
         """Send `body` to `path` ("/v1/...", with its query)."""
-        response = await self._request(method, path, headers, body)
+        wait = self._timeouts.total if whole else self._timeouts.first
+        until = asyncio.get_running_loop().time() + wait  # for the headers and the first bytes together
+        response = await self._request(method, path, headers, body, until)
         try:
-            yield Reply(response.status, _headers_back(response.raw_headers), _Reader(response, self._timeouts).read)
+            back = _headers_back((name, self.redact(value)) for name, value in response.raw_headers)
+            framed = "content-length" in response.headers or "transfer-encoding" in response.headers
+            read = _Reader(response, until, self._timeouts.between, framed).read
+            yield Reply(response.status, back, read, framed, self.redact)
         finally:
             response.close()  # a response read to its end has given its connection back already
 
@@ -149,6 +178,7 @@ class HttpUpstream:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,
+                max_field_size=HEADER,
             )
         return self._session
 
@@ -156,14 +186,17 @@ class HttpUpstream:
         up = {name: headers[name] for name in UP if name in headers}
         # Plain bytes, so that the ledger can read the answer while it passes.
         up["accept-encoding"] = "identity"
+        up[HOP] = "1"
         if self._key:
             up["authorization"] = f"Bearer {self._key}"
         return up
 
-    async def _request(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> aiohttp.ClientResponse:
+    async def _request(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, until: float
+    ) -> aiohttp.ClientResponse:
         url = URL(self.url + path.removeprefix("/v1"), encoded=True)
         try:
-            async with asyncio.timeout(self._timeouts.first):
+            async with asyncio.timeout_at(until):
                 response = await self._open().request(
                     method,
                     url,
@@ -185,30 +218,41 @@ class HttpUpstream:
 
 
 class _Reader:
-    """Reads a response piece by piece, each within its time."""
+    """Reads a response piece by piece: the first until `until`, each further one within `between` seconds."""
 
-    def __init__(self, response: aiohttp.ClientResponse, timeouts: Timeouts) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, until: float, between: float, framed: bool) -> None:
         self._content = response.content
-        self._between = timeouts.between
-        self._wait = timeouts.first
+        self._until = until
+        self._between = between
+        self._reset = False
+        protocol = response.connection.protocol if response.connection and not framed else None
+        closed = protocol.closed if protocol is not None else None
+        if closed is not None:
+            closed.add_done_callback(self._closed)
+
+    def _closed(self, closed: asyncio.Future[None]) -> None:
+        self._reset = not closed.cancelled() and closed.exception() is not None
 
     async def read(self) -> bytes:
         try:
-            async with asyncio.timeout(self._wait):
+            async with asyncio.timeout_at(self._until):
                 chunk = await self._content.readany()
         except TimeoutError:
             raise UpstreamFailed(504, "upstream_timeout", "The upstream stopped in the middle of its answer.") from None
         except aiohttp.ClientError:
             raise UpstreamFailed(502, "upstream_interrupted", "The upstream broke off its answer.") from None
-        self._wait = self._between
+        if not chunk and self._reset:  # what ends with its connection has not ended where that was reset
+            raise UpstreamFailed(502, "upstream_interrupted", "The upstream broke off its answer.")
+        self._until = asyncio.get_running_loop().time() + self._between
         return chunk
 
 
 def _headers_back(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
-    found = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw]
+    # surrogates stand for bytes that are no UTF-8; out.py writes them as they came
+    found = [(name.decode("latin-1"), value.decode("utf-8", "surrogateescape")) for name, value in raw]
     named = {part.strip().lower() for name, value in found if name.lower() == "connection" for part in value.split(",")}
 
     def back(name: str) -> bool:
         return name not in NOT_BACK and name not in named and not name.startswith("access-control-")
 
-    return [(name, value) for name, value in found if back(name.lower())]
+    return [(name, value) for name, value in found if back(name.lower()) and not CONTROL.search(value)]

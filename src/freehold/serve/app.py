@@ -26,6 +26,7 @@ from freehold.engines.upstream import UP
 from freehold.nouns import Answer, Student, Tokens
 from freehold.serve.door import Refusal, check_address, check_type, read_body, read_json
 from freehold.serve.ledger import Entry, Ledger
+from freehold.serve.out import deliver
 from freehold.serve.pairs import Pair, Pairs
 from freehold.serve.relay import ANSWERED_BY, Relay
 from freehold.serve.route import Decision, route, settle
@@ -33,7 +34,8 @@ from freehold.serve.rungs import Step
 
 __all__ = ["App"]
 
-PASSED_UP = re.compile(r"/v1/[A-Za-z0-9._~:@/-]*(\?[!-~]*)?")
+CHAT = "/v1/chat/completions"
+PASSED_UP = re.compile(r"/v1(/(?!\.{1,2}(?:[/?]|$))[A-Za-z0-9._~:@-]+)+(\?[!-~]*)?")  # no segment is empty, . or ..
 WAITING = 64  # calls that may wait for the student; further ones go up
 PATIENCE = 2.0  # seconds that a call waits for the student; then it goes up
 
@@ -79,16 +81,17 @@ class App:
             response.content_type = "application/json"
             if refusal.close:
                 response.force_close()
-        if not response.prepared:
+        if not response.prepared and isinstance(response, web.Response):
             response.headers["Server"] = "freehold"
             response.headers["X-Content-Type-Options"] = "nosniff"
             if self.stopping:
                 response.force_close()
+            await deliver(request, response)
         return response
 
     async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
-        routes = {"/v1/chat/completions": "POST", "/v1/models": "GET", "/health": "GET"}
+        routes = {CHAT: "POST", "/v1/models": "GET", "/health": "GET"}
         method = routes.get(path)
         if path == "/health" and request.method == method:
             return _json(self.health(), 503 if self.stopping else 200)
@@ -98,6 +101,8 @@ class App:
             return await self._other(request)
         if request.method != method:
             raise Refusal(405, f"{path} takes {method} only.", "method_not_allowed", Allow=method)
+        if path == CHAT and not PASSED_UP.fullmatch(request.raw_path):
+            raise Refusal(400, "The query holds a character that a URL can't.", "bad_request")
         return await self._chat(request) if method == "POST" else _json(self.models())
 
     # chat calls
@@ -115,9 +120,16 @@ class App:
                 entry.ends(entry.http, "partial", failure(code, "nobody waited for the answer"), code)
                 self.ledger.write(entry)
             raise
+        except Refusal:
+            raise
+        except Exception as error:  # a defect of ours has its row too; listen.py says it to the client
+            if not entry.written:
+                entry.ends(502, "failed", failure("server_error", "freehold made an error"), type(error).__name__)
+                self.ledger.write(entry)
+            raise
 
     async def _home_or_up(self, request: web.BaseRequest, body: bytes, entry: Entry) -> web.StreamResponse:
-        decision = route(entry.call, [step.rung for step in self.steps])
+        decision = route(entry.call, [step.rung for step in self.steps], query="?" in request.raw_path)
         step = next((step for step in self.steps if step.rung.task.name == decision.task), None)
         if decision.where == "student" and self.ledger.why:
             decision = replace(decision, where="upstream", why="closed", reason="the ledger can't be written")
@@ -198,7 +210,9 @@ class App:
     # the rest
 
     async def _other(self, request: web.BaseRequest) -> web.StreamResponse:
-        known = PASSED_UP.fullmatch(request.raw_path) and ".." not in request.raw_path.partition("?")[0]
+        path = request.raw_path.partition("?")[0]
+        # a host that takes capitals for small letters would answer a chat call that no ledger knows of
+        known = PASSED_UP.fullmatch(request.raw_path) and (path.lower().startswith(CHAT) <= path.startswith(CHAT))
         if self.relay is None or self.relay.upstream.kind != "upstream" or not known:
             raise Refusal(404, "There is no such route here.", "not_found")
         if request.method not in ("GET", "POST", "DELETE"):

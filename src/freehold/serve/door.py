@@ -5,7 +5,8 @@
     headers   32 KiB in all, else 431
     type      JSON for chat calls, else 415; no Content-Encoding (a small body that grows), else 415
     body      4 MiB, counted as it comes, else 413; 30 s + 1 s for each 64 KiB, else 408
-    JSON      64 deep, no key twice, else 400
+    JSON      64 deep, 50,000 values, 1,024 messages, no key twice, else 400
+    hop       none, else 508                             (a server that is its own upstream)
 
 Deadlines for headers are kept in listen.py, where the connection is.
 """
@@ -14,17 +15,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 from aiohttp import web
 
-from freehold import wire
+from freehold import stream, wire
+from freehold.engines.upstream import HOP
 
 __all__ = ["BODY", "HEADERS", "Refusal", "check_address", "check_type", "read_body", "read_json"]
 
 BODY = 4 << 20
 HEADERS = 32 << 10
 DEPTH = 64
+VALUES = 50_000  # a small body can hold a million of them, each of which takes memory and time
+MESSAGES = 1024
+# A text (matched to the end of the body where its closing quote lacks, so that one pass is enough), or what comes
+# before a value.
+TOKEN = re.compile(rb'"[^"\\]*+(?:\\.?[^"\\]*+)*+"?|[,{\[]', re.DOTALL)
 SECONDS = 30.0
 RATE = 64 << 10  # bytes that buy one more second
 
@@ -58,6 +66,8 @@ def check_address(request: web.BaseRequest, port: int) -> None:
         raise Refusal(403, "Web pages from elsewhere may not call this server.", "foreign_origin")
     if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         raise Refusal(403, "Web pages from elsewhere may not call this server.", "foreign_origin")
+    if HOP in request.headers:
+        raise Refusal(508, "This call comes from freehold itself: its upstream is freehold again.", "loop")
     if sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > HEADERS:
         raise Refusal(431, f"The headers are longer than {HEADERS} bytes.", "headers_too_large", close=True)
 
@@ -99,9 +109,13 @@ async def read_body(request: web.BaseRequest) -> bytes:
 def read_json(body: bytes) -> dict[str, Any]:
     """The request as an object. Raises Refusal for anything that two readers could read differently."""
     try:
+        if _too_many(body):
+            raise wire.RowError(f"it holds more than {VALUES:,} values")
         found = wire.loads(body)
         wire.call_from_request(found)
-        if _depth(found) > DEPTH:
+        if len(found["messages"]) > MESSAGES:
+            raise wire.RowError(f"it has more than {MESSAGES:,} messages")
+        if stream.depth(found, DEPTH) > DEPTH:
             raise wire.RowError(f"nested deeper than {DEPTH}")
         # A second reader, for the one thing the first can't say: whether a key stands twice.
         json.loads(body, object_pairs_hook=_once)
@@ -118,11 +132,20 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _depth(value: Any) -> int:
-    """Levels of nesting, walked level by level so that depth itself can't hurt; stops past the limit."""
-    level, depth = [value], 0
-    while level and depth <= DEPTH:
-        inner = [v for v in level if isinstance(v, dict | list)]
-        level = [item for v in inner for item in (v.values() if isinstance(v, dict) else v)]
-        depth += bool(inner)
-    return depth
+def _too_many(body: bytes) -> bool:
+    """Whether there are more than VALUES values, before any of them is made.
+
+    Each value but the first stands behind one of , { [ outside of a text. Those inside of texts are told apart only
+    where there are many of them at all, and only so far as a body with few values can reach.
+    """
+    if sum(body.count(mark) for mark in (b",", b"{", b"[")) < VALUES:
+        return False
+    marks = texts = 0
+    for token in TOKEN.finditer(body):
+        if body[token.start()] == 0x22:
+            texts += 1
+        else:
+            marks += 1
+        if marks >= VALUES or texts > 2 * VALUES:  # a value has two texts at most: its key, and itself
+            return True
+    return False

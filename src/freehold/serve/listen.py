@@ -4,7 +4,8 @@
     second signal   now
 
 aiohttp's server has no deadline for the first request's headers, so the connection class here keeps one: 10 s from
-the connection, and 10 s from the first byte of each later request. A connection that is idle is closed after 60 s.
+the connection, and 10 s from the first byte of each later request, or from the end of the call that runs when it
+comes. A connection that is idle is closed after 60 s.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from freehold import wire
 from freehold.errors import BadSetting, PortInUse, ServeRefused
+from freehold.serve import out
 from freehold.serve.door import HEADERS
 
 __all__ = ["Listener", "Stop", "check_host", "raise_file_limit"]
@@ -44,6 +46,8 @@ class _Connection(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         assert self._manager is not None
+        assert isinstance(transport, asyncio.Transport)
+        transport.set_write_buffer_limits(0)  # a write waits until the system has it all, under out.py's deadline
         if len(self._manager.connections) > CONNECTIONS:
             self.force_close()
         else:
@@ -56,12 +60,25 @@ class _Connection(RequestHandler):
         if self._request_count > count:
             self._body = self._messages[-1][1]
             self._arrived()
-        elif between and data:
-            self._waiting += len(data)
+        elif between:
+            self._waiting += len(data if self._waiting else data.lstrip(b"\r\n"))  # empty lines begin no request
             if self._waiting > HEADERS:
                 self.force_close()
-            elif self._late is None:
-                self._late = self._loop.call_later(HEADER_SECONDS, self.force_close)
+            elif self._waiter is not None:
+                self._expect()
+
+    async def _handle_request(
+        self, request: web.BaseRequest, start_time: float | None, request_handler: Handler
+    ) -> tuple[web.StreamResponse, bool]:
+        """The call that runs is not cut off by a next one that comes early; that one's time begins here."""
+        try:
+            return await super()._handle_request(request, start_time, request_handler)
+        finally:
+            self._expect()
+
+    def _expect(self) -> None:
+        if self._waiting and self._late is None:
+            self._late = self._loop.call_later(HEADER_SECONDS, self.force_close)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._arrived()
@@ -77,19 +94,29 @@ class _Connection(RequestHandler):
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         """An error below the handlers, in OpenAI's shape. Its text, which may hold the client's headers, stays here."""
-        if request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun")
+        if request.writer.output_size > 0 or isinstance(exc, ConnectionError):
+            raise ConnectionError("the answer has begun, or nobody is there")
         if status >= 500 and exc is not None:
-            place = exc.__traceback__
-            while place is not None and place.tb_next is not None:
-                place = place.tb_next
-            at = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "?"
-            print(f"freehold: error in serve: {type(exc).__name__} at {at}", file=sys.stderr)
-        said = "This is not a request that can be read." if status < 500 else "freehold made an error."
-        body = wire.error(said, "invalid_request_error" if status < 500 else "server_error", "bad_http")
-        response = web.Response(status=status, body=body, content_type="application/json")
+            _complain(exc)
+        said, kind, code = "This is not a request that can be read.", "invalid_request_error", "bad_http"
+        if status >= 500:
+            status, said, kind, code = 502, "freehold made an error.", "server_error", "server_error"
+        body = wire.error(said, kind, code)
+        headers = {"Server": "freehold", "X-Content-Type-Options": "nosniff"}
+        response = web.Response(status=status, body=body, content_type="application/json", headers=headers)
         response.force_close()
+        if self.transport is not None:  # aiohttp writes this one, and would wait for a reader for ever
+            self._loop.call_later(out.STALLED, self.transport.abort)
         return response
+
+
+def _complain(error: BaseException) -> None:
+    """Say on stderr what went wrong and where; an error's own text may be a user's."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    at = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "?"
+    print(f"freehold: error in serve: {type(error).__name__} at {at}", file=sys.stderr)
 
 
 class _Server(web.Server):
@@ -155,6 +182,7 @@ class Listener:
             keepalive_timeout=IDLE_SECONDS,
             lingering_time=1.0,
             max_headers=64,
+            max_field_size=HEADERS,
         )
         self._socket: asyncio.Server | None = None
 

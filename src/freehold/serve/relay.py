@@ -4,34 +4,31 @@
     a stream                 event by event as it comes; broken off, it ends with an error event and no [DONE]
     the row                  is written before the last piece goes out: who has seen the end has a row in the ledger
 
-Nothing is retried and nothing is mixed: once a byte of one answer has gone out, no other answer follows it.
+Nothing is retried and nothing is mixed: once a byte of one answer has gone out, no other answer follows it. Whether
+an answer can be read is a matter for its row alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import re
 from dataclasses import dataclass
 
 from aiohttp import web
 from multidict import CIMultiDict
 
 from freehold import wire
-from freehold.engines.record import Recorded, failure, read_reply
+from freehold.engines.record import HOLDS_ERROR, Recorded, failure, read_reply
 from freehold.engines.upstream import Reply, Upstream, UpstreamFailed
 from freehold.serve.door import Refusal
 from freehold.serve.ledger import Entry, Ledger
+from freehold.serve.out import Out, Streamed, Whole
 
 __all__ = ["ANSWERED_BY", "Relay"]
 
 ANSWERED_BY = "x-freehold-answered-by"
 LONGEST = 16 << 20  # bytes of one answer that are kept
-STALLED = 30.0  # seconds a client may leave a write standing
-HELD = 256 << 10  # bytes of an event that is not whole; a longer one is passed on in pieces
-END = re.compile(rb"(?:^|\n)data: ?\[DONE\]")  # on a line of its own: a text may hold these words too
-GAPS = (b"\n\n", b"\r\n\r\n")  # between events
-BROKEN = ("upstream_interrupted", "upstream_timeout")
+AFTER = 1.0  # seconds for what an upstream still sends after [DONE]
+TOO_LONG = "too long to keep"
 
 
 @dataclass(slots=True)
@@ -44,8 +41,9 @@ class Relay:
 
     async def chat(self, request: web.BaseRequest, body: bytes, entry: Entry) -> web.StreamResponse:
         """Answer a chat call from the upstream. Raises Refusal (502 or 504) where no answer came."""
+        whole = not entry.body.get("stream")
         try:
-            async with self.upstream.send("POST", request.raw_path, request.headers, body) as reply:
+            async with self.upstream.send("POST", request.raw_path, request.headers, body, whole=whole) as reply:
                 if reply.status < 400 and _type(reply).startswith("text/event-stream"):
                     return await self._stream(request, reply, entry)
                 return await self._whole(reply, entry)
@@ -56,9 +54,12 @@ class Relay:
 
     async def other(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """Pass any other request up and its answer back, piece by piece. No row: it is no chat call."""
+        path, headers = request.raw_path, request.headers
         try:
-            async with self.upstream.send(request.method, request.raw_path, request.headers, body) as reply:
-                out = _Out(request, web.StreamResponse(status=reply.status, headers=self._headers(reply)))
+            async with self.upstream.send(request.method, path, headers, body, whole=True) as reply:
+                if reply.status >= 400:
+                    return self._answer(reply, await _read(reply))
+                out = Out(request, Streamed(status=reply.status, headers=self._headers(reply)))
                 try:
                     while chunk := await reply.read():
                         await out.write(chunk)
@@ -77,117 +78,118 @@ class Relay:
         headers[ANSWERED_BY] = self.upstream.kind
         return headers
 
+    def _answer(self, reply: Reply, body: bytes) -> web.Response:
+        """An upstream that is told a wrong key may say it again: an error goes back without our key."""
+        said = reply.redact(body) if reply.status >= 400 else body
+        return Whole(status=reply.status, headers=self._headers(reply), body=said)
+
     async def _whole(self, reply: Reply, entry: Entry) -> web.StreamResponse:
-        body = bytearray()
-        while chunk := await reply.read():
-            body += chunk
-            if len(body) > LONGEST:
-                raise UpstreamFailed(502, "upstream_too_long", f"The upstream's answer is longer than {LONGEST} bytes.")
-        self._record(reply, bytes(body), entry)
-        return web.Response(status=reply.status, headers=self._headers(reply), body=bytes(body))
+        body = await _read(reply)
+        self._record(reply, body, entry)
+        return self._answer(reply, body)
 
     async def _stream(self, request: web.BaseRequest, reply: Reply, entry: Entry) -> web.StreamResponse:
-        out = _Out(request, web.StreamResponse(status=reply.status, headers=self._headers(reply)))
-        kept, last, why = bytearray(), b"", ""
+        out = Out(request, Streamed(status=reply.status, headers=self._headers(reply)))
+        kept, last, why = _Kept(), b"", ""
         try:
-            while chunk := await reply.read():
-                if len(kept) < LONGEST:
-                    kept += chunk
+            while not last and (chunk := await reply.read()):
+                kept.add(chunk)
                 last = await out.events(chunk)
-                if last:
-                    break
         except UpstreamFailed as error:
             if not out.begun:
                 raise
             why = error.code
         except (asyncio.CancelledError, ConnectionError):
             why = "server_stopped" if self.stopping else "client_gone"
-            self._record(reply, bytes(kept), entry, why)
+            self._record(reply, kept.body, entry, why)
             if self.stopping and out.begun:
                 await out.write(_error_event("The server is stopping.", why))
                 await out.end()
             raise
-        found = self._record(reply, bytes(kept), entry, why)
-        if found.reason in BROKEN:
+        if not why and not out.ended and not _encoding(reply):
+            why = "upstream_interrupted"
+        found = self._record(reply, kept.body, entry, why)
+        if why and found.reason != HOLDS_ERROR:
             event = _error_event("The upstream broke off its answer.", "upstream_interrupted")
             await out.write(b"\n\n" + event if out.torn else event)
         else:
-            await out.write(last or out.held)
-        await out.end()
+            await out.write(last + out.held)
         if last:
-            await _read_out(reply)
+            await _pass_rest(reply, out)
+        await out.end()
         return out.response
 
-    def _record(self, reply: Reply, body: bytes, entry: Entry, why: str = "") -> Recorded:
-        encoding = reply.header("content-encoding").lower()
-        if encoding not in ("", "identity"):
+    def _record(self, reply: Reply, body: bytes | None, entry: Entry, why: str = "") -> Recorded:
+        """Write the row. `body` is None for one too long to keep; `why` is what broke it off."""
+        encoding = _encoding(reply)
+        if body is None:
+            found = Recorded(failure(why or "not_kept", TOO_LONG), "partial" if why else "complete", TOO_LONG)
+        elif encoding:
             reason = f"the answer came back encoded ({encoding[:20]}) and was not read"
             found = Recorded(failure("not_read", reason), "partial" if why else "complete", reason)
         else:
             found = read_reply(reply.status, _type(reply), body, why=why)
-        entry.ends(reply.status, found.status, found.response, found.reason)
+        said = wire.dumps(found.response)
+        clean = reply.redact(said)
+        entry.ends(reply.status, found.status, found.response if clean == said else wire.loads(clean), found.reason)
         self.ledger.write(entry)
         return found
+
+
+class _Kept:
+    """The bytes of a stream for its row; None once they are too many."""
+
+    def __init__(self) -> None:
+        self._body: bytearray | None = bytearray()
+
+    def add(self, chunk: bytes) -> None:
+        if self._body is not None:
+            self._body += chunk
+            if len(self._body) > LONGEST:
+                self._body = None
+
+    @property
+    def body(self) -> bytes | None:
+        return None if self._body is None else bytes(self._body)
 
 
 def _type(reply: Reply) -> str:
     return reply.header("content-type").lower()
 
 
-async def _read_out(reply: Reply) -> None:
-    """What follows [DONE] is nothing, but a connection that was read to its end can be used again."""
-    with contextlib.suppress(TimeoutError, UpstreamFailed):
-        async with asyncio.timeout(1.0):
-            while await reply.read():
-                pass
+def _encoding(reply: Reply) -> str:
+    return reply.header("content-encoding").lower().replace("identity", "")
+
+
+async def _read(reply: Reply) -> bytes:
+    """A whole answer. Raises UpstreamFailed where it is too long, or JSON of which nothing but its end says how long
+    it is, and which is cut."""
+    body = bytearray()
+    while chunk := await reply.read():
+        body += chunk
+        if len(body) > LONGEST:
+            raise UpstreamFailed(502, "upstream_too_long", f"The upstream's answer is longer than {LONGEST} bytes.")
+    if not reply.framed and _type(reply).startswith("application/json") and not _encoding(reply):
+        try:
+            wire.loads(bytes(body))
+        except wire.RowError:
+            raise UpstreamFailed(502, "upstream_interrupted", "The upstream broke off its answer.") from None
+    return bytes(body)
+
+
+async def _pass_rest(reply: Reply, out: Out) -> None:
+    """What follows [DONE] is hardly anything, but a connection that was read to its end can be used again."""
+    until = asyncio.get_running_loop().time() + AFTER
+    try:
+        while True:
+            async with asyncio.timeout_at(until):
+                chunk = await reply.read()
+            if not chunk:
+                return
+            await out.write(chunk)
+    except (TimeoutError, UpstreamFailed):
+        return
 
 
 def _error_event(message: str, code: str) -> bytes:
     return b"event: error\ndata: " + wire.error(message, code, code) + b"\n\n"
-
-
-class _Out:
-    """The way back to the client; begins with the first bytes, so that an early failure can still be a clean status."""
-
-    def __init__(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
-        self.response = response
-        self.begun = False
-        self.held = b""
-        self.torn = False  # whether an event too long to hold was begun
-        self._request = request
-
-    async def write(self, data: bytes) -> None:
-        """Raises ConnectionError where the client is gone or has stopped reading."""
-        if not data:
-            return
-        try:
-            async with asyncio.timeout(STALLED):
-                if not self.begun:
-                    self.begun = True
-                    await self.response.prepare(self._request)
-                await self.response.write(data)
-        except TimeoutError:
-            self.abort()
-            raise ConnectionResetError("the client has stopped reading") from None
-
-    async def events(self, chunk: bytes) -> bytes:
-        """Send the events that are whole, hold the rest. Returns the piece with [DONE], which is not sent yet."""
-        data = (self.held + chunk) if self.held else chunk
-        end = max((at + len(gap) for gap in GAPS if (at := data.rfind(gap)) >= 0), default=0)
-        ready, self.held = data[:end], data[end:]
-        if END.search(ready):
-            return ready
-        if len(self.held) > HELD:
-            ready, self.held, self.torn = data, b"", True
-        await self.write(ready)
-        return b""
-
-    async def end(self) -> None:
-        if not self.begun:
-            self.begun = True
-            await self.response.prepare(self._request)
-        await self.response.write_eof()
-
-    def abort(self) -> None:
-        if self._request.transport is not None:
-            self._request.transport.abort()

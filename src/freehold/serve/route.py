@@ -68,20 +68,20 @@ class Decision:
     text: str | None = None
 
 
-def route(call: Call, rungs: Sequence[Rung]) -> Decision:
-    """Where `call` goes before any student is asked. `rungs` are the heaviest first."""
+def route(call: Call, rungs: Sequence[Rung], *, query: bool = False) -> Decision:
+    """Where `call` goes before any student is asked. `rungs` are the heaviest first; `query`: its URL had one."""
     for one in rungs:
         text = one.task.template.text(call.messages)
         if text is not None:
-            return _at(one, call, text)
+            return _at(one, call, text, query)
     return Decision("upstream", "unmatched", reason="no task of the log has this form")
 
 
-def _at(one: Rung, call: Call, text: str) -> Decision:
+def _at(one: Rung, call: Call, text: str, query: bool) -> Decision:
     name = one.task.name
     if not one.student:
         return Decision("upstream", "unmatched", name, one.why or "this task stays upstream")
-    reason = _refusal(one, call, text)
+    reason = "a query" if query else _refusal(one, call, text)
     if reason:
         return Decision("upstream", "refused", name, reason)
     if not one.open:
@@ -126,7 +126,8 @@ def _flag(value: Any, one: Rung, field: str) -> bool:
 
 
 def _stream_options(value: Any, one: Rung, field: str) -> bool:
-    return isinstance(value, dict) and value.keys() <= {"include_usage", "include_obfuscation"}
+    known = isinstance(value, dict) and value.keys() <= {"include_usage", "include_obfuscation"}
+    return known and all(isinstance(option, bool) for option in value.values())
 
 
 def _logged(value: Any, one: Rung, field: str) -> bool:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import signal
+import sys
 from importlib.resources import files
 
-from aiohttp import web
+from aiohttp import web, web_protocol
 from aiohttp.typedefs import Handler
 
 from freehold import wire
@@ -52,17 +53,51 @@ def check_host(host: str) -> None:
 
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Only this page, by its own name, may ask; every answer carries the headers that keep it so."""
+    """Only this page, by its own name, may ask."""
     name = request.host.rsplit(":", 1)[0].strip("[]")
     site = request.headers.get("Sec-Fetch-Site", "none")
     if name not in LOCAL or site not in ("none", "same-origin"):
-        return web.Response(status=403, text="This page is served to this machine only.\n", headers=HEADERS)
+        return web.Response(status=403, text="This page is served to this machine only.\n")
     try:
-        response = await handler(request)
+        return await handler(request)
     except web.HTTPException as error:
-        response = web.Response(status=error.status, text=f"{error.reason}\n")
+        return web.Response(status=error.status, text=f"{error.reason}\n")
+
+
+async def dress(request: web.Request, response: web.StreamResponse) -> None:
+    """Every answer that goes out carries the headers, an error's too."""
     response.headers.update(HEADERS)
-    return response
+
+
+class Connection(web_protocol.RequestHandler):
+    """aiohttp's, but an error below the handlers carries the headers, and says nothing of what the client sent."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0 or isinstance(exc, ConnectionError):
+            raise ConnectionError("the answer has begun, or nobody is there")
+        if exc is not None and status >= 500:
+            print(f"freehold: error in watch: {type(exc).__name__}", file=sys.stderr)
+        said = "This is not a request that can be read.\n" if status < 500 else "freehold made an error.\n"
+        response = web.Response(status=status, text=said, headers=HEADERS)
+        response.force_close()
+        return response
+
+
+class Server(web.Server):
+    def __call__(self) -> web_protocol.RequestHandler:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return Server(made.request_handler, request_factory=made.request_factory, loop=made._loop, **made._kwargs)
 
 
 def application(watcher: Watcher) -> web.Application:
@@ -85,6 +120,7 @@ def application(watcher: Watcher) -> web.Application:
         return answer
 
     app = web.Application(middlewares=[guard])
+    app.on_response_prepare.append(dress)
     for path, (kind, *parts) in FILES.items():
         app.router.add_get(path, fixed(kind, *parts))
     app.router.add_get("/data.json", data)
@@ -94,7 +130,7 @@ def application(watcher: Watcher) -> web.Application:
 async def start(watcher: Watcher, host: str, port: int) -> tuple[web.AppRunner, int]:
     """Listen, and return the runner and the port (the one the system chose, where `port` is 0)."""
     check_host(host)
-    runner = web.AppRunner(application(watcher), access_log=None)
+    runner = Runner(application(watcher), access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

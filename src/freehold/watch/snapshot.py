@@ -12,12 +12,14 @@ from typing import Any
 
 import msgspec
 
+from freehold.errors import StorageFailed
 from freehold.measure import share
 from freehold.nouns import Audit, Verdict
 from freehold.project import Project, now
 from freehold.totals import HOURS
 from freehold.watch.tail import Tail
 from freehold.watch.tally import HOUR, Pairs, Tally, TaskTally, Up
+from freehold.wire import loads, timestamp
 
 __all__ = ["Watcher", "mask"]
 
@@ -70,8 +72,16 @@ class Watcher:
         }
 
     def _rungs(self) -> dict[str, dict[str, Any]]:
-        """The last event of each task's rung."""
-        return {row["task"]: row for row in self.project.rows("rungs.jsonl") if "task" in row}
+        """The last event of each task's rung; a line that is none is left out. Raises StorageFailed."""
+        path = self.project.path / "rungs.jsonl"
+        try:
+            lines = path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise StorageFailed(f"Can't read {path}: {error.strerror}.") from None
+        events = [event for line in lines if (event := _event(line)) is not None]
+        return {event["task"]: event for event in events}
 
     def _up(self, up: Up, verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
         row = {"at": up.at, "task": up.task, "why": up.why, "score": up.score, "threshold": up.threshold}
@@ -81,6 +91,18 @@ class Watcher:
         answer = up.answer if a_label or not up.answer else mask(up.answer)
         reason = up.reason.replace(up.prompt, "…") if up.prompt else up.reason
         return row | {"reason": reason[:200], "answer": answer, "prompt": mask(up.prompt) if up.prompt else ""}
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    """A line of rungs.jsonl, with its time in seconds under "time"; None where it is no event."""
+    try:
+        event = loads(line)
+        time = timestamp(event["at"]) if isinstance(event, dict) and isinstance(event.get("at"), str) else None
+    except (ValueError, OverflowError):
+        return None
+    if time is None or not all(isinstance(event.get(key), str) for key in ("task", "event")):
+        return None
+    return {**event, "time": time}
 
 
 def _saved(tally: Tally) -> dict[str, Any]:
@@ -135,9 +157,20 @@ def _state(verdict: Verdict | None, seen: TaskTally, rung: dict[str, Any] | None
         return "not served", "certified, and not served since"
     if rung.get("event") != "opened":
         return "closed", str(rung.get("why", ""))
-    if seen.watched is False:
+    watched = _watched(seen, rung)
+    if watched is None:
+        return "unmonitored", "nothing here says that home answers are asked upstream too"
+    if not watched:
         return "unmonitored", "home answers are not asked upstream too, so nobody would see the promise fail"
     return "open", ""
+
+
+def _watched(seen: TaskTally, rung: Mapping[str, Any]) -> bool | None:
+    """Whether home answers are asked upstream too, as serve's last start or the newest home answer says."""
+    share = rung.get("watched")
+    if isinstance(share, int | float) and (seen.watched is None or rung["time"] > seen.watched_at):
+        return share > 0
+    return seen.watched
 
 
 def _traffic(tally: Tally) -> dict[str, list[int]]:

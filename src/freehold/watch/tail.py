@@ -5,8 +5,10 @@ ledger/2026-11-24-411.jsonl   |=========== read ===========|== this pass ==|.. t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+
+from freehold.errors import StorageFailed
 
 __all__ = ["Tail"]
 
@@ -34,20 +36,28 @@ class Tail:
         return found.st_ino == inode and found.st_size >= read
 
     def rows(self, budget: int) -> Iterator[bytes]:
-        """The whole rows that are new, of at most about `budget` bytes."""
-        left = budget
+        """The whole rows that are new, of at most about `budget` bytes. Raises StorageFailed."""
         self.behind = 0
         for path in sorted(self.folder.glob("*.jsonl")):
-            found = path.stat()
-            start = self._read.get(path, (found.st_ino, 0))[1]
-            at = start
-            for block in _whole(path, start, left):
-                yield from block.splitlines()
-                at += len(block)
+            try:
+                budget -= yield from self._new(path, budget)
+            except FileNotFoundError:  # put away meanwhile: the next pass reads everything again
+                continue
+            except OSError as error:
+                raise StorageFailed(f"Can't read {path}: {error.strerror}.") from None
+
+    def _new(self, path: Path, budget: int) -> Generator[bytes, None, int]:
+        """The new rows of one file; returns how many bytes they are. A row counts as read before it is given away."""
+        found = path.stat()
+        start = at = self._read.get(path, (found.st_ino, 0))[1]
+        for block in _whole(path, start, budget):
+            for row in block[:-1].split(b"\n"):
+                at += len(row) + 1
                 self._read[path] = (found.st_ino, at)
-            left -= at - start
-            if left <= 0:
-                self.behind += found.st_size - at
+                yield row
+        if budget <= at - start:
+            self.behind += found.st_size - at
+        return at - start
 
 
 def _whole(path: Path, start: int, budget: int) -> Iterator[bytes]:

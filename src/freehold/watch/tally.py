@@ -9,6 +9,7 @@ A pair is the same call asked again, upstream: it is no call of its own, and its
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -113,13 +114,12 @@ class Tally:
     _decoder: msgspec.json.Decoder[_Row] = field(default_factory=lambda: msgspec.json.Decoder(_Row))
 
     def add(self, line: bytes) -> None:
-        """Count one row; one that serve did not write is counted as unreadable."""
+        """Count one row, all of it or none; one that serve did not write is counted as unreadable."""
         if not line.strip():
             return
         try:
-            row = self._decoder.decode(line)
-            at = wire.timestamp(row.timestamp)
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, wire.RowError):
+            row, at, prompt = self._read(line)
+        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
             self.unreadable += 1
             return
         own = row.freehold
@@ -128,15 +128,26 @@ class Tally:
         if own.why == "pair":
             _add_pair(task, own)
         else:
-            self._add_call(row, at, task)
+            self._add_call(own, at, task, prompt)
+
+    def _read(self, line: bytes) -> tuple[_Row, float | None, str]:
+        """A row, its time, and its prompt where the page may show it. Raises one of many errors."""
+        line.decode()  # texts that are not read here must be texts all the same
+        row = self._decoder.decode(line)
+        at, own = wire.timestamp(row.timestamp), row.freehold
+        student = own.student or _Student()
+        numbers = (at, own.pairs, own.money.home, own.money.saved, student.score, student.threshold)
+        if not all(math.isfinite(number or 0.0) for number in numbers):
+            raise ValueError("a number without end")
+        shown = own.why != "pair" and (own.answered_by != "student" or own.status == "failed")
+        return row, at, _last_user_text(row.request) if shown else ""
 
     def _add_money(self, own: _Own) -> None:
         self.cost += own.money.home or 0.0
         self.saved += own.money.saved or 0.0
         self.unpriced += own.money.saved is None
 
-    def _add_call(self, row: _Row, at: float | None, task: TaskTally) -> None:
-        own = row.freehold
+    def _add_call(self, own: _Own, at: float | None, task: TaskTally, prompt: str) -> None:
         failed = own.status == "failed"
         home = own.answered_by == "student" and not failed
         self.calls += 1
@@ -151,7 +162,7 @@ class Tally:
         if at is not None:
             self._add_time(at, home)
         if not home:
-            self._add_up(row, at or 0.0)
+            self._add_up(own, at or 0.0, prompt)
 
     def _add_time(self, at: float, home: bool) -> None:
         self.first = at if self.first is None else min(self.first, at)
@@ -160,12 +171,10 @@ class Tally:
         hour.home += home
         hour.up += not home
 
-    def _add_up(self, row: _Row, at: float) -> None:
+    def _add_up(self, own: _Own, at: float, prompt: str) -> None:
         if len(self.ups) >= KEPT and at < self.ups[0].at:
             return
-        own = row.freehold
         student = own.student or _Student()
-        prompt = _last_user_text(row.request)
         told = (own.task, own.why, own.reason, student.score, student.threshold, student.answer, prompt)
         keep = heapq.heappush if len(self.ups) < KEPT else heapq.heappushpop
         keep(self.ups, Up(at, self.calls, *told))
