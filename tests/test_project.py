@@ -92,6 +92,45 @@ def test_a_folder_of_other_files_is_not_taken_over(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+@pytest.mark.parametrize("left", [["artifacts"], ["artifacts", "verdicts", "ledger"], ["ledger", "freehold.toml"]])
+def test_a_first_run_that_was_stopped_early_goes_on(tmp_path: Path, left: list[str]) -> None:
+    for name in left:
+        path = tmp_path / name
+        path.write_text("bar = 0.9\n") if name.endswith(".toml") else path.mkdir()
+    (tmp_path / ".project.json.17.tmp").write_text("{")
+    assert Project.create(tmp_path).path == tmp_path
+
+
+def test_a_folder_with_someones_artifacts_is_not_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts" / "photo.png").write_text("x")
+    with pytest.raises(BadSetting, match="other files"):
+        Project.create(tmp_path)
+
+
+def test_an_artifact_without_its_manifest_is_put_back(project: Project) -> None:
+    artifact = made(project)
+    (project.artifact_path(artifact.sha256) / "manifest.json").unlink()
+    with pytest.raises(ArtifactDamaged):
+        project.read_artifact(artifact.sha256)
+    assert made(project).sha256 == artifact.sha256
+    assert project.read_artifact(artifact.sha256) == project.artifacts()[0]
+
+
+def test_an_old_damaged_manifest_stops_nothing(project: Project) -> None:
+    kept = made(project)
+    folder = project.path / "artifacts" / ("0" * 64)
+    folder.mkdir()
+    (folder / "manifest.json").write_text("{")
+    assert [a.sha256 for a in project.artifacts()] == [kept.sha256]
+
+
+def test_a_damaged_row_is_named(project: Project) -> None:
+    (project.path / "openings.jsonl").write_text('{"a": 1}\n\0\0\0\n{"a": 2}\n')
+    with pytest.raises(ArtifactDamaged, match=r"openings\.jsonl:2"):
+        project.rows("openings.jsonl")
+
+
 def test_a_file_is_not_a_folder(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("x")
     with pytest.raises(BadSetting):
@@ -113,6 +152,8 @@ def test_a_bar_is_a_share(value: object) -> None:
         ("pairs = 3.0", "pairs"),
         ("port = 99999", "port"),
         ("machine_cost = -1.0", "machine_cost"),
+        ("machine_cost = inf", "machine_cost"),
+        ("machine_cost = nan", "machine_cost"),
         ("use = 'both'", "internal, sold"),
         ("bar = ", "TOML"),
     ],

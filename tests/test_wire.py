@@ -175,3 +175,18 @@ def test_a_stream_holds_the_same_answer() -> None:
             msgspec.json.decode, (e[6:] for e in list(wire.chunks("m", "x", Tokens(), "i", 5, usage=False))[:-1])
         )
     )
+
+
+@pytest.mark.parametrize(
+    "said", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1969-12-31T23:59:59Z"]
+)
+def test_a_time_before_1970_or_without_end_is_a_bad_row(said: str) -> None:
+    with pytest.raises(wire.RowError, match="not a time"):
+        wire.timestamp(said)
+
+
+def test_a_model_that_is_null_is_no_model_named_none() -> None:
+    given = row()
+    given["request"].pop("model", None)
+    given["response"]["model"] = None
+    assert wire.call_from_row(given).model == ""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
 from freehold import __version__
-from freehold.errors import FreeholdError
+from freehold.errors import FreeholdError, StorageFailed
 
 __all__ = ["VERBS", "main"]
 
@@ -44,6 +45,12 @@ def _command(verb: str) -> tuple[argparse.ArgumentParser, object]:
 
 
 def _run(argv: Sequence[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_usage(), end="")
+        return 0
+    if argv[0] in ("-V", "--version"):
+        print(f"freehold {__version__}")
+        return 0
     verb = argv[0]
     if verb not in VERBS:
         known = ", ".join(VERBS)
@@ -56,15 +63,10 @@ def _run(argv: Sequence[str]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code (errors.py draws the tree of codes)."""
-    argv = sys.argv[1:] if argv is None else argv
-    if not argv or argv[0] in ("-h", "--help", "help"):
-        print(_usage(), end="")
-        return 0
-    if argv[0] in ("-V", "--version"):
-        print(f"freehold {__version__}")
-        return 0
     try:
-        return _run(argv)
+        code = _run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return code
     except FreeholdError as error:
         print(f"freehold: {error.message}", file=sys.stderr)
         if error.hint:
@@ -74,8 +76,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\nfreehold: stopped. The same command goes on where this one stopped.", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our stdout went away; say nothing more
-        return 0
+        return _deaf(0)  # the reader of our stdout went away; there is nothing to say to it
+    except OSError as error:  # what no room could say better: no permission, a full disk under stdout
+        print(f"freehold: {error.filename or 'stdout'}: {error.strerror}.", file=sys.stderr)
+        return _deaf(StorageFailed.exit_code)
+
+
+def _deaf(code: int) -> int:
+    """Send what is left in stdout's buffer nowhere, so that the interpreter's own last flush does not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
 
 
 if __name__ == "__main__":

@@ -168,7 +168,7 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """The log that was read. `identity` (sha256 of its first readable row) stays as the log grows; `sha256` doesn't."""
+    """The log that was read. `identity` (sha256 of its oldest row) stays as the log grows; `sha256` doesn't."""
 
     paths: tuple[str, ...]
     sha256: str
@@ -303,7 +303,12 @@ class LabelRow:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a verdict rests on. `opening` counts how often these certification calls have been used."""
+    """What a verdict rests on. `opening` counts how often these certification calls have been used.
+
+    `cal_groups` calls certify. Of the calls drawn, one a group, `not_honoured` more ask what only the upstream can
+    answer, and `failed` more have no whole answer; `no_text` of those that certify were refused or answered by a tool
+    call, and so count as disagreement. `per_call` and `kept_per_call` weigh each text by how often it was asked.
+    """
 
     fit_calls: int
     cal_calls: int
@@ -317,6 +322,11 @@ class Evidence:
     newest: float | None
     out_of_time: Measure
     method: str
+    not_honoured: int = 0
+    failed: int = 0
+    no_text: int = 0
+    per_call: Measure = field(default_factory=lambda: Measure(None))
+    kept_per_call: Measure = field(default_factory=lambda: Measure(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +354,7 @@ class Verdict:
     """May this student answer this task, and where. `threshold` is set only for `move`.
 
     `needed`: with need_more, how many further calls would certify with power 0.8 at the agreement observed.
-    `money`: per month, keys bill, home, saved.
+    `money`: per month, keys bill, home, saved. `asked` is the task as it was proved, and so as it may be served.
     """
 
     task: str
@@ -369,3 +379,4 @@ class Verdict:
     terms: tuple[TermsNotice, ...] = ()
     notes: tuple[str, ...] = ()
     made: str = ""
+    asked: Task | None = None

@@ -24,7 +24,8 @@ def kept_home(verdicts: Sequence[Verdict]) -> Measure:
     down = sum((w * ((m.value or 0.0) - (m.low or 0.0))) ** 2 for w, m in moved) ** 0.5
     up = sum((w * ((m.high or 0.0) - (m.value or 0.0))) ** 2 for w, m in moved) ** 0.5
     n = sum(v.kept_home.n for v in verdicts)
-    method = "sum over tasks of share of calls x kept share of certification calls; 95 % by MOVER"
+    sure = f"{100 * max((v.confidence for v in verdicts), default=0.95):.6g} %"
+    method = f"sum over tasks of share of calls x kept share of certification calls; {sure} by MOVER"
     return Measure(value, max(0.0, value - down), min(1.0, value + up), n, "share", method)
 
 

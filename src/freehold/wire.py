@@ -23,9 +23,11 @@ from freehold.nouns import Call, Message, Tokens
 
 __all__ = [
     "EXPECTED", "RowError", "ShapeError", "call_from_request", "call_from_row", "calls_tools", "chunks", "completion",
-    "dumps", "error", "estimate_tokens", "loads", "models", "row_from_call", "shape_of", "timestamp",
+    "dumps", "error", "estimate_tokens", "finished", "loads", "models", "row_from_call", "shape_of", "timestamp",
 ]  # fmt: skip
 
+CUT = ("length", "content_filter")  # finish reasons of an answer that isn't whole
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EXPECTED = 'rows {"timestamp", "request", "response"} with OpenAI chat bodies, or fine-tuning rows {"messages"}'
 
 
@@ -73,9 +75,12 @@ def timestamp(value: Any) -> float | None:
                 return timestamp(float(value))
             except ValueError:
                 raise RowError(f"timestamp {value[:40]!r} is not ISO 8601 or an epoch number") from None
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+        seconds = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - EPOCH).total_seconds()
+        if not 0 <= seconds < 1e11:  # a zero time would stretch the log over two thousand years
+            raise RowError(f"timestamp {value[:40]!r} is not a time from 1970 to 5138")
+        return seconds
     if not 0 <= value < 1e14:  # also refuses NaN; 1e14 ms is the year 5138
-        raise RowError(f"timestamp {str(value)[:40]} is not a time")
+        raise RowError(f"timestamp {str(value)[:40]} is not a time from 1970 to 5138")
     return value / 1000.0 if value > 1e11 else float(value)
 
 
@@ -121,8 +126,10 @@ def _further(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _content(message: Mapping[str, Any]) -> str | None:
+    """The message's text; None where it refuses, or calls a tool or a function, whatever text stands beside that."""
     content = message.get("content")
-    return content if isinstance(content, str) and not message.get("tool_calls") else None
+    other = any(message.get(key) for key in ("tool_calls", "function_call", "refusal"))
+    return content if isinstance(content, str) and not other else None
 
 
 def _logged(row: dict[str, Any], line: int) -> Call:
@@ -137,7 +144,7 @@ def _logged(row: dict[str, Any], line: int) -> Call:
     probability = _number(own.get("probability"))
     return Call(
         messages=asked.messages,
-        model=asked.model or str(response.get("model", "")),
+        model=asked.model or str(response.get("model") or ""),
         params=asked.params,
         answer=_answer(response) if whole else None,
         at=at,
@@ -168,20 +175,42 @@ def _answer(response: Mapping[str, Any]) -> str | None:
     message = choices[0].get("message")
     if not isinstance(message, dict):
         raise RowError("the first choice has no message")
-    if choices[0].get("finish_reason") in ("length", "content_filter"):
+    if choices[0].get("finish_reason") in CUT:
         return None
     return _content(message)
 
 
 def calls_tools(call: Call) -> bool:
     """Is a logged call's answer a tool call?"""
+    return bool(_said(call).get("tool_calls"))
+
+
+def finished(call: Call) -> bool:
+    """Was a logged call answered to the end, in whatever form: text, a refusal, a tool call? False for a failure and
+    for an answer cut short."""
+    if call.answer is not None:
+        return True
+    own, response = call.row.get("freehold"), call.row.get("response")
+    if isinstance(own, dict) and own.get("status", "complete") != "complete":
+        return False
+    if isinstance(response, dict):
+        choices = response.get("choices")
+        first = choices[0] if isinstance(choices, list) and choices else None
+        cut = isinstance(first, dict) and first.get("finish_reason") in CUT
+        if cut or isinstance(response.get("error"), dict | str):
+            return False
+    return bool(_said(call))
+
+
+def _said(call: Call) -> Mapping[str, Any]:
+    """The assistant's message of a logged call as it stands in the row; empty where there is none."""
     response = call.row.get("response")
     choices = response.get("choices") if isinstance(response, dict) else None
     first = choices[0] if isinstance(choices, list) and choices else None
     message = first.get("message") if isinstance(first, dict) else None
     if message is None and isinstance(call.row.get("messages"), list):
         message = call.row["messages"][-1]
-    return isinstance(message, dict) and bool(message.get("tool_calls"))
+    return message if isinstance(message, dict) else {}
 
 
 def _count(value: Any) -> int:

@@ -43,6 +43,25 @@ def test_a_log_keeps_its_identity_as_it_grows(write: Write) -> None:
     assert before.sha256 != after.sha256
 
 
+def timed(n: int) -> dict[str, object]:
+    return {**row(f"text {n}", "a"), "timestamp": f"2026-10-{n:02}T00:00:00Z"}
+
+
+def test_newest_first_exports_and_rotated_files_are_the_same_log(write: Write, tmp_path: Path) -> None:
+    before = read([write([timed(3), timed(2), timed(1)], "x/new.jsonl")]).log
+    longer = read([write([timed(n) for n in (5, 4, 3, 2, 1)], "y/new.jsonl")]).log
+    write([timed(6)], "x/a-sorts-first.jsonl")
+    assert before.identity == longer.identity == read([tmp_path / "x"]).log.identity
+    assert before.identity != read([write([timed(2)], "z.jsonl")]).log.identity
+
+
+def test_a_file_beside_its_own_gzip_would_count_twice(write: Write, tmp_path: Path) -> None:
+    write(GOOD, "logs/calls.jsonl")
+    write(GOOD, "logs/calls.jsonl.gz")
+    with pytest.raises(LogUnreadable, match="count twice"):
+        read([tmp_path / "logs"])
+
+
 def test_bad_rows_are_counted_with_line_and_reason(write: Write) -> None:
     path = write(LINE + b'{"a": 1}\n\n{"torn": \n' + LINE * 3 + b'{"x": "\xff"}\n' + LINE)
     traffic = read([path])

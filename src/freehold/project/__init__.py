@@ -32,13 +32,23 @@ import msgspec
 from freehold.errors import ArtifactDamaged, BadSetting, ProjectMissing, ProjectOtherLog, ProjectVersion, StorageFailed
 from freehold.nouns import Artifact, Audit, Plan, Verdict
 from freehold.project.settings import TOML, Settings, check_bar, read_settings
-from freehold.project.storage import Appender, guarded, now, pretty, sha256_file, sync_folder, write_atomic
+from freehold.project.storage import Appender, guarded, now, pretty, read_bytes, sha256_file, sync_folder, write_atomic
 
 __all__ = ["Appender", "Project", "Settings", "check_bar", "now", "sha256_file", "write_atomic"]
 
 VERSION = 1
 T = TypeVar("T", Audit, Plan)
 NAMES: dict[type, str] = {Audit: "audit.json", Plan: "plan.json"}
+FOLDERS = ("artifacts", "verdicts", "ledger")
+HEAD = "project.json"
+
+
+def _started(path: Path) -> bool:
+    """Whether a folder without project.json is empty, or what a first run left that was stopped early."""
+    names = {p.name for p in path.iterdir() if not p.name.endswith(".tmp")}
+    return names <= {".lock", "freehold.toml", *FOLDERS} and not any(
+        any((path / n).iterdir()) for n in FOLDERS if n in names
+    )
 
 
 class Project:
@@ -57,15 +67,13 @@ class Project:
         path = Path(path)
         if path.exists() and not path.is_dir():
             raise BadSetting(f"{path} is a file.", "Give a folder with --project.")
-        fresh = not (path / "project.json").exists()
-        if fresh and path.is_dir() and any(path.iterdir()):
-            started = {".lock", "freehold.toml"}  # a first run that was killed early
-            if not {p.name for p in path.iterdir() if not p.name.endswith(".tmp")} <= started:
-                raise BadSetting(f"{path} holds other files.", "Give an empty or new folder with --project.")
         with guarded(path):
+            fresh = not (path / "project.json").exists()
+            if fresh and path.is_dir() and not _started(path):
+                raise BadSetting(f"{path} holds other files.", "Give an empty or new folder with --project.")
             path.mkdir(parents=True, exist_ok=True)
             path.chmod(0o700)
-            for name in ("artifacts", "verdicts", "ledger"):
+            for name in FOLDERS:
                 (path / name).mkdir(exist_ok=True)
         if not (path / "freehold.toml").exists():
             default = Settings()
@@ -83,10 +91,7 @@ class Project:
             raise ProjectMissing(
                 f"{path} is not a freehold project.", "Make one with: freehold switch LOG --project DIR"
             )
-        try:
-            head = msgspec.json.decode((path / "project.json").read_bytes(), type=dict[str, Any])
-        except msgspec.DecodeError:
-            raise ProjectVersion(f"{path}/project.json can't be read.", "Use another folder with --project.") from None
+        head = cls._head(path)
         if head.get("freehold_project") != VERSION:
             said = head.get("freehold_project")
             raise ProjectVersion(
@@ -96,10 +101,19 @@ class Project:
         toml = path / "freehold.toml"
         return cls(path, read_settings(toml) if toml.exists() else Settings())
 
+    @staticmethod
+    def _head(path: Path) -> dict[str, Any]:
+        try:
+            head = msgspec.json.decode(read_bytes(path / HEAD), type=dict[str, Any])
+        except msgspec.DecodeError:
+            raise ProjectVersion(f"{path}/{HEAD} can't be read.", "Use another folder with --project.") from None
+        return {"log": ""} | head
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """One writer at a time; the lock dies with its process."""
-        handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with guarded(self.path / ".lock"):
+            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -123,7 +137,7 @@ class Project:
 
     def claim_log(self, identity: str) -> None:
         """Bind the folder to a log on its first audit; refuse another log later (a grown one is the same log)."""
-        head = msgspec.json.decode((self.path / "project.json").read_bytes(), type=dict[str, Any])
+        head = self._head(self.path)
         if head["log"] in ("", identity):
             if not head["log"]:
                 write_atomic(self.path / "project.json", pretty(head | {"log": identity}))
@@ -163,7 +177,7 @@ class Project:
 
     def _decode(self, path: Path, noun: type[Any]) -> Any:
         try:
-            raw = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+            raw = msgspec.json.decode(read_bytes(path), type=dict[str, Any])
             if raw.pop("freehold", None) != VERSION or raw.pop("noun", None) != noun.__name__:
                 raise ProjectVersion(f"{path} was written by another version.", "Remove it and run the step again.")
             return msgspec.convert(raw, noun)
@@ -196,7 +210,10 @@ class Project:
         artifact = msgspec.convert(core | {"sha256": sha256, "made": now()}, Artifact)
         final = self.artifact_path(sha256)
         if final.exists():
-            return self.read_artifact(sha256)
+            try:
+                return self.read_artifact(sha256)
+            except ArtifactDamaged:  # the very same bytes are at hand: put them back
+                shutil.rmtree(final)
         aside = final.with_name(f".{sha256[:16]}.{os.getpid()}.tmp")
         with guarded(final):
             shutil.rmtree(aside, ignore_errors=True)
@@ -237,9 +254,13 @@ class Project:
         return artifact
 
     def artifacts(self) -> tuple[Artifact, ...]:
-        """Manifests of all artefacts, unchecked, for finding one by its recipe."""
-        found = sorted((self.path / "artifacts").glob("*/manifest.json"))
-        return tuple(self._decode(path, Artifact) for path in found if not path.parent.name.startswith("."))
+        """Readable manifests of all artefacts, their files unchecked, for finding one by its recipe."""
+        found: list[Artifact] = []
+        for path in sorted((self.path / "artifacts").glob("*/manifest.json")):
+            if not path.parent.name.startswith("."):
+                with contextlib.suppress(ArtifactDamaged):  # an old one that nobody names any more must stop nothing
+                    found.append(self._decode(path, Artifact))
+        return tuple(found)
 
     # rows
 
@@ -256,8 +277,15 @@ class Project:
         path = self.path / name
         if not path.exists():
             return []
-        whole = path.read_bytes().rpartition(b"\n")[0]
-        return [msgspec.json.decode(line, type=dict[str, Any]) for line in whole.splitlines() if line]
+        whole = read_bytes(path).rpartition(b"\n")[0]
+        found: list[dict[str, Any]] = []
+        for number, line in enumerate(whole.split(b"\n"), 1):
+            if line:
+                try:
+                    found.append(msgspec.json.decode(line, type=dict[str, Any]))
+                except (msgspec.DecodeError, UnicodeDecodeError):
+                    raise ArtifactDamaged(f"{path}:{number} is damaged.", "Mend or remove that line.") from None
+        return found
 
     def write(self, name: str, data: bytes) -> Path:
         """Write one computed file of the project, such as report.html."""

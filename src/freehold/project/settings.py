@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from freehold.errors import BadSetting
+from freehold.project.storage import read_bytes
 
 __all__ = ["TOML", "Settings", "check_bar", "read_settings"]
 
@@ -55,7 +56,7 @@ def check_bar(value: Any, name: str = "bar") -> float:
 
 def read_settings(path: Path) -> Settings:
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(read_bytes(path).decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadSetting(f"{path} is not valid TOML: {error}.", "Mend that line, or remove the file.") from None
     known = [f.name for f in fields(Settings)]
@@ -72,7 +73,7 @@ def read_settings(path: Path) -> Settings:
         raise BadSetting(f"{path}: pairs is {settings.pairs}.", "Give a share from 0 (off) to 1.")
     if not 0 <= settings.port <= 65535:
         raise BadSetting(f"{path}: port is {settings.port}.", "Give a port from 1 to 65535.")
-    if settings.machine_cost is not None and settings.machine_cost < 0:
+    if settings.machine_cost is not None and not 0 <= settings.machine_cost < 1e6:
         raise BadSetting(f"{path}: machine_cost is {settings.machine_cost}.", "Give $/h, 0 or more.")
     if settings.use not in ("internal", "sold"):
         raise BadSetting(f"{path}: use is {settings.use!r}.", "Known: internal, sold.")

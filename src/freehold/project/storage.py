@@ -19,7 +19,7 @@ import msgspec
 
 from freehold.errors import StorageFailed
 
-__all__ = ["Appender", "guarded", "now", "pretty", "sha256_file", "sync_folder", "write_atomic"]
+__all__ = ["Appender", "guarded", "now", "pretty", "read_bytes", "sha256_file", "sync_folder", "write_atomic"]
 
 
 def now() -> str:
@@ -39,6 +39,14 @@ def guarded(path: Path) -> Iterator[None]:
         why = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EROFS: "it is read-only"}
         said = why.get(error.errno or 0, error.strerror or str(error))
         raise StorageFailed(f"Can't write {path}: {said}.", "What was there before is unchanged.") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file of the project. Raises StorageFailed where it can't be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StorageFailed(f"Can't read {path}: {error.strerror}.", "Check its permissions.") from None
 
 
 def sync_folder(folder: Path) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
+import os
 import re
 import zlib
 from collections import Counter
@@ -54,7 +56,7 @@ class _Reading:
     example: dict[str, str] = field(default_factory=dict)
     no_rows: int = 0
     sha256: Any = field(default_factory=hashlib.sha256)
-    identity: str = ""
+    oldest: tuple[float, bytes] | None = None
     rows: int = 0
     size: int = 0
     later: int = 0
@@ -75,8 +77,16 @@ class _Reading:
         except wire.RowError as error:
             self.spoil(number, file, str(error), isinstance(error, wire.ShapeError))
             return
-        self.identity = self.identity or hashlib.sha256(text).hexdigest()
+        at = math.inf if call.at is None else call.at
+        if self.oldest is None or at < self.oldest[0] or (at < math.inf and (at, text) < self.oldest):
+            self.oldest = at, text
         self.keep(call)
+
+    @property
+    def identity(self) -> str:
+        """The oldest row names the log: it stays as the log grows, whichever end it grows at. Without times, the
+        first row does."""
+        return hashlib.sha256(self.oldest[1]).hexdigest() if self.oldest else ""
 
     def keep(self, call: Call) -> None:
         if self.until is None or (call.at is not None and call.at < self.until):
@@ -140,10 +150,22 @@ def _files(paths: Sequence[Path]) -> list[Path]:
 
 
 def _inside(folder: Path) -> list[Path]:
-    inside = sorted(p for p in folder.rglob("*.jsonl*") if p.is_file() and not p.name.startswith("."))
+    inside: list[Path] = []
+    for where, _, names in os.walk(folder, onerror=_unreadable, followlinks=True):
+        inside += [Path(where, name) for name in names if ".jsonl" in name and not name.startswith(".")]
     if not inside:
         raise LogMissing(f"{folder} is a folder without a .jsonl file.", "Give the log file, or its folder.")
-    return inside
+    twice = next((p for p in inside if p.suffix == ".gz" and p.with_suffix("") in inside), None)
+    if twice is not None:
+        raise LogUnreadable(
+            f"{folder} holds {twice.name} beside {twice.with_suffix('').name}, so its calls would count twice.",
+            "Move one of the two away.",
+        )
+    return sorted(inside)
+
+
+def _unreadable(error: OSError) -> None:
+    raise error
 
 
 def _lines(path: Path, reading: _Reading) -> Iterator[tuple[int, bytes, int]]:
