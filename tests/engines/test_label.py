@@ -91,4 +91,7 @@ def test_the_check_finds_another_score_and_another_label() -> None:
     assert check(ScriptedStudent({"a": ("x", 0.5), "b": ("y", 0.5)}), checks) == 0.25
     assert check(ScriptedStudent({"a": ("z", 0.5), "b": ("y", 0.25)}), checks) == 1.0
     assert check(ScriptedStudent({}), []) == 0.0
+    for place in (0, 1):  # a score that is no number is a difference, wherever it stands
+        spoilt = [row | {"score": float("nan")} if i == place else row for i, row in enumerate(checks)]
+        assert check(ScriptedStudent({"a": ("x", 0.5), "b": ("y", 0.25)}), spoilt) == 1.0
     assert 0 < TOLERANCE < 0.01

@@ -14,9 +14,9 @@ import pytest
 from freehold.cli import main
 from freehold.engines.upstream import HttpUpstream
 from freehold.project import Project
-from freehold.serve.command import _key
+from freehold.serve.command import _announce, _key
 
-from .conftest import request
+from .conftest import Start, request
 
 
 @pytest.mark.parametrize(
@@ -117,3 +117,15 @@ def test_a_replay_says_that_it_is_one(project: Project) -> None:
     assert "UNMONITORED" in err
     assert "upstream  intents: this task stays upstream (no verdict)" in err
     assert f"listening on {said['url']}" in err
+
+
+async def test_an_example_that_cannot_be_written_stops_nothing(
+    project: Project, start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project.path / "example-request.json").mkdir()
+    async with start(None) as app:
+        _announce(app, project, "127.0.0.1", True)
+    out, err = capsys.readouterr()
+    assert json.loads(out)["rungs"][0]["open"]
+    assert f"Can't write {project.path}/example-request.json" in err
+    assert "try:" not in err

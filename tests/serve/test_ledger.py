@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import aiohttp
+import pytest
 
+from freehold.nouns import Call
 from freehold.project import Project
+from freehold.serve.ledger import Entry, Ledger
 from freehold.traffic import read
 
-from .conftest import StandIn, Start, client, ledger, request
+from .conftest import StandIn, Start, client, ledger, request, until
 
 
 @contextmanager
@@ -93,3 +97,41 @@ async def test_texts_that_try_to_break_a_line(project: Project, start: Start, up
     assert [r["request"]["messages"][1]["content"][9:] for r in rows][1] == "a\u2028b"
     assert len(rows) == 5
     assert read([project.path / "ledger"]).bad_rows == 0
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "replaced"])
+async def test_a_file_that_is_taken_away_swallows_no_rows(project: Project, start: Start, how: str) -> None:
+    home = request("move 50 to savings")
+    async with start(None) as app, client(app) as api:
+        await api.chat.completions.create(**home)
+        (path,) = (project.path / "ledger").glob("*.jsonl")
+        if how == "removed":
+            path.unlink()
+        else:
+            path.rename(project.path / "old.jsonl")
+        if how == "replaced":
+            path.touch()
+        for _ in range(2):
+            assert (await api.chat.completions.create(**home)).model.startswith("freehold/")
+    assert len(ledger(project)) == 2
+
+
+async def test_a_file_that_cannot_be_synced_is_tried_again(project: Project) -> None:
+    """os.open fails with another error than that of a missing file: said, kept for the next second, and no more."""
+    file = Ledger(project)
+    also: list[int] = []
+    keeping = asyncio.create_task(file.keep_synced(lambda: also.append(1)))
+    assert file.write(Entry(Call(()), {}))
+    (path,) = file.folder.glob("*.jsonl")
+    aside = path.rename(project.path / "aside.jsonl")
+    path.symlink_to(path)  # ELOOP
+    await until(lambda: len(also) == 2)
+    assert file.why.startswith(f"Can't sync {path}")
+    assert not keeping.done()
+    path.unlink()
+    aside.rename(path)
+    keeping.cancel()
+    file.close()
+    assert file.write(Entry(Call(()), {}))
+    assert file.why == ""
+    file.close()

@@ -65,3 +65,29 @@ def test_a_pair_starts_the_count_again() -> None:
     for _ in range(5):
         assert not any(monitor.kept() for _ in range(999))
         monitor.pair(True)
+
+
+def test_what_is_remembered_counts_with_its_own_share() -> None:
+    monitor = Monitor(0.95, 0.02)
+    while monitor.evidence < 5000:
+        monitor.remember_pair(False, 1.0)
+    assert monitor.alarm == ""  # of 200,000
+    assert "of 4000" in monitor.pair(False)
+    earlier = Monitor(0.95, 1.0)
+    while earlier.evidence < 4000:
+        earlier.remember_pair(False, 0.02)
+    assert "of 4000" in earlier.alarm
+
+
+def test_a_gap_is_a_number_of_expected_pairs() -> None:
+    monitor = Monitor(0.95, 1.0)
+    for _ in range(950):
+        monitor.remember_kept(0.02)
+    assert monitor.unwatched() == ""
+    assert monitor.kept() == "unwatched: 951 kept calls went by without a pair"  # 19 and 1
+
+
+def test_an_awaited_pair_holds_the_gap_and_nothing_else() -> None:
+    monitor = Monitor(0.95, 1.0)
+    assert not any(monitor.kept(awaited=True) for _ in range(30))
+    assert "without a pair" in monitor.kept()

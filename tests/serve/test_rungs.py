@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +14,15 @@ import pytest
 
 from freehold.engines.label import TOLERANCE
 from freehold.engines.scripted import ScriptedStudent
-from freehold.errors import ArtifactDamaged, ServeRefused, StudentUnusable, UpstreamMissing
-from freehold.nouns import Artifact, Audit, Student
+from freehold.errors import ArtifactDamaged, ServeRefused, StorageFailed, StudentUnusable, UpstreamMissing
+from freehold.nouns import Answer, Artifact, Audit, Student
 from freehold.project import Project
-from freehold.serve import running
+from freehold.serve import rungs, running
 from freehold.serve.app import App
 from freehold.serve.rungs import close
 
 from .conftest import EVIDENCE, SCRIPT, StandIn, Start, client, new_verdict, request, scripted
+from .test_ledger import full_disk
 
 
 def intents(app: App) -> dict[str, Any]:
@@ -55,6 +59,10 @@ async def test_one_flipped_bit_leaves_the_rung_closed(project: Project, start: S
     async with start(upstream) as app:
         assert intents(app)["open"]
     assert [e["event"] for e in project.rows("rungs.jsonl")] == ["closed", "opened"]
+
+
+def later(seconds: float) -> str:
+    return datetime.fromtimestamp(time.time() + seconds, UTC).isoformat(timespec="seconds")
 
 
 def off_by(gap: float, label: str | None = None) -> Any:
@@ -96,14 +104,17 @@ async def test_closed_stays_closed_until_newer_evidence(project: Project, start:
         async with start(upstream, pairs=0.5) as app, client(app) as api:
             assert (intents(app)["open"], intents(app)["why"]) == (False, "the promise of 0.95 fails")
             assert (await api.chat.completions.create(**request("move 50 to savings"))).model == "gpt-4o-mini-2024"
-    new_verdict(project, made="2026-12-01T00:00:00+00:00")  # a new verdict on the old calls
+    new_verdict(project, made=later(30))  # a new verdict on the old calls
     async with start(upstream) as app:
         assert not intents(app)["open"]
     newer = replace(EVIDENCE, newest=time.time() + 5)
-    new_verdict(project, evidence=newer, made="2026-12-02T00:00:00+00:00")
+    new_verdict(project, evidence=newer, made=later(-60))  # a log whose times lie ahead of the clock
+    async with start(upstream) as app:
+        assert not intents(app)["open"]
+    new_verdict(project, evidence=newer, made=later(60))
     async with start(upstream) as app:
         assert intents(app)["open"]
-    assert [e["event"] for e in project.rows("rungs.jsonl")] == ["opened", "closed", "closed", "opened"]
+    assert [e["event"] for e in project.rows("rungs.jsonl")] == ["opened", "closed", "closed", "closed", "opened"]
 
 
 async def test_a_log_without_times_never_reopens(project: Project, start: Start, upstream: StandIn) -> None:
@@ -130,3 +141,39 @@ async def test_no_other_bind(project: Project, host: str) -> None:
     with pytest.raises(ServeRefused, match="client keys"):
         async with running(project, project.load(Audit), None, scripted, host=host):
             pass
+
+
+async def test_a_full_disk_at_the_start_leaves_the_rung_closed(
+    project: Project, start: Start, upstream: StandIn
+) -> None:
+    said: list[str] = []
+    (project.path / "rungs.jsonl").mkdir()  # can be neither read nor written
+    with full_disk(0, project.path / "ledger"):
+        async with start(upstream, tell=lambda what, done=None, /: said.append(what)) as app, client(app) as api:
+            assert not intents(app)["open"]
+            assert (await api.chat.completions.create(**request("move 50 to savings"))).model == "gpt-4o-mini-2024"
+    (project.path / "rungs.jsonl").rmdir()
+    with full_disk(0, project.path / "ledger"):
+        async with start(upstream, tell=lambda what, done=None, /: said.append(what)) as app, client(app) as api:
+            assert "rungs.jsonl" in intents(app)["why"]
+            assert (await api.chat.completions.create(**request("move 50 to savings"))).model == "gpt-4o-mini-2024"
+        with pytest.raises(StorageFailed):  # nothing else could be served
+            async with start(None):
+                pass
+    assert any(line.startswith(f"Can't write {project.path}/rungs.jsonl") for line in said)
+    async with start(upstream) as app:
+        assert intents(app)["open"]
+
+
+async def test_a_student_that_does_not_end_at_the_start(
+    project: Project, start: Start, upstream: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rungs, "PATIENCE", 0.001)
+
+    class Stuck:
+        def answers(self, texts: Sequence[str], /) -> list[Answer]:
+            threading.Event().wait()
+            raise AssertionError
+
+    async with start(upstream, opener=lambda folder, artifact: Stuck()) as app:
+        assert "does not come to an end" in intents(app)["why"]

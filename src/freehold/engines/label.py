@@ -198,10 +198,10 @@ def read_checks(folder: Path) -> list[dict[str, Any]]:
 
 
 def check(student: Student, checks: Sequence[Mapping[str, Any]]) -> float:
-    """The worst difference from the scores written at the fit; 1.0 where a label differs.
+    """The worst difference from the scores written at the fit; 1.0 where a label differs, or a score is no number.
 
     Beyond TOLERANCE this machine gives other answers than the one that was certified.
     """
     answers = student.answers([row["text"] for row in checks])
     gaps = (abs(a.score - r["score"]) if a.text == r["label"] else 1.0 for a, r in zip(answers, checks, strict=True))
-    return max(gaps, default=0.0)
+    return max((1.0 if np.isnan(gap) else gap for gap in gaps), default=0.0)  # max() drops a NaN that is not first

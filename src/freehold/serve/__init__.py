@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
-from freehold.errors import FreeholdError, StorageFailed, UpstreamMissing
+from freehold.errors import FreeholdError, UpstreamMissing
 from freehold.nouns import Audit
 from freehold.project import Project
 from freehold.tell import Tell, quiet
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from freehold.serve.app import App
     from freehold.serve.listen import Stop
     from freehold.serve.pairs import Pairs
+    from freehold.serve.runglog import RungLog
     from freehold.serve.rungs import Opener, Step
 
 __all__ = ["running", "serve"]
@@ -55,13 +55,14 @@ def serve(
         stop = Stop()
         stop.on_signals()
         home = machine_cost / 3600
-        async with running(
-            project, audit, upstream, opener, host=host, port=port, pairs=pairs, home=home, stop=stop, tell=tell
-        ) as app:
-            if ready is not None:
-                ready(app)
-            await stop.asked.wait()
-            tell("stopping: what is under way may finish within 30 s; once more stops at once")
+        with suppress(_Stopped):
+            async with running(
+                project, audit, upstream, opener, host=host, port=port, pairs=pairs, home=home, stop=stop, tell=tell
+            ) as app:
+                if ready is not None:
+                    ready(app)
+                await stop.asked.wait()
+                tell("stopping: what is under way may finish within 30 s; once more stops at once")
         return stop.number
 
     raise_file_limit()
@@ -92,31 +93,34 @@ async def running(
     from freehold.serve.listen import Listener, Stop, check_host
     from freehold.serve.pairs import Pairs
     from freehold.serve.relay import Relay
+    from freehold.serve.runglog import RungLog
     from freehold.serve.rungs import close, open_rungs
+    from freehold.serve.thread import StudentThread
 
     check_host(host)
     watched = upstream is not None and upstream.kind == "upstream" and pairs > 0
     stop = stop or Stop()
+    log = RungLog(project, tell)
 
     def closing(step: Step, why: str) -> None:
         tell(f"closed {step.rung.task.name}: {why}")
-        try:
-            close(project, step, why)
-        except StorageFailed as error:
-            tell(error.message)
+        close(log, step, why)
 
-    with ThreadPoolExecutor(1, thread_name_prefix="student") as pool:
-        steps = open_rungs(project, audit, opener=opener, pool=pool, pairs=pairs if watched else 0.0, tell=tell)
+    pool, opening = StudentThread(), StudentThread()
+    try:
+        share = pairs if watched else 0.0
+        opened = opening.submit(open_rungs, project, audit, log, opener=opener, pool=pool, pairs=share, tell=tell)
+        steps = await _unless_stopped(asyncio.wrap_future(opened), stop)
         if upstream is None:
             _something_to_serve(steps)
         ledger = Ledger(project)
         relay = Relay(upstream, ledger) if upstream is not None else None
-        pairing = Pairs(upstream, ledger, pairs, closing) if upstream is not None and watched else None
+        pairing = Pairs(upstream, ledger, pairs, closing, tell) if upstream is not None and watched else None
         app = App(steps, ledger, pool, relay, pairing, home)
         listener = Listener(app.handle, host, port)
         await listener.start()
         app.port = listener.port
-        tasks = [asyncio.create_task(ledger.keep_synced())]
+        tasks = [asyncio.create_task(ledger.keep_synced(log.retry))]
         tasks += [asyncio.create_task(pairing.run())] if pairing else []
         try:
             yield app
@@ -129,7 +133,28 @@ async def running(
             if upstream is not None:
                 await upstream.close()
             ledger.close()
-            _farewell(ledger.lost, pairing, tell)
+            log.retry()
+            _farewell(ledger.lost, pairing, log, tell)
+    finally:
+        for thread in (opening, pool):
+            thread.shutdown(wait=False, cancel_futures=True)  # a student that is stuck is left behind
+
+
+async def _unless_stopped(steps: asyncio.Future[list[Step]], stop: Stop) -> list[Step]:
+    """What is awaited; raises _Stopped where a signal comes first."""
+    asked = asyncio.ensure_future(stop.asked.wait())
+    try:
+        waits: list[asyncio.Future[Any]] = [steps, asked]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        asked.cancel()
+    if not steps.done():
+        raise _Stopped
+    return steps.result()
+
+
+class _Stopped(Exception):
+    """A signal came before there was anything to serve."""
 
 
 def _something_to_serve(steps: list[Step]) -> None:
@@ -142,8 +167,10 @@ def _something_to_serve(steps: list[Step]) -> None:
     raise UpstreamMissing("No task may be answered at home, and there is no upstream.", "Give --upstream URL.")
 
 
-def _farewell(lost: int, pairs: Pairs | None, tell: Tell) -> None:
+def _farewell(lost: int, pairs: Pairs | None, log: RungLog, tell: Tell) -> None:
     if lost:
         tell(f"{lost} ledger rows could not be written")
     if pairs is not None and pairs.lost + pairs.waiting:
         tell(f"{pairs.lost + pairs.waiting} pairs were lost, {pairs.asked} were asked")
+    for _, event in log.pending:
+        tell(f"the closing of {event['task']} could not be written to rungs.jsonl; the next start reads the ledger")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from freehold import wire
-from freehold.errors import BadSetting
+from freehold.errors import BadSetting, StorageFailed
 
 if TYPE_CHECKING:
     from freehold.engines.upstream import HttpUpstream, Upstream
@@ -148,8 +148,12 @@ def _announce(app: App, project: Project, host: str, as_json: bool) -> None:
     _say(f"listening on {url}/v1; stop with ctrl-C")
     call = _example(app)
     if call is not None:
-        path = project.write("example-request.json", wire.dumps(call) + b"\n")
-        _say(f"try:  curl -si {url}/v1/chat/completions -H 'Content-Type: application/json' -d @{path}")
+        try:
+            path = project.write("example-request.json", wire.dumps(call) + b"\n")
+        except StorageFailed as error:
+            _say(error.message)
+        else:
+            _say(f"try:  curl -si {url}/v1/chat/completions -H 'Content-Type: application/json' -d @{path}")
     if as_json:
         print(wire.dumps({"url": f"{url}/v1", **app.health()}).decode(), flush=True)
 

@@ -15,20 +15,24 @@ share of such answers is asked upstream too ("pairs"); the row of such a pair sa
 from __future__ import annotations
 
 import asyncio
+import heapq
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from freehold import wire
 from freehold.errors import StorageFailed
 from freehold.nouns import Answer, Call
 from freehold.project import Appender, Project
+from freehold.tell import Tell, quiet
 
 __all__ = ["Entry", "Ledger", "PastRow", "past"]
 
@@ -91,6 +95,7 @@ class Ledger:
         self.why = ""
         self.lost = 0
         self._file: Appender | None = None
+        self._inode = (0, 0)
         self._unsynced: set[Path] = set()
 
     def write(self, entry: Entry) -> bool:
@@ -109,10 +114,11 @@ class Ledger:
 
     def _open(self) -> Appender:
         path = self.folder / f"{datetime.now(UTC):%Y-%m-%d}-{os.getpid()}.jsonl"
-        if self._file is not None and self._file.path != path:
-            self._drop()
+        if self._file is not None and (self._file.path != path or _inode(path) != self._inode):
+            self._drop()  # a new day, or someone removed or moved the file: rows must not follow it
         if self._file is None:
             self._file = Appender(path)
+            self._inode = _inode(path)
         self._unsynced.add(path)
         return self._file
 
@@ -121,11 +127,12 @@ class Ledger:
             self._file.close()
             self._file = None
 
-    async def keep_synced(self) -> None:
-        """Bring what was written to the disk once a second, off the event loop."""
+    async def keep_synced(self, also: Callable[[], None] = lambda: None) -> None:
+        """Bring what was written to the disk once a second, off the event loop, and do what else is due (`also`)."""
         while True:
             await asyncio.sleep(SYNC)
             await asyncio.to_thread(self.sync)
+            await asyncio.to_thread(also)
 
     def sync(self) -> None:
         """fsync through a handle of its own, so that it never races with the writer."""
@@ -134,6 +141,10 @@ class Ledger:
             try:
                 handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:  # someone put the file away; the next row makes a new one
+                continue
+            except OSError as error:  # too many open files, say: the next second tries again
+                self._unsynced.add(path)
+                self.why = f"Can't sync {path}: {error.strerror}."
                 continue
             try:
                 os.fsync(handle)
@@ -145,6 +156,14 @@ class Ledger:
     def close(self) -> None:
         self._drop()
         self.sync()
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
 
 
 # what earlier runs wrote
@@ -160,30 +179,55 @@ class _Own(msgspec.Struct):
     why: str = ""
     student: _Student | None = None
     pairs: float = 0.0
+    probability: float = 0.0
     agrees: bool | None = None
 
 
 class PastRow(msgspec.Struct):
-    """The few fields of a ledger row that the monitor counts."""
+    """The few fields of a ledger row that the monitor counts. `at` and `written` are epoch seconds."""
 
-    timestamp: str = ""
+    timestamp: str
+    seconds: float = 0.0
     freehold: _Own = msgspec.field(default_factory=_Own)
-
-    @property
-    def at(self) -> float:
-        return datetime.fromisoformat(self.timestamp).timestamp()
+    at: float = 0.0
+    written: float = 0.0
 
 
-def past(project: Project, since: float) -> Iterator[PastRow]:
-    """Rows of all ledger files since `since` (epoch seconds), file by file; a row torn by a crash is left out."""
-    decoder = msgspec.json.Decoder(PastRow)
+DECODER = msgspec.json.Decoder(PastRow)
+
+
+def past(project: Project, since: float, tell: Tell = quiet) -> Iterator[PastRow]:
+    """Rows of all ledger files since `since` (epoch seconds), in the order in which they were written.
+
+    A row torn by a crash is left out; lines that can't be read are left out and counted, which `tell` is told.
+    """
     day = f"{datetime.fromtimestamp(since, UTC):%Y-%m-%d}"
-    for path in sorted((project.path / "ledger").glob("*.jsonl")):
-        if path.name < day:
-            continue
-        with path.open("rb") as file:
-            for line in file:
-                if line.endswith(b"\n") and b'"student":{' in line:
-                    row = decoder.decode(line)
-                    if row.at >= since:
-                        yield row
+    paths = [path for path in sorted((project.path / "ledger").glob("*.jsonl")) if path.name >= day]
+    bad: list[str] = []
+    for _, files in groupby(paths, key=lambda path: path.name[: len(day)]):
+        # a file is in order, and a day's files are of different processes: their names say nothing of their order
+        rows = heapq.merge(*(_rows(path, bad) for path in files), key=lambda row: row.written)
+        yield from (row for row in rows if row.at >= since)
+    if bad:
+        tell(f"{len(bad)} lines of the ledger can't be read and don't count; the first is {bad[0]}")
+
+
+def _rows(path: Path, bad: list[str]) -> Iterator[PastRow]:
+    """The rows of one file in which a student was asked; `bad` gets the place of each line that can't be read."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        bad.append(f"{path} ({error.strerror})")
+        return
+    with file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n") or (b'"student":{' not in line and line.startswith(b"{")):
+                continue
+            try:
+                row = DECODER.decode(line)
+                row.at = wire.timestamp(row.timestamp) or 0.0
+            except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
+                bad.append(f"{path}:{number}")
+                continue
+            row.written = row.at + row.seconds
+            yield row

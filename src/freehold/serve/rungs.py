@@ -4,7 +4,7 @@
                                                                                              → open, and watched
 Why a rung is closed, and for how long:
     start     the artefact is damaged, or scores otherwise on this machine: looked at again at each start
-    monitor   the promise failed, or nobody watched it: until a verdict whose evidence has calls after the closing
+    monitor   the promise failed, or nobody watched it: until a later verdict whose evidence has calls after the closing
 
 rungs.jsonl keeps every change: {"at", "task", "event": "opened|closed", "why", "student", "verdict", "by"}
 """
@@ -15,21 +15,29 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from freehold import wire
 from freehold.engines.label import TOLERANCE, check, read_checks
-from freehold.errors import FreeholdError, StudentUnusable
+from freehold.errors import ArtifactDamaged, FreeholdError, StorageFailed, StudentUnusable
 from freehold.nouns import Artifact, Audit, Student, Task, Verdict
 from freehold.project import Project, now
 from freehold.serve.ledger import past
 from freehold.serve.monitor import Monitor
 from freehold.serve.route import Rung, rung
+from freehold.serve.runglog import NAME, Events, RungLog
 from freehold.tell import Tell, quiet
 
 __all__ = ["Opener", "Step", "close", "open_rungs"]
 
 Opener = Callable[[Path, Artifact], Student]
+PATIENCE = 2.0  # seconds that each stored call may take at start
+
+
+class Rows(Protocol):
+    """Where events go: a Project, which raises StorageFailed, or a RungLog, which tries again."""
+
+    def append(self, name: str, row: dict[str, Any], /) -> None: ...
 
 
 @dataclass(slots=True)
@@ -46,11 +54,11 @@ class Step:
 
 
 def open_rungs(
-    project: Project, audit: Audit, *, opener: Opener, pool: Executor, pairs: float, tell: Tell = quiet
+    project: Project, audit: Audit, log: RungLog, *, opener: Opener, pool: Executor, pairs: float, tell: Tell = quiet
 ) -> list[Step]:
     """A step for each task of `audit`, the heaviest template first. `pairs` of 0 means that nothing is watched."""
     verdicts = {verdict.task: verdict for verdict in project.verdicts()}
-    events = project.rows("rungs.jsonl")
+    events = log.read()
     steps: list[Step] = []
     for task in audit.tasks:
         verdict = verdicts.get(task.name)
@@ -60,24 +68,26 @@ def open_rungs(
         else:
             tell(f"check the student of {task.name}")
             steps.append(_step(project, task, verdict, events, opener, pool, pairs))
-    _remember(project, steps)
+    _remember(project, steps, tell)
     for step in steps:
         if step.rung.student:
-            _record_start(project, step, events)
+            _record_start(project, log, step, events, tell)
+        if not pairs:
+            step.monitor = None
     return sorted(steps, key=lambda step: step.rung.weight, reverse=True)
 
 
-def close(project: Project, step: Step, why: str, by: str = "monitor") -> None:
-    """Close the rung now, and write it down. Raises StorageFailed, with the rung closed all the same."""
+def close(rows: Rows, step: Step, why: str, by: str = "monitor") -> None:
+    """Close the rung now, and write it down. May raise what `rows` does, with the rung closed all the same."""
     step.rung = replace(step.rung, open=False, why=why)
-    project.append("rungs.jsonl", _event(step, "closed", by))
+    rows.append(NAME, _event(step, "closed", by))
 
 
 def _step(
     project: Project,
     task: Task,
     verdict: Verdict,
-    events: Sequence[dict[str, Any]],
+    events: Events,
     opener: Opener,
     pool: Executor,
     pairs: float,
@@ -91,8 +101,12 @@ def _step(
         step.damage = error
         step.rung = replace(step.rung, why=error.message)
         return step
-    step.monitor = Monitor(verdict.bar, pairs) if pairs else None
-    why = _closed_before(events, verdict)
+    # built without pairs too: what earlier runs saw may still close the rung (its own share is then never used)
+    step.monitor = Monitor(verdict.bar, pairs or 1.0)
+    damage = events.damage(task.name)
+    if damage:
+        step.damage = ArtifactDamaged(f"{damage[0].upper()}{damage[1:]}.", "Mend or remove it: it may be a closing.")
+    why = _closed_before(events.of(task.name), verdict) or damage
     step.rung = replace(step.rung, open=not why, why=why)
     return step
 
@@ -106,8 +120,12 @@ def _student(project: Project, sha256: str, opener: Opener, pool: Executor) -> S
     artifact = project.read_artifact(sha256)
     folder = project.artifact_path(sha256)
     student = opener(folder, artifact)
-    checked = pool.submit(check, student, read_checks(folder))
-    error = checked.exception()  # whatever a student raises leaves it closed, and the server up
+    checks = read_checks(folder)
+    checked = pool.submit(check, student, checks)
+    try:
+        error = checked.exception(PATIENCE * max(1, len(checks)))  # whatever it raises leaves it closed, the server up
+    except TimeoutError:
+        raise StudentUnusable(f"The student {sha256[:8]} does not come to an end on its stored calls.") from None
     if error is not None:
         raise StudentUnusable(f"The student {sha256[:8]} failed on its stored calls: {type(error).__name__}.")
     worst = checked.result()
@@ -119,43 +137,68 @@ def _student(project: Project, sha256: str, opener: Opener, pool: Executor) -> S
 
 
 def _closed_before(events: Sequence[dict[str, Any]], verdict: Verdict) -> str:
-    """Why the monitor closed this task, where the verdict rests on no call after that; "" where it is free to open."""
-    closings = [e for e in events if e["task"] == verdict.task and e["event"] == "closed" and e.get("by") == "monitor"]
+    """Why the monitor closed this task; "" where it is free to open.
+
+    It is free where the verdict was made after the closing, on calls after it: a log whose times lie ahead will not do.
+    """
+    closings = [event for event in events if event["event"] == "closed" and event.get("by") == "monitor"]
     if not closings:
         return ""
     at = max(wire.timestamp(event["at"]) or 0.0 for event in closings)
     newest = verdict.evidence.newest if verdict.evidence else None
-    return "" if newest is not None and newest > at else str(closings[-1]["why"])
+    free = newest is not None and newest > at and _made(verdict) > at
+    return "" if free else str(closings[-1].get("why") or "closed by the monitor")
 
 
-def _remember(project: Project, steps: Sequence[Step]) -> None:
-    """Bring each monitor to where it stood, from the ledger's rows since the rung's verdict."""
+def _made(verdict: Verdict | None) -> float:
+    return (wire.timestamp(verdict.made) if verdict and verdict.made else None) or 0.0
+
+
+def _remember(project: Project, steps: Sequence[Step], tell: Tell) -> None:
+    """Bring each monitor to where it stood, from the ledger's rows since the rung's verdict.
+
+    Each row counts with the share of the run that wrote it. The gap is looked at once, at the end: a pair that came in
+    after it was on its way all the time.
+    """
     watched = {(s.rung.task.name, s.rung.student): s for s in steps if s.monitor and s.verdict}
-    made = {key: wire.timestamp(s.verdict.made or 0) or 0.0 for key, s in watched.items() if s.verdict}
+    made = {key: _made(step.verdict) for key, step in watched.items()}
     if not watched:
         return
-    for row in past(project, min(made.values())):
+    for row in past(project, min(made.values()), tell):
         own = row.freehold
         key = own.task, own.student.sha256 if own.student else ""
         step = watched.get(key)
         if step is None or step.monitor is None or row.at < made[key]:
             continue
         if own.why == "home" and own.pairs:
-            step.monitor.kept()
+            step.monitor.remember_kept(own.pairs)
         elif own.why == "pair" and own.agrees is not None:
-            step.monitor.pair(own.agrees)
+            step.monitor.remember_pair(own.agrees, own.probability or step.monitor.pairs)
+    for step in watched.values():
+        if step.monitor:
+            step.monitor.unwatched()
 
 
-def _record_start(project: Project, step: Step, events: Sequence[dict[str, Any]]) -> None:
-    """Write down what a start changed: a rung that opens, one that can't, and an alarm the last run died with."""
+def _record_start(project: Project, log: RungLog, step: Step, events: Events, tell: Tell) -> None:
+    """Write down what a start changed: a rung that opens, one that can't, and an alarm the last run died with.
+
+    An opening that can't be written leaves the rung closed.
+    """
     if step.rung.open and step.monitor and step.monitor.alarm:
-        close(project, step, step.monitor.alarm)
+        close(log, step, step.monitor.alarm)
         return
     event = _event(step, "opened" if step.rung.open else "closed", "start")
     same = ("event", "why", "student", "verdict")
-    last: dict[str, Any] = next((e for e in reversed(events) if e["task"] == step.rung.task.name), {})
-    if any(last.get(key) != event[key] for key in same):
-        project.append("rungs.jsonl", event)
+    last: dict[str, Any] = next(reversed(events.of(step.rung.task.name)), {})
+    if all(last.get(key) == event[key] for key in same):
+        return
+    try:
+        project.append(NAME, event)
+    except StorageFailed as error:
+        tell(error.message)
+        if step.rung.open:
+            step.damage = error
+            step.rung = replace(step.rung, open=False, why=error.message)
 
 
 def _event(step: Step, event: str, by: str) -> dict[str, Any]:
