@@ -18,7 +18,7 @@ FLOORS = {
     4: ["switch"],
     3: ["audit", "plan", "train", "tune", "shrink", "prove", "serve", "watch", "report"],
     2: ["facts", "traffic", "engines", "agree", "fit", "index", "launch"],
-    1: ["wire", "stream", "measure", "project", "totals"],
+    1: ["wire", "stream", "measure", "project", "totals", "honour"],
     0: ["nouns", "errors", "tell"],
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
