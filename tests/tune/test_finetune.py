@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
+import io
 import json
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load, load_file
 
+from freehold.audit import audit
 from freehold.engines.encoder import Encoder
 from freehold.engines.label import TOLERANCE, check, open_student, read_checks
 from freehold.errors import MissingExtra, StudentUnusable
 from freehold.nouns import Artifact, Task
+from freehold.plan import plan
 from freehold.project import Project
 from freehold.traffic import Traffic, find_tasks, read
 from freehold.tune import tune
 from freehold.tune.base import Base
+from freehold.tune.command import flags, run
 from freehold.tune.label import Fitted, fit
 
 pytest.importorskip("onnx", reason="making an encoder from safetensors needs onnx: pip install 'freehold[tune]'")
@@ -118,14 +124,14 @@ def test_the_lower_layers_stay_and_the_seed_decides(fitted: Fitted, bert: Path) 
 
     texts, labels = requests(120)
     base = Base.open(bert)
-    plan = base.plan(120)
-    assert (plan.layers, plan.of, plan.epochs) == (1, 2, 10)
+    settings = base.plan(120)
+    assert (settings.layers, settings.of, settings.epochs) == (1, 2, 10)
     encoder = Encoder.open(bert)
     rows = Training(texts, np.array([sorted(set(labels)).index(label) for label in labels]), [noise(120)], 4)
-    given = (base, rows, encoder.tokens(texts), encoder.embed(texts), plan)
+    given = (base, rows, encoder.tokens(texts), encoder.embed(texts), settings)
     before = torch.random.get_rng_state(), torch.get_num_threads()
     (first, head), (again, _), (other, _) = (
-        _train(*given, seed, _Steps(120, plan, lambda what, done=None, /: None)) for seed in (0, 0, 1)
+        _train(*given, seed, _Steps(120, settings, lambda what, done=None, /: None)) for seed in (0, 0, 1)
     )
     assert torch.equal(torch.random.get_rng_state(), before[0])
     assert torch.get_num_threads() == before[1]
@@ -173,10 +179,21 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def artifact(task: Task, traffic: Traffic, project: Project, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """Everything at once: the bundled encoder, a foreign one beside it, and a fine-tuned one, whose folders then go."""
+    """Everything at once, by the command: a bundled encoder, a foreign one beside it, and a fine-tuned one. Then their
+    folders go."""
     folder = tmp_path_factory.mktemp("gone")
     other, base = write_bert(folder / "other", seed=1), write_bert(folder / "base")
-    made = tune(task, traffic, project, encoder=["bge-small-en", str(other)], finetune=base)
+    found = audit(traffic)
+    project.save(found)
+    project.save(plan(found))
+    parser = argparse.ArgumentParser()
+    flags(parser)
+    line = ["--project", str(project.path), "--encoder", "bge-small-en", "--encoder", str(other)]
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        assert run(parser.parse_args([*line, "--finetune", str(base)])) == 0
+    assert "fine-tuned base: the top 1 of 2 layers" in printed.getvalue()
+    (made,) = project.artifacts()
     assert made == tune(task, traffic, project, encoder=["bge-small-en", str(other)], finetune=base)
     other.rename(folder / "moved")
     base.rename(folder / "moved too")
