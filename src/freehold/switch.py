@@ -45,7 +45,8 @@ def switch(
     bar: float | None = None,
     confidence: float | None = None,
     until: float | None = None,
-    encoder: str | None = None,
+    encoder: str | Sequence[str] | None = None,
+    finetune: Path | None = None,
     student: Path | None = None,
     tell: Tell = quiet,
 ) -> Journey:
@@ -73,9 +74,10 @@ def switch(
     planned = plan(found, machine_cost=project.settings.machine_cost, confidence=confidence)
     project.save(planned)
     project.drop_verdicts(keep=[task.name for task in found.tasks])
+    given: dict[str, Any] = {"encoder": encoder, "finetune": finetune, "student": student}
     for task, step in zip(found.tasks, planned.tasks, strict=True):
         if step.go == "try":
-            artifact = tune(task, traffic, project, encoder=encoder, student=student, tell=tell)
+            artifact = tune(task, traffic, project, **given, tell=tell)
             own = open_student(project.artifact_path(artifact.sha256), artifact)
             prove(task, own, artifact, traffic, project, bar=bar, confidence=confidence, audit=found, tell=tell)
         else:
@@ -92,7 +94,15 @@ def flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bar", help="agreement the owned model must keep, strictly between 0 and 1 (default 0.95)")
     parser.add_argument("--confidence", help="how sure of it, per task (default 0.95)")
     parser.add_argument("--until", metavar="TIME", help="only calls before this time (ISO 8601; naive means UTC)")
-    parser.add_argument("--encoder", metavar="NAME|DIR", help="another sentence encoder for the students")
+    parser.add_argument(
+        "--encoder",
+        metavar="NAME|DIR",
+        action="append",
+        help="another sentence encoder; again: a further one beside it",
+    )
+    parser.add_argument(
+        "--finetune", metavar="DIR", type=Path, help="also fine-tune the BERT in this folder, as a further member"
+    )
     parser.add_argument("--student", metavar="DIR", type=Path, help="your own ONNX classifier instead of tuning one")
     parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")
 
@@ -108,8 +118,9 @@ def run(args: argparse.Namespace) -> int:
     _readable(args.log)  # before a folder is made for it
     project = Project.create(args.project)
     options: dict[str, Any] = {"bar": bar, "confidence": confidence, "until": until}
+    options |= {"encoder": args.encoder, "finetune": args.finetune, "student": args.student}
     with project.lock(), terminal() as tell:
-        journey = switch(args.log, project, **options, encoder=args.encoder, student=args.student, tell=tell)
+        journey = switch(args.log, project, **options, tell=tell)
     if args.json:
         print(dumps(to_json(journey)).decode())
     else:

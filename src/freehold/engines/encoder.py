@@ -105,7 +105,7 @@ class Encoder:
     def embed_all(self, texts: Sequence[str], poolings: Iterable[str] | None = None) -> dict[str, Floats]:
         """Several poolings out of the same pass: {"cls": [n, dim], "mean": [n, dim]}."""
         wanted = tuple(self.poolings if poolings is None else poolings)
-        ids = [self._ids(text) for text in texts]
+        ids = self.tokens(texts)
         batches = _batches([len(i) for i in ids], BATCH if self._settings.row_independent else 1)
 
         def run(rows: list[int]) -> list[Floats]:
@@ -116,6 +116,10 @@ class Encoder:
             for name, values in zip(wanted, outputs, strict=True):
                 parts.setdefault(name, np.empty((len(ids), values.shape[1]), np.float32))[rows] = values
         return parts or {name: np.zeros((0, self.dim), np.float32) for name in wanted}
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """The token numbers that the graph reads, at most `max_tokens` a text."""
+        return [self._ids(text) for text in texts]
 
     def files(self) -> dict[str, bytes]:
         """The encoder as files that `Encoder.open` reads back, for a student that carries it along."""

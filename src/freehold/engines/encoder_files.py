@@ -9,6 +9,7 @@ folder/
                         sentence_bert_config.json {"max_seq_length": 256}   1_Pooling/config.json
 
 read(folder) -> Parts(settings, model, tokenizer, origin): bytes are hashed, checked and run from the same copy
+read_carried(folder, "tuned-") -> the same from tuned-model.onnx, tuned-tokenizer.json, tuned-encoder.json
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import msgspec
 
 from freehold.errors import StudentUnusable
 
-__all__ = ["Parts", "Settings", "read", "sha256"]
+__all__ = ["Parts", "Settings", "read", "read_bytes", "read_carried", "read_json", "settings_of", "sha256"]
 
 WANTED = "An encoder folder holds model.onnx (or a BERT's config.json and model.safetensors) and tokenizer.json."
 POOLINGS = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
@@ -69,51 +70,67 @@ def sha256(data: bytes) -> str:
 
 def read(folder: Path) -> Parts:
     """Everything from one folder; StudentUnusable says what is missing or differs."""
-    settings = _settings(folder)
-    tokenizer = _bytes(folder / "tokenizer.json")
+    settings = settings_of(folder)
+    tokenizer = read_bytes(folder / "tokenizer.json")
     model = next((p for p in (folder / "model.onnx", folder / "onnx" / "model.onnx") if p.is_file()), None)
     if model is not None:
-        parts = Parts(settings, _bytes(model), tokenizer, str(folder))
+        parts = Parts(settings, read_bytes(model), tokenizer, str(folder))
     elif (folder / "model.safetensors").is_file():
-        from freehold.engines.hf import convert
+        from freehold.engines.hf import convert, weights
 
         settings = msgspec.structs.replace(settings, row_independent=True)
-        parts = Parts(settings, convert(_json(folder / "config.json"), folder), tokenizer, str(folder))
+        config = read_json(folder / "config.json")
+        parts = Parts(settings, convert(config, weights(config, folder)), tokenizer, str(folder))
     else:
         raise StudentUnusable(f"The encoder folder {folder} has no model.onnx.", WANTED)
+    return _checked(parts)
+
+
+def read_carried(folder: Path, stem: str) -> Parts:
+    """An encoder whose three files have `stem` before their names, as an artefact with two encoders carries one."""
+    settings = _stated(folder / f"{stem}encoder.json")
+    model, tokenizer = read_bytes(folder / f"{stem}model.onnx"), read_bytes(folder / f"{stem}tokenizer.json")
+    return _checked(Parts(settings, model, tokenizer, str(folder)))
+
+
+def _checked(parts: Parts) -> Parts:
     found = parts.digests()
-    for name, stated in settings.sha256.items():
+    for name, stated in parts.settings.sha256.items():
         if found.get(name) != stated:
             raise StudentUnusable(
-                f"{name} of the encoder in {folder} is not the file that its encoder.json states by sha256.",
+                f"{name} of the encoder in {parts.origin} is not the file that its encoder.json states by sha256.",
                 "Fetch or make the folder again.",
             )
     return parts
 
 
-def _bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
         raise StudentUnusable(f"The encoder file {path} can't be read: {error.strerror}.", WANTED) from error
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return msgspec.json.decode(_bytes(path), type=dict[str, Any])
+        return msgspec.json.decode(read_bytes(path), type=dict[str, Any])
     except msgspec.DecodeError as error:
         raise StudentUnusable(f"{path} is not a JSON object: {error}.") from error
 
 
-def _settings(folder: Path) -> Settings:
+def settings_of(folder: Path) -> Settings:
     """encoder.json where there is one; else what the other files say, and BERT's customs where they say nothing."""
     stated = folder / "encoder.json"
     if not stated.is_file():
         return Settings(name=folder.resolve().name, max_tokens=_max_tokens(folder), pooling=(_pooling(folder),))
+    return _stated(stated)
+
+
+def _stated(stated: Path) -> Settings:
     try:
-        settings = msgspec.json.decode(_bytes(stated), type=Settings)
+        settings = msgspec.json.decode(read_bytes(stated), type=Settings)
     except msgspec.DecodeError as error:
         raise StudentUnusable(f"{stated} can't be used: {error}.") from error
     if not settings.pooling or not set(settings.pooling) <= set(POOLINGS.values()) or settings.max_tokens < 3:
@@ -127,15 +144,15 @@ def _settings(folder: Path) -> Settings:
 def _max_tokens(folder: Path) -> int:
     """The smallest limit that a file states; 512, BERT's, where none does."""
     stated = (
-        _json(folder / "sentence_bert_config.json").get("max_seq_length"),
-        _json(folder / "tokenizer_config.json").get("model_max_length"),
-        _json(folder / "config.json").get("max_position_embeddings"),
+        read_json(folder / "sentence_bert_config.json").get("max_seq_length"),
+        read_json(folder / "tokenizer_config.json").get("model_max_length"),
+        read_json(folder / "config.json").get("max_position_embeddings"),
     )
     return min((int(s) for s in stated if isinstance(s, int | float) and 3 <= s <= 1_000_000), default=512)
 
 
 def _pooling(folder: Path) -> str:
-    stated = {key for key, on in _json(folder / "1_Pooling" / "config.json").items() if on is True}
+    stated = {key for key, on in read_json(folder / "1_Pooling" / "config.json").items() if on is True}
     chosen = {key for key in stated if key.startswith("pooling_mode_")}
     if not chosen <= POOLINGS.keys() or len(chosen) > 1:
         raise StudentUnusable(

@@ -1,21 +1,26 @@
 """Encoders from the Hugging Face world: a name on its hub, and BERT weights in safetensors -> ONNX without torch.
 
 fetch("BAAI/bge-small-en-v1.5") -> folder       the one thing here that needs a network
-convert(config, folder)         -> model.onnx   config {"model_type": "bert", "num_attention_heads": 12, ...};
+weights(config, folder)         -> {"embeddings.word_embeddings.weight": [words, dim], ...} of a BERT's safetensors
+convert(config, weights)        -> model.onnx   config {"model_type": "bert", "num_attention_heads": 12, ...};
                                                 int8 with a scale per row (bert.py)
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from freehold.engines.bert import bert_onnx, transposed
 from freehold.errors import StudentUnusable
 
-__all__ = ["convert", "fetch"]
+__all__ = ["convert", "fetch", "weights"]
+
+Floats = npt.NDArray[np.float32]
 
 FILES = ["*.json", "1_Pooling/config.json", "model.safetensors"]
 
@@ -34,8 +39,8 @@ def fetch(name: str) -> Path:
         ) from error
 
 
-def convert(config: dict[str, Any], folder: Path) -> bytes:
-    """model.safetensors of a BERT -> the bytes of model.onnx. Other shapes are refused, not guessed at."""
+def weights(config: Mapping[str, Any], folder: Path) -> dict[str, Floats]:
+    """model.safetensors of a BERT, by the names of its plain model. Other shapes are refused, not guessed at."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -47,9 +52,18 @@ def convert(config: dict[str, Any], folder: Path) -> bytes:
         )
     try:
         tensors = load_file(folder / "model.safetensors")
-        heads, layers = int(config["num_attention_heads"]), int(config["num_hidden_layers"])
+        _shape(config)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise StudentUnusable(f"config.json or model.safetensors in {folder} can't be used: {error!r}.") from error
-    named = {key.removeprefix("bert."): value.astype(np.float32) for key, value in tensors.items()}
+    return {key.removeprefix("bert."): value.astype(np.float32) for key, value in tensors.items()}
+
+
+def convert(config: Mapping[str, Any], named: Mapping[str, Floats]) -> bytes:
+    """The weights of a BERT -> the bytes of model.onnx."""
+    heads, layers = _shape(config)
     epsilon = float(config.get("layer_norm_eps", 1e-12))
     return bert_onnx(transposed(named), heads=heads, layers=layers, epsilon=epsilon)
+
+
+def _shape(config: Mapping[str, Any]) -> tuple[int, int]:
+    return int(config["num_attention_heads"]), int(config["num_hidden_layers"])

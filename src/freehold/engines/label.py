@@ -6,6 +6,7 @@
     student.json         {"version", "labels", "encoders": [{"name", "sha256"}], "words", "letters", near_heat, bias}
     student.safetensors  linear.0.w .b, network.0.u .a .v .c, table, idf, shelf, starts (stack.Members); heats, first,
                          second, about, mean, scale, weights (stack.Stack)
+                         tuned.w .b: the head of a fine-tuned encoder, which the artefact carries as tuned-*
     checks.json          [{"text", "label", "score"}]    64 of the fit's texts, scored again at each start
 
 Serving needs numpy, safetensors and onnxruntime alone.
@@ -29,6 +30,7 @@ from freehold.tell import Tell, quiet
 
 __all__ = [
     "TOLERANCE",
+    "TUNED",
     "LabelStudent",
     "check",
     "encode",
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 TOLERANCE = 1e-3  # of a score between two machines; rounding gives about 1e-6
+TUNED = "tuned-"  # before the names of a fine-tuned encoder's files
 VERSION = 1
 BLOCK = 512
 Floats = npt.NDArray[np.float32]
@@ -75,7 +78,7 @@ class LabelStudent:
         return f"LabelStudent({len(self.labels)} labels, {', '.join(e.name for e in self.encoders)})"
 
     def answers(self, texts: Sequence[str], /) -> list[Answer]:
-        if not self.encoders:
+        if len(self.encoders) != self.members.encoders:
             raise StudentUnusable("This student was opened without its encoder.", "Give the vectors to score().")
         return self.score(texts, [encoder.embed(texts) for encoder in self.encoders])
 
@@ -98,6 +101,8 @@ class LabelStudent:
         for i, (linear, network) in enumerate(zip(m.linear, m.network, strict=True)):
             arrays |= {f"linear.{i}.{n}": a for n, a in zip("wb", linear, strict=True)}
             arrays |= {f"network.{i}.{n}": a for n, a in zip("uavc", network, strict=True)}
+        if m.tuned is not None:
+            arrays |= {f"tuned.{n}": a for n, a in zip("wb", m.tuned, strict=True)}
         about = {
             "version": VERSION,
             "labels": self.labels,
@@ -137,6 +142,7 @@ def _parts(said: Mapping[str, Any], a: Mapping[str, Any]) -> tuple[Members, Stac
         table=a["table"].astype(np.float32),
         shelf=a["shelf"].astype(np.float32),
         starts=a["starts"],
+        tuned=(a["tuned.w"], a["tuned.b"]) if "tuned.w" in a else None,
     )
     arrays = {name: a[name] for name in STACK}
     return members, Stack(near_heat=said["near_heat"], bias=said["bias"], **arrays)
@@ -157,17 +163,22 @@ def open_student(folder: Path, artifact: Artifact) -> Student:
 
 def _encoders(folder: Path, artifact: Artifact) -> list[Encodes]:
     """Those of the recipe: from the artefact where it carries one, else the bundled one with the same sha256."""
-    from freehold.engines.encoder import Encoder
+    from freehold.engines.encoder import Encoder, bundled_names
+    from freehold.engines.encoder_files import read_carried
 
+    carried = Encoder.open(folder) if "encoder.json" in artifact.files else None
     found: list[Encodes] = []
     for said in artifact.recipe["encoders"]:
-        encoder = Encoder.open(folder) if "encoder.json" in artifact.files else Encoder.bundled(said["name"])
+        here = carried is not None and (carried.sha256 == said["sha256"] or said["name"] not in bundled_names())
+        encoder = carried if carried is not None and here else Encoder.bundled(said["name"])
         if encoder.sha256 != said["sha256"]:
             raise StudentUnusable(
                 f"The student was fitted on another build of the encoder {said['name']} than the one here.",
                 "Tune again.",
             )
         found.append(encoder)
+    if f"{TUNED}encoder.json" in artifact.files:
+        found.append(Encoder(read_carried(folder, TUNED)))
     return found
 
 

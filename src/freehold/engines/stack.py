@@ -4,6 +4,7 @@
          │                  └ network  V relu(U x + a) + c
          └─n-grams→ row ────┬ words    sum of weight * log P(word | label)
                             └ letters  the same for letter n-grams
+    its own vector ── tuned    W x + b, where an encoder fine-tuned on the task comes along
     each member    log softmax(heat * raw)                               [members, labels]
     stack          softmax of the weighted sum: the best three labels are candidates
     near           log softmax(heat * mean similarity of the 3 nearest examples), among the candidates
@@ -46,7 +47,8 @@ def log_softmax(raw: npt.NDArray[np.floating]) -> Doubles:
 class Members:
     """Fitted members. For each encoder a linear model (W [labels, dim], b) and a network (U [hidden, dim], a,
     V [labels, hidden], c); `table` [columns, labels] holds the n-grams' log P; `shelf` [examples, dim] the first
-    encoder's vectors of known texts, label by label, those of label k from starts[k] to starts[k + 1]."""
+    encoder's vectors of known texts, label by label, those of label k from starts[k] to starts[k + 1]. `tuned`, where
+    there is a fine-tuned encoder, is the linear head on its vectors, which come after those of the others."""
 
     linear: tuple[tuple[Floats, Floats], ...]
     network: tuple[tuple[Floats, Floats, Floats, Floats], ...]
@@ -54,20 +56,31 @@ class Members:
     table: Floats
     shelf: Floats
     starts: Indices
+    tuned: tuple[Floats, Floats] | None = None
+
+    @property
+    def encoders(self) -> int:
+        """How many vectors of a text `raw` reads."""
+        return len(self.linear) + (self.tuned is not None)
 
     @property
     def names(self) -> tuple[str, ...]:
         pairs = [(f"linear.{i}", f"network.{i}") for i in range(len(self.linear))]
-        return (*(name for pair in pairs for name in pair), "words", "letters")
+        last = () if self.tuned is None else ("tuned",)
+        return (*(name for pair in pairs for name in pair), "words", "letters", *last)
 
     def raw(self, text: str, vectors: Sequence[Floats]) -> Floats:
         """Each member's scores for one text, [members, labels]; `vectors` has one [dim] per encoder."""
         rows = []
-        for x, (w, b), (u, a, v, c) in zip(vectors, self.linear, self.network, strict=True):
+        frozen = vectors[: len(self.linear)]
+        for x, (w, b), (u, a, v, c) in zip(frozen, self.linear, self.network, strict=True):
             rows += [w @ x + b, v @ np.maximum(u @ x + a, 0) + c]
         columns, weights = self.words.row(text)
         cut = int(np.searchsorted(columns, len(self.words.terms[0])))
         rows += [weights[:cut] @ self.table[columns[:cut]], weights[cut:] @ self.table[columns[cut:]]]
+        if self.tuned is not None:
+            w, b = self.tuned
+            rows.append(w @ vectors[-1] + b)
         return np.stack(rows)
 
     def near(self, vector: Floats, labels: Indices) -> Doubles:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from freehold.errors import BadSetting
 from freehold.nouns import Artifact
@@ -22,7 +22,15 @@ HELP = "Fit a student for each task on its own calls, and store it with its line
 def flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--project", default="freehold-project", metavar="DIR", help="the project folder")
     parser.add_argument("--task", metavar="NAME", help="this task only")
-    parser.add_argument("--encoder", metavar="NAME|DIR", help="another sentence encoder: a folder or a hub name")
+    parser.add_argument(
+        "--encoder",
+        metavar="NAME|DIR",
+        action="append",
+        help="another sentence encoder; again: a further one beside it",
+    )
+    parser.add_argument(
+        "--finetune", metavar="DIR", type=Path, help="also fine-tune the BERT in this folder, as a further member"
+    )
     parser.add_argument("--student", metavar="DIR", type=Path, help="your own ONNX classifier instead of a fitted one")
     parser.add_argument("--json", action="store_true", help="the artefacts' manifests as JSON on stdout")
 
@@ -34,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
     project = Project.open(args.project)
     with project.lock(), terminal() as tell:
-        made = _tune(project, args.task, args.encoder, args.student, tell)
+        made = _tune(project, args, tell)
     if args.json:
         print(dumps(made).decode())
     else:
@@ -42,11 +50,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _tune(project: Project, name: str | None, encoder: str | None, student: Path | None, tell: Tell) -> list[Artifact]:
+def _tune(project: Project, args: argparse.Namespace, tell: Tell) -> list[Artifact]:
     from freehold.nouns import Audit, Plan
     from freehold.traffic import read
     from freehold.tune import tune
 
+    name: str | None = args.task
     audit, plan = project.load(Audit), project.load(Plan)
     go = {step.name for step in plan.tasks if step.go == "try"}
     names = [task.name for task in audit.tasks]
@@ -57,7 +66,8 @@ def _tune(project: Project, name: str | None, encoder: str | None, student: Path
         reason = next((step.reason for step in plan.tasks if step.name == name), "it is not in the plan")
         raise BadSetting(f"The plan does not try {name}: {reason}", "See: freehold plan")
     traffic = read(audit.log.paths, until=audit.log.until, tell=tell)
-    return [tune(task, traffic, project, encoder=encoder, student=student, tell=tell) for task in chosen]
+    options: dict[str, Any] = {"encoder": args.encoder, "finetune": args.finetune, "student": args.student}
+    return [tune(task, traffic, project, **options, tell=tell) for task in chosen]
 
 
 def _show(made: Sequence[Artifact], project: Project) -> None:
@@ -69,3 +79,5 @@ def _show(made: Sequence[Artifact], project: Project) -> None:
         what = f"{artifact.kind} {artifact.sha256[:8]}  {size:.0f} MB"
         print(f"{artifact.task}  {what}  on {artifact.base}, licence {artifact.licence}")
         print(f"  {folder}")
+        if tuned := artifact.recipe.get("finetune"):
+            print(f"  fine-tuned {tuned['base']['name']}: {tuned['why']}")

@@ -4,14 +4,16 @@
         ─members fitted on 4, scoring the 5th→ raw scores of every row by members that never saw it
         ─stack, score→ prior (score, ok): what prove plans its thresholds from
         ─members fitted again on all rows→ student.safetensors student.json
+    with a base to fine-tune: one member more, from two halves instead of five folds (finetune.py) → tuned-*
 
 The same rows, seed and encoder give the same bytes, on any number of cores.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +24,8 @@ from freehold.engines.stack import CANDIDATES, Members
 from freehold.errors import StudentUnusable
 from freehold.tell import Tell, quiet
 from freehold.traffic import near_duplicates
+from freehold.tune.base import HALVES, Base
+from freehold.tune.finetune import Tuned, finetune
 from freehold.tune.members import SETTINGS, Training, fit_members
 from freehold.tune.stacking import STRENGTH, Unseen, learn
 
@@ -53,15 +57,19 @@ class Fitted:
     prior_scores: npt.NDArray[np.float64]
     prior_ok: npt.NDArray[np.bool_]
     recipe: dict[str, Any]
+    tuned: Tuned | None = None
 
     def student(self, encoders: Sequence[Encodes] = ()) -> LabelStudent:
         """The student itself; without encoders it can only `score` texts whose vectors are given."""
+        if encoders and self.tuned is not None:
+            encoders = [*encoders, self.tuned.encoder]
         return LabelStudent.read(self.files["student.json"], self.files["student.safetensors"], encoders)
 
 
-def recipe(encoders: Sequence[Encodes], seed: int = 0) -> dict[str, Any]:
-    """All that decides the student, given its rows."""
-    return {
+def recipe(encoders: Sequence[Encodes], seed: int = 0, base: Base | None = None, rows: int = 0) -> dict[str, Any]:
+    """All that decides the student, given its rows: `rows` of them are used."""
+    tuned = {} if base is None else {"finetune": base.recipe(rows)}
+    return tuned | {
         "student": "label stack 1",
         "encoders": [{"name": e.name, "sha256": e.sha256} for e in encoders],
         "members": SETTINGS,
@@ -77,12 +85,14 @@ def fit(
     groups: Sequence[int] | Indices | None = None,
     encoders: Sequence[Encodes] = (),
     embeddings: Sequence[Floats] | None = None,
+    base: Base | None = None,
     seed: int = 0,
     tell: Tell = quiet,
 ) -> Fitted:
     """Fit on these rows. `groups` numbers near-duplicates alike (None: found here). `embeddings`, one float32 [n, dim]
-    per encoder, spares the encoding; without encoders it alone says what the student reads. Raises StudentUnusable
-    for one label only, or fewer than 10 different texts."""
+    per encoder, spares the encoding; without encoders it alone says what the student reads. `base` is fine-tuned on the
+    rows as a further member. Raises StudentUnusable for one label only, or fewer than 10 different texts; MissingExtra.
+    """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
     names = sorted(set(labels))
@@ -93,18 +103,28 @@ def fit(
         at = {name: k for k, name in enumerate(names)}
         rows = Training(texts, np.array([at[label] for label in labels], np.int64), vectors, len(names))
         used = bounded(numbers, seed)
+        how = recipe(encoders, seed, base, len(used))
         rows, numbers = rows.rows(used), numbers[used]
+        # first, so that a base that can't be trained is told at once
+        tuned = None if base is None else _tuned(base, rows, numbers, seed, tell)
         unseen = _out_of_fold(rows, _folds(numbers, rows.y, seed), seed, tell)
+        if tuned is not None:
+            unseen = replace(unseen, raw=np.concatenate([unseen.raw, tuned.unseen[:, None]], axis=1))
         tell("weigh the members", None)
         stack, scores, ok = learn(unseen, rows.labels)
         tell("fit the members", FOLDS / (FOLDS + 1))
-        student = LabelStudent(names, fit_members(rows, seed), stack, encoders)
+        members = fit_members(rows, seed)
+        if tuned is not None:
+            members, encoders = replace(members, tuned=tuned.head), [*encoders, tuned.encoder]
+        student = LabelStudent(names, members, stack, encoders)
         files = student.files() | {
             "prior.safetensors": encode_prior(scores, ok),
-            "checks.json": _checks(student, rows, seed),
+            "checks.json": _checks(student, rows, tuned, seed),
         }
     tell("fit the members", 1.0)
-    return Fitted(files, scores, ok, recipe(encoders, seed))
+    if tuned is not None:
+        files |= tuned.files()
+    return Fitted(files, scores, ok, how, tuned)
 
 
 def _check(names: Sequence[str], groups: Indices) -> None:
@@ -138,12 +158,18 @@ def bounded(groups: Indices, seed: int) -> Indices:
     return np.flatnonzero(np.isin(group, kept))
 
 
-def _folds(groups: Indices, y: Indices, seed: int) -> Indices:
+def _tuned(base: Base, rows: Training, groups: Indices, seed: int, tell: Tell) -> Tuned:
+    threads = len(os.sched_getaffinity(0))
+    half = _folds(groups, rows.y, seed, HALVES)
+    return finetune(base, rows, half, base.plan(len(rows.y)), threads=threads, seed=seed, tell=tell)
+
+
+def _folds(groups: Indices, y: Indices, seed: int, folds: int = FOLDS) -> Indices:
     """The fold of each row: groups whole, dealt out label by label in a random order, so that each label is spread."""
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     order = np.lexsort((np.random.default_rng(seed).permutation(len(first)), y[first]))
     fold = np.empty(len(first), np.int64)
-    fold[order] = np.arange(len(first)) % FOLDS
+    fold[order] = np.arange(len(first)) % folds
     return fold[group]
 
 
@@ -163,8 +189,11 @@ def _out_of_fold(rows: Training, fold: Indices, seed: int, tell: Tell) -> Unseen
     return Unseen(rows.texts, rows.y, fold, fitted, raw, rows.vectors[0])
 
 
-def _checks(student: LabelStudent, rows: Training, seed: int) -> bytes:
+def _checks(student: LabelStudent, rows: Training, tuned: Tuned | None, seed: int) -> bytes:
     """Some of the fit's own texts with the answers that every later start must give again."""
     which = np.sort(np.random.default_rng(seed).permutation(len(rows.texts))[:CHECKS])
     texts = [rows.texts[i] for i in which.tolist()]
-    return encode_checks(texts, student.score(texts, [v[which] for v in rows.vectors]))
+    vectors = [v[which] for v in rows.vectors]
+    if tuned is not None:
+        vectors.append(tuned.encoder.embed(texts))
+    return encode_checks(texts, student.score(texts, vectors))

@@ -1,6 +1,6 @@
 """From rows to an artefact in the project, unless it is there already.
 
-label        a stack fitted on the rows (label.py); a foreign encoder is carried in the artefact
+label        a stack fitted on the rows (label.py); a foreign encoder, and a fine-tuned one, are carried in the artefact
 classifier   the team's files as they are; its prior is how it does on the fit side
 """
 
@@ -19,6 +19,7 @@ from freehold.errors import StudentUnusable
 from freehold.nouns import Artifact, Task
 from freehold.project import Project, sha256_file
 from freehold.tell import Tell
+from freehold.tune.base import Base
 from freehold.tune.label import CHECKS, ENCODERS, bounded, fit, recipe
 from freehold.tune.rows import Rows
 
@@ -27,35 +28,51 @@ __all__ = ["classifier", "label"]
 BLOCK = 256
 
 
-def label(task: Task, rows: Rows, project: Project, named: str | None, tell: Tell) -> Artifact:
+def label(task: Task, rows: Rows, project: Project, named: Sequence[str], tuned: Path | None, tell: Tell) -> Artifact:
     encoders = _encoders(named)
-    if made := _made(project, "label", task, recipe(encoders), rows):
+    base = None if tuned is None else Base.open(tuned)
+    if made := _made(project, "label", task, recipe(encoders, 0, base, len(bounded(rows.groups, 0))), rows):
         return made
-    fitted = fit(rows.texts, rows.labels, groups=rows.groups, encoders=encoders, tell=tell)
-    carried = {} if named is None or named in bundled_names() else encoders[0].files()
+    fitted = fit(rows.texts, rows.labels, groups=rows.groups, encoders=encoders, base=base, tell=tell)
+    members: list[Encoder | Base] = [*encoders, *([] if base is None else [base])]
+    carried = next((e.files() for e, name in zip(encoders, named, strict=False) if name not in bundled_names()), {})
     return project.write_artifact(
         {**fitted.files, **carried},
         kind="label",
         task=task.name,
-        base=" + ".join(e.name for e in encoders),
-        licence=_licence([e.licence for e in encoders]),
+        base=" + ".join(m.name for m in members),
+        licence=_licence([m.licence for m in members]),
         recipe=fitted.recipe,
         data_sha256=rows.sha256,
     )
 
 
-def _encoders(named: str | None) -> list[Encoder]:
-    """The default ones, or the one named: bundled, a folder, or a name on the Hugging Face hub."""
+def _encoders(named: Sequence[str]) -> list[Encoder]:
+    """The default ones where none is named; else those named, the first one's vectors being the shelf's."""
+    foreign = [name for name in named if name not in bundled_names()]
+    if len(foreign) > 1:
+        raise StudentUnusable(
+            f"Two encoders that don't ship with freehold are given ({foreign[0]}, {foreign[1]}).",
+            f"A student carries one at most; the bundled ones are {', '.join(bundled_names())}.",
+        )
+    encoders = [_encoder(name) for name in named or ENCODERS]
+    twice = next((e.name for i, e in enumerate(encoders) if e.sha256 in {o.sha256 for o in encoders[:i]}), None)
+    if twice is not None:
+        raise StudentUnusable(f"The encoder {twice} is given twice.", "Name each one once.")
+    return encoders
+
+
+def _encoder(named: str) -> Encoder:
+    """One that is bundled, in a folder, or named on the Hugging Face hub."""
     from freehold.engines.hf import fetch
 
-    threads = _cores()
-    if named is None or named in bundled_names():
-        return [Encoder.bundled(name, threads=threads) for name in (ENCODERS if named is None else (named,))]
+    if named in bundled_names():
+        return Encoder.bundled(named, threads=_cores())
     folder = Path(named)
     # a hub name is owner/model; anything else was meant as a folder, and Encoder.open says what is wrong with it
     if not folder.exists() and named.count("/") == 1 and not named.startswith((".", "/", "~")):
         folder = fetch(named)
-    return [Encoder.open(folder, threads=threads)]
+    return Encoder.open(folder, threads=_cores())
 
 
 def _cores() -> int:

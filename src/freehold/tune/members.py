@@ -18,7 +18,7 @@ import numpy.typing as npt
 from freehold.engines.stack import Members
 from freehold.engines.words import Words
 
-__all__ = ["SETTINGS", "Training", "fit_members"]
+__all__ = ["SETTINGS", "Training", "fit_members", "linear"]
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -51,7 +51,7 @@ def fit_members(rows: Training, seed: int) -> Members:
     words, table = _words(rows)
     shelf, starts = _shelf(rows, seed)
     return Members(
-        linear=tuple(_linear(v, rows) for v in rows.vectors),
+        linear=tuple(linear(v, rows) for v in rows.vectors),
         network=tuple(_network(v, rows, seed) for v in rows.vectors),
         words=words,
         table=table,
@@ -60,7 +60,7 @@ def fit_members(rows: Training, seed: int) -> Members:
     )
 
 
-def _linear(vectors: Floats, rows: Training) -> tuple[Floats, Floats]:
+def linear(vectors: Floats, rows: Training) -> tuple[Floats, Floats]:
     """Softmax regression with an L2 penalty."""
     from sklearn.linear_model import LogisticRegression
 
