@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from freehold import wire
-from freehold.engines.upstream import Reply
+from freehold.engines.upstream import HttpUpstream, Reply
 from freehold.nouns import Tokens
 from freehold.project import Project
 from freehold.serve.app import App
@@ -228,6 +228,27 @@ async def test_a_pair_under_way_at_the_stop_is_lost_and_counted(project: Project
     assert "3 pairs were lost, 0 were asked" in said
     (own,) = [row["freehold"] for row in ledger(project) if row["freehold"]["why"] == "pair"]
     assert (own["status"], own["agrees"], own["reason"]) == ("failed", None, "server_stopped")
+
+
+async def test_a_pair_keeps_no_key_that_the_upstream_repeats(project: Project, start: Start) -> None:
+    key = b"sk-ours-and-long-enough"
+
+    async def loud(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = wire.error(f"bad key {key.decode()}", "auth")
+        head = b"HTTP/1.1 401 No\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        writer.write(head % len(body) + body)
+        writer.close()
+
+    async with await asyncio.start_server(loud, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        upstream = HttpUpstream(f"http://127.0.0.1:{port}/v1", key.decode())
+        async with start(upstream, pairs=1.0) as app, client(app) as api:
+            assert await home(api)
+            await until(lambda: app.pairs.lost == 1)  # type: ignore[union-attr]
+    rows = b"".join(wire.dumps(row) for row in ledger(project))
+    assert b"bad key" in rows
+    assert key not in rows
 
 
 # what lies in the files

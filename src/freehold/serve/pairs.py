@@ -135,10 +135,11 @@ class Pairs:
         """Fill in what the upstream says."""
         body = b""
         try:
-            async with self.upstream.send("POST", "/v1/chat/completions", pair.headers, pair.body) as reply:
+            path, whole = "/v1/chat/completions", not asked.body.get("stream")
+            async with self.upstream.send("POST", path, pair.headers, pair.body, whole=whole) as reply:
                 while (chunk := await reply.read()) and len(body) < LONGEST:
                     body += chunk
-                found = read_reply(reply.status, reply.header("content-type"), body)
+                found = read_reply(reply.status, reply.header("content-type"), reply.redact(body))
                 asked.ends(reply.status, found.status, found.response, found.reason)
         except UpstreamFailed as error:
             asked.ends(error.http, "failed", failure(error.code, error.message), error.message)
