@@ -186,28 +186,25 @@ def calls_tools(call: Call) -> bool:
 
 
 def finished(call: Call) -> bool:
-    """Was a logged call answered to the end, in whatever form: text, a refusal, a tool call? False for a failure and
-    for an answer cut short."""
+    """Was a logged call answered to the end, be it by text, a refusal or a tool call? Not if it failed or was cut."""
     if call.answer is not None:
         return True
     own, response = call.row.get("freehold"), call.row.get("response")
-    if isinstance(own, dict) and own.get("status", "complete") != "complete":
-        return False
-    if isinstance(response, dict):
-        choices = response.get("choices")
-        first = choices[0] if isinstance(choices, list) and choices else None
-        cut = isinstance(first, dict) and first.get("finish_reason") in CUT
-        if cut or isinstance(response.get("error"), dict | str):
-            return False
-    return bool(_said(call))
+    whole = not isinstance(own, dict) or own.get("status", "complete") == "complete"
+    failed = isinstance(response, dict) and isinstance(response.get("error"), dict | str)
+    return whole and not failed and _choice(call).get("finish_reason") not in CUT and bool(_said(call))
+
+
+def _choice(call: Call) -> Mapping[str, Any]:
+    response = call.row.get("response")
+    choices = response.get("choices") if isinstance(response, dict) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first if isinstance(first, dict) else {}
 
 
 def _said(call: Call) -> Mapping[str, Any]:
     """The assistant's message of a logged call as it stands in the row; empty where there is none."""
-    response = call.row.get("response")
-    choices = response.get("choices") if isinstance(response, dict) else None
-    first = choices[0] if isinstance(choices, list) and choices else None
-    message = first.get("message") if isinstance(first, dict) else None
+    message = _choice(call).get("message")
     if message is None and isinstance(call.row.get("messages"), list):
         message = call.row["messages"][-1]
     return message if isinstance(message, dict) else {}

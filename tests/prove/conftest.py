@@ -17,7 +17,7 @@ from freehold.audit import audit
 from freehold.engines.scripted import ScriptedStudent
 from freehold.nouns import Artifact, Task
 from freehold.project import Project
-from freehold.traffic import Traffic, evidence, read, split
+from freehold.traffic import Traffic, evidence, put_upstream, read, split
 from freehold.tune.rows import rows_of
 
 LOG = Path(__file__).resolve().parents[2] / "examples" / "support-desk" / "calls.jsonl.gz"
@@ -72,7 +72,9 @@ def world(tmp_path: Path, rows: list[Row]) -> Callable[..., World]:
         (task,) = audit(traffic).tasks
         calls = evidence(task, traffic)
         texts = [task.template.text(c.messages) or "" for c in calls]
-        said = script(texts, [c.answer or "" for c in calls], worst)
+        asked = put_upstream(task, traffic)
+        answers = [c.answer or task.labels[0] for c in asked]
+        said = script([task.template.text(c.messages) or "" for c in asked], answers, worst)
         fit = [texts[i] for i in split(texts).fit]
         project = Project.create(tmp_path / name)
         return World(

@@ -22,8 +22,8 @@ def certificate(bar: float = 0.9, n: int = 400, right: int = 400) -> tuple[objec
 
 def test_all_right_moves_and_keeps_everything() -> None:
     g, c = certificate()
-    assert decide(g, c, 1600).decision == "move"  # type: ignore[arg-type]
-    assert kept_home(c, True).value == 1.0
+    assert decide(g, c, 1600, c.n).decision == "move"  # type: ignore[arg-type]
+    assert kept_home(c, True, c.n).value == 1.0
     assert agreement(c, True) == Measure(1.0, 0.9, 1.0, 400, "share", agreement(c, True).method)
 
 
@@ -34,14 +34,14 @@ def test_less_than_five_percent_is_no_move() -> None:
     g = grid(scores, ok, n=4000, bar=0.95)
     c = certify(g, scores, ok)
     assert c.threshold == 0.9
-    found = decide(g, c, 16000)
+    found = decide(g, c, 16000, c.n)
     assert (found.decision, found.needed) == ("stay", None)
     assert "4.0 % of the calls only" in found.reason
 
 
 def test_nothing_to_certify_with_stays() -> None:
     g = grid([0.5] * 20, [True] * 20, n=0, bar=0.9)
-    assert decide(g, certify(g, [], []), 20).decision == "stay"
+    assert decide(g, certify(g, [], []), 20, 0).decision == "stay"
 
 
 def test_design_effect() -> None:

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from freehold.errors import ProjectMissing
 from freehold.measure import Certificate, certify, grid
-from freehold.nouns import Artifact, Audit, Evidence, Measure, Student, Task, TaskPlan, TaskStudent, Verdict
+from freehold.nouns import Artifact, Audit, Evidence, Student, Task, TaskPlan, TaskStudent, Verdict
 from freehold.project import Project, check_bar
 from freehold.prove.calls import Held, Scored, held_out, score
 from freehold.prove.decide import agreement, bare, decide, kept_home, too_few
-from freehold.prove.describe import design_effect, label_rows, latency, noise_floor, noise_note, out_of_time
+from freehold.prove.describe import design_effect, label_rows, latency, noise_floor, out_of_time, per_call
 from freehold.prove.money import machine, monthly, notices, priced_at
+from freehold.prove.notes import barred, notes, reopened
 from freehold.prove.openings import Opening, open_calls
 from freehold.tell import Tell, quiet
 from freehold.traffic import Traffic, evidence
@@ -55,21 +56,21 @@ def prove(
     if artifact.data_sha256 != held.fit_sha256:  # a call of its fit may be on the certifying side by now
         message = f"The log has changed since the student of {task.name} was fitted."
         raise ProjectMissing(message, f"Run: freehold tune --project {project.path}")
-    saved = _same(task, artifact, held, project, bar, confidence)
-    if saved is not None:
-        return saved
     thresholds = grid(*_prior(project, artifact), n=len(held.cal), bar=bar, confidence=confidence)
     opening = open_calls(task, artifact, held, project, traffic.log.identity, bar=bar, confidence=confidence)
+    saved = _same(task, artifact, held, project, bar, confidence)
+    if saved is not None:
+        return _today(saved, opening, project)
     scored = score(student, held, task.rule, tell)
     certificate = certify(thresholds, scored.scores[held.cal], scored.ok[held.cal])
-    decided = decide(thresholds, certificate, held.calls)
+    decided = decide(thresholds, certificate, held.calls, held.drawn, barred(held))
     moves = decided.decision == "move"
-    kept = kept_home(certificate, moves)
+    kept = kept_home(certificate, moves, held.drawn)
     took, cpu_seconds = latency(student, [held.texts[i] for i in held.cal], tell)
     answered = evidence(task, traffic)
     noise = noise_floor(task, answered, confidence)
     shown = (certificate.threshold or 0.0) if moves else 0.0
-    found = _evidence(held, scored, certificate, opening, shown)
+    found = _evidence(held, scored, certificate, opening, shown, moves)
     verdict = replace(
         bare(task, decided, bar, confidence),
         kept_home=kept,
@@ -83,7 +84,7 @@ def prove(
         latency=took,
         money=monthly(task, answered, kept, cpu_seconds, machine(project.settings), audit),
         terms=notices(task, project.settings),
-        notes=_notes(held, found, noise, moves, bar),
+        notes=notes(held, found, noise, moves, bar),
     )
     project.save(verdict)
     return verdict
@@ -99,8 +100,7 @@ def _same(
 ) -> Verdict | None:
     """The saved verdict, where nothing that it rests on has changed."""
     for found in project.verdicts():
-        asked = (found.task, found.kind, found.calls, found.share, found.bar, found.confidence)
-        if asked != (task.name, task.kind, task.calls, task.share, bar, confidence):
+        if (found.asked, found.bar, found.confidence) != (task, bar, confidence) or found.kept_home.n != held.drawn:
             continue
         if found.student is None or found.student.sha256 != artifact.sha256 or found.evidence is None:
             continue
@@ -118,7 +118,22 @@ def _prior(project: Project, artifact: Artifact) -> tuple[NDArray[np.float64], N
     return found["score"].astype(np.float64), found["ok"].astype(bool)
 
 
-def _evidence(held: Held, scored: Scored, certificate: Certificate, opening: Opening, threshold: float) -> Evidence:
+def _today(saved: Verdict, opening: Opening, project: Project) -> Verdict:
+    """A known verdict with the openings of today: each look at its calls since then weakens what all say together."""
+    before = saved.evidence
+    assert before is not None, "a verdict with a student rests on evidence"
+    after = replace(before, opening=opening.number, joint_confidence=opening.joint_confidence)
+    if after == before:
+        return saved
+    verdict = replace(saved, evidence=after, notes=reopened(saved.notes, before, after))
+    project.save(verdict)
+    return verdict
+
+
+def _evidence(
+    held: Held, scored: Scored, certificate: Certificate, opening: Opening, threshold: float, moves: bool
+) -> Evidence:
+    agreed, kept = per_call(held, scored, threshold, certificate.confidence)
     return Evidence(
         fit_calls=held.fit,
         cal_calls=len(held.texts),
@@ -132,21 +147,9 @@ def _evidence(held: Held, scored: Scored, certificate: Certificate, opening: Ope
         newest=held.newest,
         out_of_time=out_of_time(held, scored, threshold, certificate.confidence),
         method=METHOD,
+        not_honoured=held.obstacles.total(),
+        failed=held.failed,
+        no_text=sum(held.truths[i] is None for i in held.cal),
+        per_call=agreed,
+        kept_per_call=kept if moves else kept_home(certificate, False, len(held.pool)),
     )
-
-
-def _notes(held: Held, found: Evidence, noise: Measure, moves: bool, bar: float) -> tuple[str, ...]:
-    notes = ["The promise is per distinct request: of near-duplicates one random call certifies."]
-    if found.opening > 1:
-        joint = f"joint confidence >= {found.joint_confidence:.3g}"
-        notes.append(f"Opening {found.opening} of these certification calls: {joint}.")
-    if held.kept_out:
-        picked = f"{held.kept_out:,} held calls were sent up for being hard, or asked as pairs"
-        notes.append(f"{picked}: they don't certify.")
-    if moves and found.out_of_time.high is not None and found.out_of_time.n and found.out_of_time.high < bar:
-        notes.append(
-            f"The newest tenth of the log agrees less than the bar, {found.out_of_time}: traffic may be drifting."
-        )
-    if not moves:
-        notes.append("Nothing is kept home; the table of labels shows every call as if it were.")
-    return tuple(note for note in (*notes, noise_note(noise, bar)) if note)

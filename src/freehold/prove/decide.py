@@ -29,19 +29,25 @@ class Decided:
     reason: str
 
 
-def decide(grid: Grid, certificate: Certificate, calls: int) -> Decided:
-    """`calls`: the task's evidence in all. `needed` counts calls of the log, of which a part certifies."""
+def decide(grid: Grid, certificate: Certificate, calls: int, drawn: int, barred: str = "") -> Decided:
+    """`calls`: the task's calls put upstream. `drawn`: the certification calls with those that can't certify, which
+    are all that the share is of. `barred`: why the server would send some up. `needed` counts calls of the log, of
+    which a part certifies."""
     c = certificate
     if c.n == 0:
-        return Decided("stay", None, "No call is left to certify with.")
+        return Decided("stay", None, f"No call is left to certify with{': ' * bool(barred)}{barred}.")
     risk = f"P(agreement < {c.bar:g}) <= {1.0 - c.confidence:.3g}"
-    if c.at is not None and c.share >= USEFUL:
+    kept_share = 0.0 if c.at is None else int(c.kept[c.at]) / drawn
+    if c.at is not None and kept_share >= USEFUL:
         kept, errors = int(c.kept[c.at]), int(c.errors[c.at])
         seen = f"{kept:,} of {c.n:,} certification calls reach the threshold and {errors:,} of them disagree"
         return Decided("move", None, f"Certified: {seen}; {risk}.")
-    few = f"Certified for {100 * c.share:.1f} % of the calls only, and {100 * USEFUL:g} % is the least that is useful"
+    few = (
+        f"Certified for {100 * kept_share:.1f} % of the calls only, and {100 * USEFUL:g} % is the least that is useful"
+    )
     why = few if c.at is not None else f"No threshold has {risk} on {c.n:,} certification calls"
-    extra = extra_calls(grid, c)
+    why += f"; {barred}" if barred else ""
+    extra = extra_calls(grid, c, useful=USEFUL * drawn / c.n)
     needed = None if extra is None else math.ceil(extra * calls / c.n)
     if needed is None or needed > MOST * calls:
         return Decided("stay", None, f"{why}; at the agreement observed, ten times the log would not do ({_best(c)}).")
@@ -52,11 +58,15 @@ def too_few(step: TaskPlan, bar: float, confidence: float) -> Decided:
     """Without a student nothing is observed: `needed` is what a proof without any error asks for."""
     if step.go != "too_few":
         return Decided("stay", None, step.reason)
-    total = step.needed.get(f"{bar:g}") if confidence == 0.95 else None
-    needed = (total or math.ceil(calls_needed(bar, 0, confidence) / CAL_SHARE)) - step.calls
-    if needed <= 0 or needed > MOST * step.calls:
-        return Decided("stay", None, step.reason)
-    return Decided("need_more", needed, f"{step.reason} At least {needed:,} further calls, if no kept one is wrong.")
+    total = math.ceil(calls_needed(bar, 0, confidence) / CAL_SHARE)  # the plan knows other bars and confidences
+    needed = total - step.calls
+    asks = f"A proof at bar {bar:g} asks for at least {total:,} calls, with no kept one wrong, and the log has"
+    if needed <= 0:
+        why = f"{asks} {step.calls:,}: enough, but the plan, made for other bars, let no student be fitted"
+        return Decided("stay", None, f"{why}.")
+    if needed > MOST * step.calls:
+        return Decided("stay", None, f"{asks} {step.calls:,}: not even ten times the log would do.")
+    return Decided("need_more", needed, f"{asks} {step.calls:,}: at least {needed:,} more are needed.")
 
 
 def bare(task: Task, decided: Decided, bar: float, confidence: float) -> Verdict:
@@ -77,6 +87,7 @@ def bare(task: Task, decided: Decided, bar: float, confidence: float) -> Verdict
         student=None,
         evidence=None,
         made=now(),
+        asked=task,
     )
 
 
@@ -86,14 +97,15 @@ def _best(c: Certificate) -> str:
     with np.errstate(invalid="ignore", divide="ignore"):
         best = int(np.argmax(np.where(useful, 1.0 - c.errors / c.kept, -1.0)))
     kept, errors = int(c.kept[best]), int(c.errors[best])
-    return f"at best {100 * (1 - errors / kept):.1f} % agreement, on {100 * kept / c.n:.0f} % of the calls"
+    return f"at best {kept - errors:,} of {kept:,} kept calls agree, of {c.n:,} in all"
 
 
-def kept_home(c: Certificate, moves: bool) -> Measure:
-    """Share of the certification calls above the certified threshold; 0 where the task stays."""
+def kept_home(c: Certificate, moves: bool, drawn: int) -> Measure:
+    """Share of the calls drawn, one a group, that the server would keep: those it honours, above the certified
+    threshold; 0 where the task stays."""
     if not moves or c.at is None:
-        return Measure(0.0, 0.0, 0.0, c.n, "share", "nothing is kept home without a certificate")
-    found = share(int(c.kept[c.at]), c.n, c.confidence)
+        return Measure(0.0, 0.0, 0.0, drawn, "share", "nothing is kept home without a certificate")
+    found = share(int(c.kept[c.at]), drawn, c.confidence)
     return Measure(found.value, found.low, found.high, found.n, "share", found.method + ", of certification calls")
 
 

@@ -16,7 +16,7 @@ from freehold.nouns import Call, LabelRow, Measure, Student, Task
 from freehold.prove.calls import Held, Scored
 from freehold.tell import Tell
 
-__all__ = ["design_effect", "label_rows", "latency", "noise_floor", "noise_note", "out_of_time"]
+__all__ = ["design_effect", "label_rows", "latency", "noise_floor", "noise_note", "out_of_time", "per_call"]
 
 REPEATS = 100
 """Fewer repeated texts than this, and the noise floor is not measurable."""
@@ -27,7 +27,7 @@ def label_rows(held: Held, scored: Scored, threshold: float) -> tuple[LabelRow, 
     """Per label of the closed model, on the certification calls: most wrong among the kept first, then least kept."""
     rows: dict[str, list[int]] = {}
     for i in held.cal:
-        rows.setdefault(held.truths[i].strip(), []).append(int(i))
+        rows.setdefault(held.label(int(i)), []).append(int(i))
     return tuple(sorted((_row(label, at, scored, threshold) for label, at in rows.items()), key=_badness))
 
 
@@ -52,6 +52,33 @@ def design_effect(groups: NDArray[np.int64], ok: NDArray[np.bool_]) -> float:
     sums = np.bincount(cluster, weights=ok - mean)
     count = len(sums)
     return float(count / max(count - 1, 1) * (sums**2).sum() / (n * mean * (1.0 - mean)))
+
+
+def per_call(held: Held, scored: Scored, threshold: float, confidence: float) -> tuple[Measure, Measure]:
+    """Agreement of the kept calls, and the share kept, over every held call, so that a text weighs as often as it was
+    asked. The promise is of distinct requests; these two tell where the repeats are worse."""
+    kept = scored.scores >= threshold
+    stay = np.zeros(len(held.pool), bool)
+    stay[np.flatnonzero(held.certifies)] = kept
+    agreed = clustered(held.groups[kept], scored.ok[kept], confidence, "kept held calls, repeats counted")
+    return agreed, clustered(held.pool, stay, confidence, "held calls, repeats counted")
+
+
+def clustered(groups: NDArray[np.int64], hit: NDArray[np.bool_], confidence: float, what: str) -> Measure:
+    """A share of calls that hang together in groups: Clopper-Pearson at the effective n, the calls over their design
+    effect (Korn and Graubard 1998); the number of groups where all calls are alike."""
+    from scipy.special import betaincinv
+
+    n, k = len(hit), int(hit.sum())
+    method = f"Clopper-Pearson {100 * confidence:.4g} % at the effective n (Korn and Graubard), {what}"
+    if n == 0:
+        return Measure(None, 0.0, 1.0, 0, "share", method)
+    effect = n / len(np.unique(groups)) if k in (0, n) else max(1.0, design_effect(groups, hit))
+    size, half = max(1.0, n / effect), (1.0 - confidence) / 2.0
+    seen = k / n * size
+    low = 0.0 if k == 0 else float(betaincinv(seen, size - seen + 1.0, half))
+    high = 1.0 if k == n else float(betaincinv(seen + 1.0, size - seen, 1.0 - half))
+    return Measure(k / n, low, high, n, "share", method)
 
 
 def out_of_time(held: Held, scored: Scored, threshold: float, confidence: float) -> Measure:

@@ -21,6 +21,8 @@ from freehold.totals import HOURS
 __all__ = ["machine", "monthly", "notices", "priced_at"]
 
 SECONDS = HOURS * 3600
+DAY = 86400.0
+"""A shorter log shows no pace: an hour of it says nothing of a month."""
 
 
 def machine(settings: Settings) -> Measure:
@@ -33,10 +35,13 @@ def machine(settings: Settings) -> Measure:
 def monthly(
     task: Task, calls: Sequence[Call], kept: Measure, cpu_seconds: float, rate: Measure, audit: Audit | None
 ) -> dict[str, Measure]:
-    """bill, home and saved, in USD a month; None where the log has no times, or no price for its model."""
+    """bill, home and saved, in USD a month; None where the log has no times, spans less
+    than a day, or has no price for its model."""
     months = _months(calls, audit)
     known = task.money.value is not None and months is not None
-    none = Measure(None, unit="USD/month", method="the log has no times, or models without a price")
+    none = Measure(
+        None, unit="USD/month", method="the log has no times, spans under a day, or has models without a price"
+    )
     if not known or months is None or task.money.value is None:
         return {"bill": none, "home": none, "saved": none}
     n = task.calls
@@ -62,12 +67,15 @@ def _rate(rate: Measure) -> str:
 
 
 def _months(calls: Sequence[Call], audit: Audit | None) -> float | None:
-    """Months the log spans: as the audit has it, else from the task's own calls."""
+    """Months the log spans: as the audit has it, else from the task's own calls. None where the audit says no pace,
+    or the calls span less than a day."""
+    if audit is not None and audit.per_month.value is None:
+        return None
     if audit is not None and audit.money.value and audit.per_month.value:
         return audit.money.value / audit.per_month.value
     times = [call.at for call in calls if call.at is not None]
     span = max(times) - min(times) if times else 0.0
-    return span / SECONDS if span > 0 else None
+    return span / SECONDS if span >= DAY else None
 
 
 def notices(task: Task, settings: Settings) -> tuple[TermsNotice, ...]:

@@ -59,8 +59,12 @@ def figures(v: Verdict) -> Iterator[tuple[str, str]]:
             "evidence",
             f"{e.cal_groups:,} certification calls ({e.cal_calls:,} with near-duplicates), {e.fit_calls:,} fit",
         )
+        for said, n in (("the server sends up", e.not_honoured), ("have no whole answer", e.failed)):
+            if n:
+                yield "", f"{n:,} more, which {said}: not kept, and part of the share"
         yield "opening", f"{e.opening}, joint confidence >= {e.joint_confidence:.3g}"
         yield "design effect", f"{e.design_effect:.2f}"
+        yield "per call", f"agreement {e.per_call}; kept {e.kept_per_call}"
         yield "newest tenth", f"{e.out_of_time}"
         yield "noise floor", f"{v.noise}; {v.noise.method}"
         yield "latency", f"{v.latency}"

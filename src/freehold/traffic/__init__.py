@@ -7,11 +7,11 @@ calls.jsonl ─read→ Traffic ─find_tasks→ Task ─calls_of, evidence→ [C
 from freehold.traffic.describe import count_calls
 from freehold.traffic.groups import near_duplicates, normalise
 from freehold.traffic.hold_out import KEY, Split, rows_sha256, split
-from freehold.traffic.log import Traffic, calls_of, evidence, find_tasks
+from freehold.traffic.log import Traffic, calls_of, evidence, find_tasks, put_upstream
 from freehold.traffic.reader import read
 from freehold.traffic.templates import task_of
 
 __all__ = [
     "KEY", "Split", "Traffic", "calls_of", "count_calls", "evidence", "find_tasks", "near_duplicates", "normalise",
-    "read", "rows_sha256", "split", "task_of",
+    "put_upstream", "read", "rows_sha256", "split", "task_of",
 ]  # fmt: skip

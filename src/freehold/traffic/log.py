@@ -8,7 +8,7 @@ from functools import cached_property
 from freehold.nouns import BadRow, Call, LogFile, Task
 from freehold.traffic.templates import part
 
-__all__ = ["Traffic", "calls_of", "evidence", "find_tasks"]
+__all__ = ["Traffic", "calls_of", "evidence", "find_tasks", "put_upstream"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +48,11 @@ def calls_of(task: Task, traffic: Traffic) -> list[Call]:
     return [call for call in traffic.calls if task.template.variables(call.messages) is not None]
 
 
+def put_upstream(task: Task, traffic: Traffic) -> list[Call]:
+    """The calls of a task that the closed model was asked, whatever came of them: an answer, a refusal, a failure."""
+    return [call for call in calls_of(task, traffic) if call.answered_by == "upstream"]
+
+
 def evidence(task: Task, traffic: Traffic) -> list[Call]:
-    """The calls of a task that may train or certify: the closed model answered them, and in full."""
-    return [c for c in calls_of(task, traffic) if c.answered_by == "upstream" and c.answer is not None]
+    """The calls of a task that a student may be fitted on: the closed model answered them in full, and as text."""
+    return [call for call in put_upstream(task, traffic) if call.answer is not None]
