@@ -13,6 +13,7 @@ FreeholdError                    1   anything below; carries `message` and `hint
 │   └── ProjectOtherLog         22   the folder belongs to another log
 ├── ArtifactDamaged             30   a file differs from its manifest
 ├── StudentUnusable             31   a given encoder or classifier that can't be used
+├── NothingToLearn              32   a task whose calls hold one label, or too few different texts
 ├── StorageFailed               40   disk full, read-only, no permission
 ├── PortInUse                   50   the address is taken
 ├── UpstreamMissing             51   an upstream is needed and none is usable
@@ -25,7 +26,7 @@ from __future__ import annotations
 
 __all__ = [
     "ArtifactDamaged", "BadSetting", "FreeholdError", "LogEmpty", "LogError", "LogMissing", "LogMostlyBad",
-    "LogUnreadable", "MissingExtra", "PortInUse", "ProjectError", "ProjectMissing", "ProjectOtherLog",
+    "LogUnreadable", "MissingExtra", "NothingToLearn", "PortInUse", "ProjectError", "ProjectMissing", "ProjectOtherLog",
     "ProjectVersion", "ServeRefused", "StorageFailed", "StudentUnusable", "UpstreamMissing",
 ]  # fmt: skip
 
@@ -90,6 +91,10 @@ class ArtifactDamaged(FreeholdError):
 
 class StudentUnusable(FreeholdError):
     exit_code = 31
+
+
+class NothingToLearn(FreeholdError):
+    exit_code = 32
 
 
 class StorageFailed(FreeholdError):

@@ -9,11 +9,13 @@ goes on where it stopped, with the same result.
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from freehold.errors import NothingToLearn
 from freehold.nouns import Measure, Verdict
 from freehold.tell import Tell, quiet
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HELP", "Journey", "flags", "run", "switch"]
 
+BARS = (0.9, 0.95, 0.98, 0.99)
 HELP = "From a log of calls to a certified, owned model: audit, plan, tune, prove, report."
 
 
@@ -36,6 +39,7 @@ class Journey:
     saved_per_month: Measure
     verdicts: tuple[Verdict, ...]
     report: str
+    warnings: tuple[str, ...] = ()
 
 
 def switch(
@@ -71,21 +75,25 @@ def switch(
     project.claim_log(traffic.log.identity)
     found = audit(traffic, tell=tell)
     project.save(found)
-    planned = plan(found, machine_cost=project.settings.machine_cost, confidence=confidence)
+    bars = sorted({*BARS, bar})
+    planned = plan(found, machine_cost=project.settings.machine_cost, bars=bars, confidence=confidence)
     project.save(planned)
     project.drop_verdicts(keep=[task.name for task in found.tasks])
     given: dict[str, Any] = {"encoder": encoder, "finetune": finetune, "student": student}
     for task, step in zip(found.tasks, planned.tasks, strict=True):
-        if step.go == "try":
-            artifact = tune(task, traffic, project, **given, tell=tell)
-            own = open_student(project.artifact_path(artifact.sha256), artifact)
-            prove(task, own, artifact, traffic, project, bar=bar, confidence=confidence, audit=found, tell=tell)
-        else:
+        try:
+            artifact = tune(task, traffic, project, **given, tell=tell) if step.go == "try" else None
+        except NothingToLearn as error:  # the other tasks go on
+            artifact, step = None, replace(step, go="too_few", reason=error.message)
+        if artifact is None:
             project.save(without_student(task, step, bar=bar, confidence=confidence))
+            continue
+        own = open_student(project.artifact_path(artifact.sha256), artifact)
+        prove(task, own, artifact, traffic, project, bar=bar, confidence=confidence, audit=found, tell=tell)
     verdicts = project.verdicts()
     page = write_report(project, tell=tell)
     money = saved(verdicts, planned.machine_cost)
-    return Journey(str(project.path), bar, confidence, kept_home(verdicts), money, verdicts, str(page))
+    return Journey(str(project.path), bar, confidence, kept_home(verdicts), money, verdicts, str(page), found.warnings)
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
@@ -152,29 +160,39 @@ def to_json(journey: Journey) -> dict[str, Any]:
 
 
 def _show(journey: Journey) -> None:
+    """The verdict, for people: plain lines that never wrap a figure, safe to copy."""
     from rich.console import Console
 
-    out = Console(highlight=False, soft_wrap=True)
-    sure = f"{journey.confidence:.0%}".replace("%", " %")
-    out.print(f"[bold]{journey.kept_home} of calls kept home[/] at bar {journey.bar:g}, {sure} confidence per task")
+    out = Console(highlight=False, soft_wrap=True, markup=False)
+    sure = f"{100 * journey.confidence:.6g} %"
+    out.print(
+        f"{journey.kept_home} of calls kept home at bar {journey.bar:g}, {sure} confidence per task", style="bold"
+    )
     for v in journey.verdicts:
-        out.print(f"\n[bold]{v.task}[/]  {v.calls:,} calls  [bold]{v.decision.replace('_', ' ')}[/]")
+        out.print(f"\n{v.task}  {v.calls:,} calls  {v.decision.replace('_', ' ')}", style="bold")
         out.print(f"  kept home  {v.kept_home}")
         out.print(f"  agreement  {v.agreement}")
         out.print(f"  why        {v.reason}")
+        for note in v.notes:
+            out.print(f"  note       {note}")
+    for warning in journey.warnings:
+        out.print(f"\nnote    {warning}")
     out.print(f"\nmoney   {journey.saved_per_month}")
     out.print(f"        {journey.saved_per_month.method}")
     out.print(f"report  {journey.report}")
     if any(v.decision == "move" for v in journey.verdicts):
-        out.print(f"serve   freehold serve {journey.project} --upstream https://api.openai.com/v1")
-        out.print(
-            f"        freehold serve {journey.project} --upstream replay  (answers from the log, to try it offline)"
-        )
+        serve = f"freehold serve {shlex.quote(journey.project)} --upstream"
+        out.print(f"serve   {serve} https://api.openai.com/v1")
+        out.print(f"        {serve} replay  (answers from the log, to try it offline)")
 
 
 def _readable(paths: Sequence[str]) -> None:
-    from freehold.errors import LogMissing
+    from freehold.errors import LogMissing, LogUnreadable
 
     for path in paths:
-        if not Path(path).exists():
+        try:
+            there = Path(path).exists()
+        except OSError as error:
+            raise LogUnreadable(f"Can't read {path}: {error.strerror}.", "Check its permissions.") from None
+        if not there:
             raise LogMissing(f"{path}: no such file or folder.", "Give a JSONL log, a .gz of one, or a folder.")

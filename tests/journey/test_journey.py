@@ -219,6 +219,34 @@ def test_one_label_only(tmp_path: Path) -> None:
     assert task["verdict"] in ("need_more", "stay")
 
 
+def test_a_task_with_nothing_to_learn_stops_no_other(tmp_path: Path) -> None:
+    some = rows(0, 300)
+    for n, row in enumerate(rows(300, 300)):
+        row["request"]["messages"] = [
+            {"role": "system", "content": "Is this polite? Answer yes or no, nothing else."},
+            {"role": "user", "content": f"thank you number {n % 6}"},
+        ]
+        row["response"]["choices"][0]["message"]["content"] = "yes" if n % 2 else "no"
+        some.append(row)
+    found = switch(write(tmp_path / "log.jsonl", some), "--project", tmp_path / "p", "--bar", "0.9")
+    assert len(found["tasks"]) == 2
+    few = next(task for task in found["tasks"] if task["student"] is None)
+    assert "different texts" in few["reason"]
+    assert (tmp_path / "p" / "report.html").exists()
+
+
+def test_the_kept_share_is_the_served_share(tmp_path: Path) -> None:
+    """What no student honours is not promised: every request here sets stop, so nothing is kept home."""
+    some = rows(0, 23700)
+    labels = sorted({row["response"]["choices"][0]["message"]["content"] for row in some})[:4]
+    some = [row for row in some if row["response"]["choices"][0]["message"]["content"] in labels]
+    for row in some:
+        row["request"]["stop"] = ["\n"]
+    (task,) = switch(write(tmp_path / "log.jsonl", some), "--project", tmp_path / "p", "--bar", "0.9")["tasks"]
+    assert task["kept_home"]["value"] == 0
+    assert task["verdict"] != "move"
+
+
 def test_bad_rows_conflicts_and_a_huge_utterance_stop_nothing(tmp_path: Path) -> None:
     some = rows(0, 400)
     some[3]["request"]["messages"][1]["content"] = "x " * 500_000

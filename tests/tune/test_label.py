@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load
 
 from freehold.engines.encoder import Encoder
-from freehold.errors import StudentUnusable
+from freehold.errors import NothingToLearn
 from freehold.tune.label import FOLDS, Fitted, _folds, bounded, fit
 
 Pairs = list[tuple[str, str]]
@@ -80,13 +80,13 @@ def test_labels_at_random_earn_no_confidence() -> None:
 
 def test_one_label_is_refused() -> None:
     texts, _, vectors = made_up(30, 2)
-    with pytest.raises(StudentUnusable, match=r"one label only \('yes'\)"):
+    with pytest.raises(NothingToLearn, match=r"one label only \('yes'\)"):
         fit(texts, ["yes"] * 30, embeddings=[vectors])
 
 
 def test_the_same_text_over_and_over_is_refused() -> None:
     _, names, vectors = made_up(30, 2)
-    with pytest.raises(StudentUnusable, match="1 different"):
+    with pytest.raises(NothingToLearn, match="1 different"):
         fit(["a text"] * 30, names, embeddings=[vectors])
 
 
@@ -98,6 +98,14 @@ def test_folds_keep_groups_whole_and_spread_labels() -> None:
     assert set(fold) == set(range(FOLDS))
     for k in range(3):
         assert len(set(fold[y == k])) == FOLDS
+
+
+def test_a_text_asked_all_day_does_not_push_the_others_out() -> None:
+    groups = np.concatenate([np.zeros(31_000, int), np.arange(1, 15_001)])
+    used = bounded(groups, 0)
+    assert len(used) == 15_300
+    assert np.bincount(groups[used])[0] == 300
+    assert len(bounded(np.concatenate([np.zeros(31_000, int), np.arange(1, 15)]), 0)) == 314
 
 
 def test_a_huge_log_is_bounded_in_whole_groups() -> None:

@@ -89,9 +89,9 @@ def _labels(folder: Path) -> list[str]:
         if (folder / "labels.json").is_file():
             return msgspec.json.decode((folder / "labels.json").read_bytes(), type=list[str])
         config = msgspec.json.decode((folder / "config.json").read_bytes(), type=dict[str, Any])
-        names: dict[str, str] = config["id2label"]
+        names = msgspec.convert(config["id2label"], dict[str, str])
         return [names[str(i)] for i in range(len(names))]
-    except (OSError, KeyError, msgspec.DecodeError) as error:
+    except (OSError, KeyError, msgspec.DecodeError, msgspec.ValidationError) as error:
         raise StudentUnusable(
             f"{folder} doesn't name the labels of its outputs ({_line(error)}).",
             'Write labels.json: ["label of output 0", "label of output 1", ...].',

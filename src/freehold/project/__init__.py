@@ -3,7 +3,7 @@
     project/                 0700
     ├── project.json         {"freehold_project": 1, "log": "<identity of the log>"}
     ├── freehold.toml        what a person decides; written with its defaults on the first run
-    ├── audit.json plan.json
+    ├── audit.json plan.json tuned.json
     ├── artifacts/<sha256>/  manifest.json (written last) + safetensors, ONNX, JSON
     ├── verdicts/<task>.json
     ├── openings.jsonl       each use of certification calls
@@ -252,6 +252,20 @@ class Project:
                 message = f"{path} is damaged: expected sha256 {expected[:12]}…, found {actual[:12]}…"
                 raise ArtifactDamaged(message + ".", "Remove the folder and tune again.")
         return artifact
+
+    def tuned(self) -> dict[str, str]:
+        """The artefact last chosen for each task, by its sha256; "" where there was nothing to learn."""
+        path = self.path / "tuned.json"
+        try:
+            return msgspec.json.decode(read_bytes(path), type=dict[str, str]) if path.exists() else {}
+        except (msgspec.DecodeError, msgspec.ValidationError):
+            raise ArtifactDamaged(f"{path} can't be read.", "Remove it and tune again.") from None
+
+    def choose(self, task: str, sha256: str) -> None:
+        """Remember which artefact is the task's student from now on."""
+        known = self.tuned()
+        if known.get(task) != sha256:
+            write_atomic(self.path / "tuned.json", pretty(known | {task: sha256}))
 
     def artifacts(self) -> tuple[Artifact, ...]:
         """Readable manifests of all artefacts, their files unchecked, for finding one by its recipe."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from freehold.errors import StudentUnusable
+from freehold.errors import NothingToLearn, StudentUnusable
 from freehold.nouns import Artifact, Task
 from freehold.project import Project
 from freehold.tell import Tell, quiet
@@ -34,8 +34,8 @@ def tune(
 
     `encoder`: a bundled name, a folder, or a name on the Hugging Face hub, instead of the default one; or several, each
     with members of its own. `finetune`: a folder with a BERT that is trained on the task as a further member. The same
-    rows and recipe fit nothing twice: the artefact made before is returned. Raises StudentUnusable, MissingExtra,
-    StorageFailed, ArtifactDamaged.
+    rows and recipe fit nothing twice: the artefact made before is returned. Raises StudentUnusable, NothingToLearn,
+    MissingExtra, StorageFailed, ArtifactDamaged.
     """
     from freehold.tune.make import classifier, label
     from freehold.tune.rows import rows_of
@@ -48,5 +48,12 @@ def tune(
         if named or finetune is not None:
             other = "--encoder" if named else "--finetune"
             raise StudentUnusable(f"Both --student and {other} are given.", "Give one of them.")
-        return classifier(task, rows, project, student, tell)
-    return label(task, rows, project, named, finetune, tell)
+        artifact = classifier(task, rows, project, student, tell)
+    else:
+        try:
+            artifact = label(task, rows, project, named, finetune, tell)
+        except NothingToLearn:
+            project.choose(task.name, "")
+            raise
+    project.choose(task.name, artifact.sha256)
+    return artifact

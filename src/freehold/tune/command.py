@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from freehold.errors import BadSetting
+from freehold.errors import BadSetting, NothingToLearn
 from freehold.nouns import Artifact
 from freehold.tell import Tell
 
@@ -67,7 +68,15 @@ def _tune(project: Project, args: argparse.Namespace, tell: Tell) -> list[Artifa
         raise BadSetting(f"The plan does not try {name}: {reason}", "See: freehold plan")
     traffic = read(audit.log.paths, until=audit.log.until, tell=tell)
     options: dict[str, Any] = {"encoder": args.encoder, "finetune": args.finetune, "student": args.student}
-    return [tune(task, traffic, project, **options, tell=tell) for task in chosen]
+    made: list[Artifact] = []
+    for task in chosen:
+        try:
+            made.append(tune(task, traffic, project, **options, tell=tell))
+        except NothingToLearn as error:
+            if name is not None:
+                raise
+            print(f"{task.name}: {error.message}", file=sys.stderr)
+    return made
 
 
 def _show(made: Sequence[Artifact], project: Project) -> None:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from freehold.engines.label import LabelStudent, encode, encode_checks, encode_prior
 from freehold.engines.stack import CANDIDATES, Members
-from freehold.errors import StudentUnusable
+from freehold.errors import NothingToLearn
 from freehold.tell import Tell, quiet
 from freehold.traffic import near_duplicates
 from freehold.tune.base import HALVES, Base
@@ -38,6 +38,7 @@ ENCODERS = ("bge-small-en",)
 FOLDS = 5
 FEWEST = 10  # different texts
 MOST = 30_000  # rows; members gain little beyond, and the time of a fit stays bounded
+PER_GROUP = 300  # rows of one group, so that a text asked all day does not push the others out
 CHECKS = 64
 
 
@@ -130,13 +131,9 @@ def fit(
 def _check(names: Sequence[str], groups: Indices) -> None:
     if len(names) < 2:
         said = repr(names[0]) if names else "none"
-        raise StudentUnusable(
-            f"The calls to learn from hold one label only ({said}).", "There is nothing to tell apart."
-        )
+        raise NothingToLearn(f"The calls to learn from hold one label only ({said}): there is nothing to tell apart.")
     if (different := len(np.unique(groups))) < FEWEST:
-        raise StudentUnusable(
-            f"The calls to learn from hold {different} different texts.", f"At least {FEWEST} are needed."
-        )
+        raise NothingToLearn(f"The calls to learn from hold {different} different texts; at least {FEWEST} are needed.")
 
 
 def _vectors(
@@ -148,14 +145,20 @@ def _vectors(
 
 
 def bounded(groups: Indices, seed: int) -> Indices:
-    """All rows, or whole groups drawn at random until MOST rows."""
+    """All rows; above MOST, at most PER_GROUP of each group of near-duplicates, and such groups drawn until MOST."""
     if len(groups) <= MOST:
         return np.arange(len(groups))
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(groups))
     _, group = np.unique(groups, return_inverse=True)
-    order = np.random.default_rng(seed).permutation(group.max() + 1)
-    sizes = np.bincount(group)
-    kept = order[np.cumsum(sizes[order]) <= MOST]
-    return np.flatnonzero(np.isin(group, kept))
+    by = np.argsort(group[order], kind="stable")
+    starts = np.flatnonzero(np.diff(group[order][by], prepend=-1))
+    place = np.arange(len(groups)) - np.repeat(starts, np.diff(starts, append=len(groups)))
+    kept = order[by[place < PER_GROUP]]
+    sizes = np.bincount(group[kept])
+    turn = rng.permutation(len(sizes))
+    chosen = turn[np.cumsum(sizes[turn]) <= MOST]
+    return np.sort(kept[np.isin(group[kept], chosen)])
 
 
 def _tuned(base: Base, rows: Training, groups: Indices, seed: int, tell: Tell) -> Tuned:
