@@ -127,6 +127,68 @@ async def test_bad_requests_get_a_clear_error(
         assert b"x-freehold-answered-by" not in answer
 
 
+def bomb(text: bytes) -> bytes:
+    return b'{"messages": [{"role": "user", "content": "x"}], "metadata": ' + text + b"}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        bomb(b"[" + b"{}," * 1_000_000 + b"{}]"),
+        bomb(b"[" + b"[]," * 50_000 + b"[]]"),
+        bomb(b"{" + b",".join(b'"%d":1' % i for i in range(50_000)) + b"}"),
+        bomb(b"[1" + b",1" * 50_000 + b"]"),
+        bomb(b"[" * 60_000),
+        bomb(b'""' * 1_500_000 + b"," * 50_000),
+        bomb(b'"' + b'\\"' * 1_500_000 + b"," * 50_000 + b"\\"),
+        wire.dumps({"messages": [{"role": "user", "content": "x"}] * 1025}),
+    ],
+    ids=range(8),
+)
+async def test_a_small_body_can_not_grow(start: Start, upstream: StandIn, body: bytes) -> None:
+    async with start(upstream) as app:
+        began = time.monotonic()
+        answer = await talk(app.port, raw(app, body=body))
+        assert status(answer) == 400
+        assert time.monotonic() - began < 2.0
+    assert upstream.seen == []
+
+
+async def test_commas_in_a_text_are_no_values(start: Start, upstream: StandIn) -> None:
+    async with start(upstream) as app:
+        for text in ("one, [two], {three} " * 17_000, '\\", ' * 60_000, "\n,\\" * 60_000):
+            assert status(await talk(app.port, raw(app, body=wire.dumps(request(text))))) == 200
+        many = {"metadata": [1] * 49_000, "messages": [{"role": "user", "content": "x"}] * 300}
+        assert status(await talk(app.port, raw(app, body=wire.dumps(many)))) == 200
+    assert len(upstream.seen) == 4
+
+
+async def test_what_comes_early_does_not_end_a_call(
+    start: Start, upstream: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stray line end after a body, or the start of a next request, while the first one is answered."""
+    monkeypatch.setattr(listen, "HEADER_SECONDS", 0.3)
+    upstream.mode = "steady"  # two seconds of a stream
+    body = wire.dumps(request("sing to me", stream=True))
+    async with start(upstream) as app:
+        first = raw(app, body, Connection="keep-alive")
+        for early in (b"\r\n", b"POST /v1/x HTTP/1.1\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", app.port)
+            writer.write(first)
+            await asyncio.sleep(0.2)
+            writer.write(early)
+            assert (await reader.readuntil(b"0\r\n\r\n")).count(b"still here") == 40
+            began = time.monotonic()
+            if early == b"\r\n":
+                await asyncio.sleep(0.5)
+                writer.write(f"GET /health HTTP/1.1\r\nHost: 127.0.0.1:{app.port}\r\n\r\n".encode())
+                assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
+            else:  # its deadline begins when the call before it has ended
+                await asyncio.wait_for(reader.read(), 2.0)
+                assert 0.2 < time.monotonic() - began < 1.0
+            writer.close()
+
+
 async def test_a_body_over_the_cap_is_refused_while_it_comes(start: Start) -> None:
     big = b"x" * (door.BODY + 1)
     async with start(None) as app:

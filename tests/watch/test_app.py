@@ -92,6 +92,27 @@ async def test_a_damaged_file_is_said(site: str, project: Project) -> None:
     assert "router.json can't be read" in json.loads(text)["error"]
 
 
+async def test_every_answer_is_guarded(site: str, project: Project, row: Row, write: Write) -> None:
+    """An error's too, and one that no handler sees."""
+    path = write(project, [row(0, "escalated", text="PLACE")])
+    path.write_bytes(path.read_bytes().replace(b"PLACE", b"a \xff c"))
+    with (project.path / "rungs.jsonl").open("ab") as file:
+        file.write(b'{"task":"x"\n')
+    assert (await get(site + "/data.json"))[0] == 200
+    (project.path / "rungs.jsonl").unlink()
+    (project.path / "rungs.jsonl").mkdir()
+    status, text, headers = await get(site + "/data.json")
+    assert (status, "Can't read" in text) == (503, True)
+    assert headers["X-Frame-Options"] == "DENY"
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(site.rsplit(":", 1)[1]))
+    writer.write(b"GET / HTTP/1.1\r\nsecret words\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    assert b" 400 " in answer
+    assert b"\r\nX-Frame-Options: DENY\r\n" in answer
+    assert b"secret" not in answer
+
+
 async def test_a_taken_port_and_another_address(project: Project) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

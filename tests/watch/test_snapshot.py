@@ -46,6 +46,20 @@ def test_the_states_of_the_promise(project: Project, verdict: Verdict, row: Row,
     assert state(project)[:2] == ("stays", "too noisy")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [b'{"task":"x"', b"[]", b"\xff", b'{"task":"router"}', b'{"task":3,"at":"2027"}', b"[" * 9999, b"null", b'"task"',
+     b'{"task":"router","event":"closed","at":"yesterday"}', b'{"task":"router","event":"closed"}'],
+)  # fmt: skip
+def test_a_line_that_is_no_event_is_left_out(project: Project, line: bytes) -> None:
+    with (project.path / "rungs.jsonl").open("ab") as file:
+        file.write(line + b"\n")
+    assert state(project)[0] == "unmonitored"
+    event = {"at": "2026-11-24T06:20:00+00:00", "task": "router", "event": "opened", "watched": 0.02}
+    project.append("rungs.jsonl", event | {"student": project.verdicts()[0].student.sha256})  # type: ignore[union-attr]
+    assert state(project)[0] == "open"
+
+
 def test_pairs_count_for_their_own_student(project: Project, row: Row, write: Write) -> None:
     other = row(0)["freehold"]["student"] | {"sha256": "1" * 64}
     write(project, [row(i, "pair", agrees=True) for i in range(5)])

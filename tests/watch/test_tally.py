@@ -132,6 +132,48 @@ def test_foreign_rows_are_counted(line: bytes) -> None:
     assert (tally.unreadable, tally.calls) == (1, 0)
 
 
+@pytest.mark.parametrize("home", [True, False])
+@pytest.mark.parametrize(
+    "odd", [b'"a \xff c"', b'"\\ud800"', b"1" * 5000, b"[" * 5000 + b"]" * 5000, b"{", b'"\r"'], ids=range(6)
+)
+def test_a_row_is_counted_once_or_as_unreadable(
+    project: Project, row: Row, write: Write, odd: bytes, home: bool
+) -> None:
+    """Whatever a row holds, those beside it count, and count once, however often the page is asked."""
+    why = "home" if home else "escalated"
+    path = write(project, [row(0, why)])
+    bad = json.dumps(row(1, why, text="PLACE")).encode().replace(b'"PLACE"', odd) + b"\n"
+    with path.open("ab") as file:
+        file.write(bad)
+    write(project, [row(2, why)])
+    watcher = Watcher(project)
+    for _ in range(3):
+        found = watcher.snapshot()
+    total = found["calls"] + found["counts"]["unreadable"]
+    assert total == 3
+    if not home or odd[:2] == b'"a':
+        assert found["counts"]["unreadable"] == 1
+
+
+@pytest.mark.parametrize(
+    "own",
+    [{"money": {"saved": "PLACE"}}, {"pairs": "PLACE"}, {"student": {"sha256": "a", "score": "PLACE"}}],
+    ids=str,
+)
+def test_a_number_without_end_is_unreadable(row: Row, own: dict[str, Any]) -> None:
+    tally = Tally()
+    tally.add(json.dumps(row(0, **own)).encode().replace(b'"PLACE"', b"1e999"))
+    assert (tally.unreadable, tally.calls, tally.saved) == (1, 0, 0.0)
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", -5, 1e300])
+def test_odd_times(project: Project, row: Row, write: Write, at: Any) -> None:
+    write(project, [row(0), row(1) | {"timestamp": at}, row(2)])
+    found = Watcher(project).snapshot()
+    assert found["calls"] + found["counts"]["unreadable"] == 3
+    assert len(found["traffic"]["hours"]) <= 7 * 24
+
+
 @pytest.mark.parametrize("request_", [None, [], {}, {"messages": None}, {"messages": [3, {"role": "user"}]}])
 def test_requests_of_any_shape(row: Row, request_: Any) -> None:
     tally = Tally()

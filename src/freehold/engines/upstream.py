@@ -10,6 +10,7 @@ start; no redirect is followed, no proxy is read from the environment, and no cl
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -200,7 +201,7 @@ class HttpUpstream:
                 response = await self._open().request(
                     method,
                     url,
-                    data=body or None,
+                    data=io.BytesIO(body) if body else None,  # sent in pieces
                     headers=self._headers_up(headers),
                     allow_redirects=False,
                     skip_auto_headers=("User-Agent", "Content-Type", "Accept"),
