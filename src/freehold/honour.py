@@ -56,7 +56,8 @@ def _flag(value: Any, seen: list[Any], longest: int) -> bool:
 
 
 def _stream_options(value: Any, seen: list[Any], longest: int) -> bool:
-    return isinstance(value, dict) and value.keys() <= {"include_usage", "include_obfuscation"}
+    known = isinstance(value, dict) and value.keys() <= {"include_usage", "include_obfuscation"}
+    return known and all(isinstance(option, bool) for option in value.values())
 
 
 def _logged(value: Any, seen: list[Any], longest: int) -> bool:

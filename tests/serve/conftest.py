@@ -90,7 +90,7 @@ def new_verdict(project: Project, **changes: Any) -> Verdict:
     verdict = Verdict(
         task="intents", kind="labels", calls=1000, share=0.8, bar=0.95, confidence=0.95, decision="move", reason="",
         needed=None, kept_home=kept, agreement=kept, threshold=0.9, student=student, evidence=EVIDENCE,
-        made="2026-10-02T00:00:00+00:00",
+        asked=TASK, made="2026-10-02T00:00:00+00:00",
     )  # fmt: skip
     verdict = replace(verdict, **changes)
     project.save(verdict)

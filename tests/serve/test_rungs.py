@@ -177,3 +177,23 @@ async def test_a_student_that_does_not_end_at_the_start(
 
     async with start(upstream, opener=lambda folder, artifact: Stuck()) as app:
         assert "does not come to an end" in intents(app)["why"]
+
+
+async def test_what_was_certified_is_served_whatever_was_audited_since(project: Project, start: Start) -> None:
+    """A new audit widens the task (another model, another temperature): none of that was ever certified."""
+    audit = project.load(Audit)
+    wider = replace(audit.tasks[0], models=("gpt-4o-mini", "gpt-5-mini"), params={"temperature": [0, 0.7]})
+    project.save(replace(audit, tasks=(wider, *audit.tasks[1:])))
+    async with start(None) as app:
+        step = next(s for s in app.steps if s.rung.task.name == "intents")
+        assert step.rung.task == audit.tasks[0]
+        assert intents(app)["open"]
+
+
+async def test_a_verdict_that_does_not_say_what_it_is_about_stays_closed(
+    project: Project, start: Start, upstream: StandIn
+) -> None:
+    new_verdict(project, asked=None)
+    async with start(upstream) as app:
+        assert not intents(app)["open"]
+        assert "freehold prove" in intents(app)["why"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from freehold.errors import BadSetting, ProjectMissing
@@ -58,15 +59,17 @@ def _prove(project: Project, name: str | None, bar: float, confidence: float, te
     for task in audit.tasks:
         if name not in (None, task.name) or task.name not in steps:
             continue
-        if steps[task.name].go == "try":
-            artifact = newest(project.artifacts(), task.name)
-            artifact = project.read_artifact(artifact.sha256)
+        step, chosen = steps[task.name], project.tuned().get(task.name)
+        if step.go == "try" and chosen == "":
+            step = replace(step, go="too_few", reason="Its calls to learn from hold one label, or too few texts.")
+        if step.go == "try":
+            artifact = project.read_artifact(chosen or newest(project.artifacts(), task.name).sha256)
             student = open_student(project.artifact_path(artifact.sha256), artifact)
             verdicts.append(
                 prove(task, student, artifact, traffic, project, bar=bar, confidence=confidence, audit=audit, tell=tell)
             )
         else:
-            verdicts.append(without_student(task, steps[task.name], bar=bar, confidence=confidence))
+            verdicts.append(without_student(task, step, bar=bar, confidence=confidence))
             project.save(verdicts[-1])
     return verdicts
 

@@ -56,7 +56,8 @@ class Step:
 def open_rungs(
     project: Project, audit: Audit, log: RungLog, *, opener: Opener, pool: Executor, pairs: float, tell: Tell = quiet
 ) -> list[Step]:
-    """A step for each task of `audit`, the heaviest template first. `pairs` of 0 means that nothing is watched."""
+    """A step for each task of `audit`, built from its verdict, the heaviest template first. `pairs` of 0: nothing is
+    watched."""
     verdicts = {verdict.task: verdict for verdict in project.verdicts()}
     events = log.read()
     steps: list[Step] = []
@@ -94,7 +95,11 @@ def _step(
 ) -> Step:
     assert verdict.student is not None, verdict.task
     assert verdict.threshold is not None, verdict.task
-    step = Step(rung(task, verdict.student.sha256, verdict.threshold), verdict=verdict, bill=_bill(task))
+    proved = verdict.asked or task  # what is served is what was certified, whatever the log was audited to since
+    step = Step(rung(proved, verdict.student.sha256, verdict.threshold), verdict=verdict, bill=_bill(proved))
+    if verdict.asked is None:
+        step.rung = replace(step.rung, why="the verdict doesn't say which requests it is about; run: freehold prove")
+        return step
     try:
         step.student = _student(project, verdict.student.sha256, opener, pool)
     except FreeholdError as error:

@@ -48,7 +48,7 @@ class StudentThread(Executor):
                 continue
             try:
                 result = call()
-            except BaseException as error:  # noqa: BLE001 (it belongs to whoever waits for the future)
+            except Exception as error:  # noqa: BLE001 (it belongs to whoever waits for the future)
                 future.set_exception(error)
             else:
                 future.set_result(result)
