@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freehold import wire
+from freehold.honour import LONGEST_TEXT
 from freehold.nouns import Answer, Slot, Task, Template
-from freehold.serve.route import LONGEST_TEXT, route, rung, settle
+from freehold.serve.route import route, rung, settle
 
 SYSTEM = "Name the intent."
 TASK = Task(
