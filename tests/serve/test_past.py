@@ -21,13 +21,13 @@ def past_row(at: str, agrees: bool, sha256: str) -> bytes:
 
 
 async def test_files_of_a_day_are_read_in_order_of_time(project: Project, start: Start, upstream: StandIn) -> None:
-    """Process 1200 ran before 999, whose name stands last: the evidence is that of the true order."""
+    """Process 999 ran before 1200, whose name stands first: the evidence is that of the true order."""
     verdict = project.verdicts()[0]
     assert verdict.student is not None
     first = [past_row(f"2026-11-24T10:{i // 60:02}:{i % 60:02}+00:00", True, verdict.student.sha256) for i in range(4)]
     then = [past_row(f"2026-11-24T11:00:{i:02}+00:00", False, verdict.student.sha256) for i in range(2)]
-    (project.path / "ledger" / "2026-11-24-1200.jsonl").write_bytes(b"".join(first))
-    (project.path / "ledger" / "2026-11-24-999.jsonl").write_bytes(b"".join(then))
+    (project.path / "ledger" / "2026-11-24-999.jsonl").write_bytes(b"".join(first))
+    (project.path / "ledger" / "2026-11-24-1200.jsonl").write_bytes(b"".join(then))
     expected = Monitor(0.95, 0.02)
     for agrees in [True] * 4 + [False] * 2:
         expected.pair(agrees)
