@@ -139,7 +139,8 @@
     return {
       width, height: width < 480 ? 220 : 280, padding: [10, 22, 0, 0], legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
-      scales: { x: { range: (_, low, high) => [low, Math.max(high, low + 6 * 3600) + 3600] },
+      // from the hours themselves: uPlot pads a single one to years
+      scales: { x: { range: () => [shown.hours[0], Math.max(shown.hours.at(-1), shown.hours[0] + 6 * 3600) + 3600] },
                 y: { range: (_, low, high) => [0, Math.max(high * 1.05, 4)] } },
       axes: [axis({ size: 46, space: width < 480 ? 60 : 50,
                     values: [[86400, "{D} {MMM}", null, null, null, null, null, null, 1],
@@ -155,7 +156,7 @@
 
   function readout(i) {
     const t = shown;
-    put("readout", i == null || !t.hours.length ? (t.hours.length ? `calls an hour, the last ${count(t.hours.length)} hours` : "no calls yet")
+    put("readout", i == null || !t.hours.length ? (t.hours.length ? `calls an hour, the last ${t.hours.length === 1 ? "hour" : `${count(t.hours.length)} hours`}` : "no calls yet")
       : `${clock(t.hours[i]).slice(0, -3)}: ${count(t.home[i])} at home, ${count(t.up[i])} went up`);
   }
 
