@@ -56,7 +56,7 @@ def show(plan: Plan) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    out = Console(highlight=False)
+    out = Console(highlight=False, soft_wrap=True)
     bars = list(plan.tasks[0].needed) if plan.tasks else []
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("task", "go", "calls", *bars, "minutes"):
@@ -70,6 +70,7 @@ def show(plan: Plan) -> None:
     for t in plan.tasks:
         out.print(f"\n{escape(t.name)}: {escape(t.reason)}")
     out.print(f"\nbill     {plan.bill}")
-    out.print(f"machine  {plan.machine_cost}")
+    out.print(f"machine  ${plan.machine_cost.value:g} an hour ({escape(plan.machine_cost.method)})")
     for line in plan.assumptions:
-        out.print(f"[dim]assumed  {escape(line)}[/]")
+        if plan.machine_cost.method not in line:
+            out.print(f"[dim]assumed  {escape(line)}[/]")
