@@ -84,7 +84,7 @@ def switch(
         try:
             artifact = tune(task, traffic, project, **given, tell=tell) if step.go == "try" else None
         except NothingToLearn as error:  # the other tasks go on
-            artifact, step = None, replace(step, go="too_few", reason=error.message)
+            artifact, step = None, replace(step, go="not_yet", reason=error.message)
         if artifact is None:
             project.save(without_student(task, step, bar=bar, confidence=confidence))
             continue

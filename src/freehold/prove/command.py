@@ -61,7 +61,7 @@ def _prove(project: Project, name: str | None, bar: float, confidence: float, te
             continue
         step, chosen = steps[task.name], project.tuned().get(task.name)
         if step.go == "try" and chosen == "":
-            step = replace(step, go="too_few", reason="Its calls to learn from hold one label, or too few texts.")
+            step = replace(step, go="not_yet", reason="Its calls to learn from hold one label, or too few texts.")
         if step.go == "try":
             artifact = project.read_artifact(chosen or newest(project.artifacts(), task.name).sha256)
             student = open_student(project.artifact_path(artifact.sha256), artifact)
