@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -295,7 +296,10 @@ def test_killed_at_any_point_the_next_run_gives_the_same(tmp_path: Path, seed: i
 def test_ctrl_c_is_130_and_one_sentence(tmp_path: Path) -> None:
     path = write(tmp_path / "log.jsonl", rows(0, 3000))
     command = [sys.executable, "-m", "freehold", "switch", str(path), "--project", str(tmp_path / "p")]
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # a test run started in the background ignores ctrl-C, and so would its children
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    run = subprocess.Popen(command, preexec_fn=listen, **pipes)
     time.sleep(4)
     run.send_signal(signal.SIGINT)
     _, err = run.communicate(timeout=60)
