@@ -118,11 +118,11 @@ def flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from freehold.project import Project, check_bar
     from freehold.tell import terminal
-    from freehold.wire import dumps
+    from freehold.wire import dumps, time_given
 
     bar = None if args.bar is None else check_bar(args.bar)
     confidence = None if args.confidence is None else check_bar(args.confidence, "confidence")
-    until = _until(args.until)
+    until = time_given(args.until)
     _readable(args.log)  # before a folder is made for it
     project = Project.create(args.project)
     options: dict[str, Any] = {"bar": bar, "confidence": confidence, "until": until}
@@ -134,16 +134,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         _show(journey)
     return 0
-
-
-def _until(text: str | None) -> float | None:
-    from freehold.errors import BadSetting
-    from freehold.wire import RowError, timestamp
-
-    try:
-        return timestamp(text)
-    except RowError as error:
-        raise BadSetting(f"--until: {error}.", "Give a time such as 2026-10-01T00:00:00Z.") from None
 
 
 def to_json(journey: Journey) -> dict[str, Any]:

@@ -19,11 +19,13 @@ from typing import Any
 
 import msgspec
 
+from freehold.errors import BadSetting
 from freehold.nouns import Call, Message, Tokens
 
 __all__ = [
     "EXPECTED", "RowError", "ShapeError", "call_from_request", "call_from_row", "calls_tools", "chunks", "completion",
-    "dumps", "error", "estimate_tokens", "finished", "loads", "models", "row_from_call", "shape_of", "timestamp",
+    "dumps", "error", "estimate_tokens", "finished", "loads", "models", "row_from_call", "shape_of", "time_given",
+    "timestamp",
 ]  # fmt: skip
 
 CUT = ("length", "content_filter")  # finish reasons of an answer that isn't whole
@@ -82,6 +84,14 @@ def timestamp(value: Any) -> float | None:
     if not 0 <= value < 1e14:  # also refuses NaN; 1e14 ms is the year 5138
         raise RowError(f"timestamp {str(value)[:40]} is not a time from 1970 to 5138")
     return value / 1000.0 if value > 1e11 else float(value)
+
+
+def time_given(text: str | None) -> float | None:
+    """The time that --until gives, in epoch seconds; raises BadSetting."""
+    try:
+        return timestamp(text)
+    except RowError as error:
+        raise BadSetting(f"--until: {error}.", "Give a time such as 2026-10-01T00:00:00Z.") from None
 
 
 def _messages(value: Any) -> tuple[Message, ...]:

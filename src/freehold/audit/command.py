@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from freehold.errors import BadSetting
 from freehold.nouns import Audit
 
 if TYPE_CHECKING:
@@ -28,9 +27,9 @@ def run(args: argparse.Namespace) -> int:
     from freehold.project import Project
     from freehold.tell import terminal
     from freehold.traffic import read
-    from freehold.wire import dumps
+    from freehold.wire import dumps, time_given
 
-    until = _until(args.until)
+    until = time_given(args.until)
     with terminal() as tell:
         traffic = read(args.log, until=until, tell=tell)
         found = audit(traffic, tell=tell)
@@ -43,15 +42,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         show(found)
     return 0
-
-
-def _until(text: str | None) -> float | None:
-    from freehold.wire import RowError, timestamp
-
-    try:
-        return timestamp(text)
-    except RowError as error:
-        raise BadSetting(f"--until: {error}.", "Give a time such as 2026-10-01T00:00:00Z.") from None
 
 
 def show(audit: Audit) -> None:
