@@ -14,10 +14,18 @@ FreeholdError                    1   anything below; carries `message` and `hint
 ├── ArtifactDamaged             30   a file differs from its manifest
 ├── StudentUnusable             31   a given encoder or classifier that can't be used
 ├── NothingToLearn              32   a task whose calls hold one label, or too few different texts
+├── BaseUnusable                33   a base that is missing, damaged, of an unknown architecture, or without a chat template
+├── AdapterMismatch             34   an adapter that was trained on another base
+├── TrainingFailed              35   a loss that is no number
+├── HopRefused                  36   an export that loses more than its budget, in every format
+├── TooLittleMemory             37   predicted before the start
+├── TermsBlocked                38   the vendor's terms forbid it, or are not known, and no permission is given
+├── SchemaUnmet                 39   a JSON schema that no logged answer satisfies
 ├── StorageFailed               40   disk full, read-only, no permission
 ├── PortInUse                   50   the address is taken
 ├── UpstreamMissing             51   an upstream is needed and none is usable
 ├── ServeRefused                52   a start that would not be safe (another bind, no key)
+├── EngineFailed                53   the embedded engine does not start, or died on the same call again
 └── MissingExtra                60   an optional part is not installed
 Ctrl-C exits with 130.
 """
@@ -25,9 +33,10 @@ Ctrl-C exits with 130.
 from __future__ import annotations
 
 __all__ = [
-    "ArtifactDamaged", "BadSetting", "FreeholdError", "LogEmpty", "LogError", "LogMissing", "LogMostlyBad",
-    "LogUnreadable", "MissingExtra", "NothingToLearn", "PortInUse", "ProjectError", "ProjectMissing", "ProjectOtherLog",
-    "ProjectVersion", "ServeRefused", "StorageFailed", "StudentUnusable", "UpstreamMissing",
+    "AdapterMismatch", "ArtifactDamaged", "BadSetting", "BaseUnusable", "EngineFailed", "FreeholdError", "HopRefused",
+    "LogEmpty", "LogError", "LogMissing", "LogMostlyBad", "LogUnreadable", "MissingExtra", "NothingToLearn",
+    "PortInUse", "ProjectError", "ProjectMissing", "ProjectOtherLog", "ProjectVersion", "SchemaUnmet", "ServeRefused",
+    "StorageFailed", "StudentUnusable", "TermsBlocked", "TooLittleMemory", "TrainingFailed", "UpstreamMissing",
 ]  # fmt: skip
 
 
@@ -97,6 +106,34 @@ class NothingToLearn(FreeholdError):
     exit_code = 32
 
 
+class BaseUnusable(FreeholdError):
+    exit_code = 33
+
+
+class AdapterMismatch(FreeholdError):
+    exit_code = 34
+
+
+class TrainingFailed(FreeholdError):
+    exit_code = 35
+
+
+class HopRefused(FreeholdError):
+    exit_code = 36
+
+
+class TooLittleMemory(FreeholdError):
+    exit_code = 37
+
+
+class TermsBlocked(FreeholdError):
+    exit_code = 38
+
+
+class SchemaUnmet(FreeholdError):
+    exit_code = 39
+
+
 class StorageFailed(FreeholdError):
     exit_code = 40
 
@@ -111,6 +148,10 @@ class UpstreamMissing(FreeholdError):
 
 class ServeRefused(FreeholdError):
     exit_code = 52
+
+
+class EngineFailed(FreeholdError):
+    exit_code = 53
 
 
 class MissingExtra(FreeholdError):

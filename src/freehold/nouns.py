@@ -268,10 +268,15 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A student's answer and its score in [0, 1]; it is used only where the score reaches the threshold."""
+    """A student's answer and its score in [0, 1]; it is used only where the score reaches the threshold.
+
+    `able` is False where the student can't read the whole text (longer than its context): such a call goes up whatever
+    the threshold, and is never cut.
+    """
 
     text: str
     score: float
+    able: bool = True
 
 
 class Student(Protocol):

@@ -192,7 +192,7 @@ class Project:
 
     def write_artifact(
         self,
-        files: Mapping[str, bytes],
+        files: Mapping[str, bytes | Path],
         *,
         kind: str,
         task: str,
@@ -202,8 +202,11 @@ class Project:
         data_sha256: str,
         parents: tuple[str, ...] = (),
     ) -> Artifact:
-        """Write the files aside, the manifest last, and rename the folder to its sha256."""
-        sums = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
+        """Write the files aside, the manifest last, and rename the folder to its sha256.
+
+        A file is given as its bytes, or as the path of a large one, which is copied and stays where it is.
+        """
+        sums = {name: _sha256(data) for name, data in sorted(files.items())}
         core: dict[str, Any] = {"kind": kind, "task": task, "base": base, "licence": licence, "parents": parents}
         core |= {"recipe": recipe, "data_sha256": data_sha256, "files": sums}
         sha256 = hashlib.sha256(msgspec.json.encode(core, order="deterministic")).hexdigest()
@@ -220,7 +223,7 @@ class Project:
             aside.mkdir()
             try:
                 for name, data in files.items():
-                    write_atomic(aside / name, data)
+                    _put(aside / name, data)
                 manifest = {"freehold": VERSION, "noun": "Artifact", **msgspec.to_builtins(artifact)}
                 write_atomic(aside / "manifest.json", pretty(manifest))
                 aside.rename(final)
@@ -229,6 +232,13 @@ class Project:
                 shutil.rmtree(aside, ignore_errors=True)
                 raise
         return artifact
+
+    def work(self, name: str) -> Path:
+        """A folder for what is half done (checkpoints of a run that may be killed); whoever finishes removes it."""
+        folder = self.path / "work" / name
+        with guarded(folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
 
     def read_artifact(self, sha256: str) -> Artifact:
         """The manifest, after every file has been compared with it."""
@@ -305,3 +315,16 @@ class Project:
         """Write one computed file of the project, such as report.html."""
         write_atomic(self.path / name, data)
         return self.path / name
+
+
+def _sha256(data: bytes | Path) -> str:
+    return sha256_file(data) if isinstance(data, Path) else hashlib.sha256(data).hexdigest()
+
+
+def _put(path: Path, data: bytes | Path) -> None:
+    if isinstance(data, bytes):
+        write_atomic(path, data)
+        return
+    shutil.copyfile(data, path)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
