@@ -37,7 +37,7 @@ def journey(project: Path) -> _run.Cost:
 
 def sides(project: Path, out: Path) -> None:
     """Write the journey's fit and certification calls, and what its student gets right of the latter, to `out`."""
-    from freehold.engines.label import open_student
+    from freehold.engines.open import open_student
     from freehold.project import Project
     from freehold.traffic import evidence, find_tasks, read, split
 

@@ -50,7 +50,7 @@ def project(bar: float) -> Path:
 
 def world(folder: Path) -> tuple[Any, Any, list[tuple[str, str]], list[Any]]:
     """The student, its artefact, the fit pairs, and the certification calls."""
-    from freehold.engines.label import open_student
+    from freehold.engines.open import open_student
     from freehold.project import Project
     from freehold.traffic import evidence, find_tasks, read, split
 

@@ -37,9 +37,13 @@ def obstacle(task: Task, call: Call, text: str, longest: int | None = None) -> t
         return "model", "the model is not one that the log has for this task"
     if len(text) > LONGEST_TEXT:
         return "text", f"the text is longer than {LONGEST_TEXT} characters"
+    if task.kind == "tools" and not call.params.get("tools"):
+        return "tools", "the request offers no tools"
     most = longest_answer(task) if longest is None else longest
     for field, value in call.params.items():
-        honours = HONOURED.get(field)
+        honours = HONOURED.get(field) or (TOOLS.get(field) if task.kind == "tools" else None)
+        if field in task.reads:
+            honours = _list
         if honours is None:
             return field[:40], f"{field[:40]!r} is not a field that the student honours"
         if value is not None and not honours(value, task.params.get(field, []), most):
@@ -73,6 +77,10 @@ def _one(value: Any, seen: list[Any], longest: int) -> bool:
     return type(value) is int and value == 1
 
 
+def _list(value: Any, seen: list[Any], longest: int) -> bool:
+    return isinstance(value, list)
+
+
 HONOURED: dict[str, Callable[[Any, list[Any], int], bool]] = {
     "stream": _flag,
     "stream_options": _stream_options,
@@ -87,3 +95,10 @@ HONOURED: dict[str, Callable[[Any, list[Any], int], bool]] = {
     "max_completion_tokens": _enough,
     "n": _one,
 }
+
+TOOLS: dict[str, Callable[[Any, list[Any], int], bool]] = {
+    "tools": _logged,
+    "tool_choice": _logged,
+    "parallel_tool_calls": _logged,
+}
+"""Further ones, of a task whose answers are tool calls; tools that differ from call to call are read by the student."""

@@ -141,7 +141,9 @@ class Task:
 
     `share` is of all readable calls. `labels` are the distinct answers of a label task, most frequent first.
     `params` maps a request field to the values seen (at most 32 each). `answer_tokens` is the most completion tokens
-    any answer took (None: never logged). `rule` is how answers are compared.
+    any answer took (None: never logged). `rule` is how answers are compared (agree), `why` the reason for it, and
+    `database` the SQLite file that queries are run on. `reads` names the request fields that a student reads beside
+    the variables, because they differ from call to call (tools).
     """
 
     name: str
@@ -157,6 +159,19 @@ class Task:
     tokens: Tokens = field(default_factory=Tokens)
     money: Measure = field(default_factory=lambda: Measure(None, unit="USD"))
     example: str = ""
+    why: str = ""
+    database: str = ""
+    reads: tuple[str, ...] = ()
+
+    def text(self, call: Call) -> str | None:
+        """What a student reads of a request: the variables and the fields in `reads`; None where the form differs."""
+        found = self.template.text(call.messages)
+        if found is None or not self.reads:
+            return found
+        import msgspec
+
+        said = msgspec.json.encode({name: call.params.get(name) for name in self.reads}).decode()
+        return f"{found}\n\n{said}"
 
 
 @dataclass(frozen=True, slots=True)

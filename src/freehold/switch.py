@@ -60,7 +60,7 @@ def switch(
     Raises LogError, ProjectError, StorageFailed, BadSetting.
     """
     from freehold.audit import audit
-    from freehold.engines.label import open_student
+    from freehold.engines.open import open_student
     from freehold.plan import plan
     from freehold.project import check_bar
     from freehold.prove import prove, without_student

@@ -23,11 +23,12 @@ from freehold.errors import BadSetting
 from freehold.nouns import Call, Message, Tokens
 
 __all__ = [
-    "EXPECTED", "RowError", "ShapeError", "call_from_request", "call_from_row", "calls_tools", "chunks", "completion",
-    "dumps", "error", "estimate_tokens", "finished", "loads", "models", "row_from_call", "shape_of", "time_given",
-    "timestamp",
+    "EXPECTED", "RowError", "ShapeError", "answer", "call_from_request", "call_from_row", "calls_tools", "chunks",
+    "completion", "dumps", "error", "estimate_tokens", "finished", "loads", "models", "row_from_call", "shape_of",
+    "time_given", "timestamp",
 ]  # fmt: skip
 
+TOOL = {"name", "arguments"}
 CUT = ("length", "content_filter")  # finish reasons of an answer that isn't whole
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EXPECTED = 'rows {"timestamp", "request", "response"} with OpenAI chat bodies, or fine-tuning rows {"messages"}'
@@ -190,6 +191,33 @@ def _answer(response: Mapping[str, Any]) -> str | None:
     return _content(message)
 
 
+def answer(call: Call, kind: str) -> str | None:
+    """A logged answer as a student of this kind of task writes it: the text, or for tools the calls as JSON
+
+        [{"name": "get_weather", "arguments": {"city": "Oslo"}}]
+
+    None for a failure, an answer cut short, or arguments that are no JSON object.
+    """
+    if kind != "tools" or call.answer is not None:
+        return call.answer
+    said = _said(call)
+    asked = said.get("tool_calls") or ([{"function": said["function_call"]}] if said.get("function_call") else [])
+    if not asked or not isinstance(asked, list) or not finished(call):
+        return None
+    try:
+        return dumps([_tool(one["function"]) for one in asked]).decode()
+    except (KeyError, TypeError, RowError):
+        return None
+
+
+def _tool(function: Mapping[str, Any]) -> dict[str, Any]:
+    given = function.get("arguments") or "{}"
+    arguments = loads(given) if isinstance(given, str) else given
+    if not isinstance(arguments, dict) or not isinstance(function["name"], str):
+        raise RowError("a tool call without a name or with arguments that are no object")
+    return {"name": function["name"], "arguments": arguments}
+
+
 def calls_tools(call: Call) -> bool:
     """Is a logged call's answer a tool call?"""
     return bool(_said(call).get("tool_calls"))
@@ -270,16 +298,35 @@ def _usage(tokens: Tokens) -> dict[str, Any]:
     return {"prompt_tokens": tokens.prompt, "completion_tokens": tokens.completion, "total_tokens": total}
 
 
-def completion(model: str, text: str, tokens: Tokens, id: str, created: int) -> dict[str, Any]:
-    """A chat.completion body."""
-    message = {"role": "assistant", "content": text, "refusal": None}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+def completion(model: str, text: str, tokens: Tokens, id: str, created: int, kind: str = "text") -> dict[str, Any]:
+    """A chat.completion body; an answer of kind tools that is a list of calls (`answer`) becomes tool_calls."""
+    calls = _tool_calls(text, id) if kind == "tools" else []
+    message: dict[str, Any] = {"role": "assistant", "content": None if calls else text, "refusal": None}
+    if calls:
+        message["tool_calls"] = calls
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "tool_calls" if calls else "stop"}
     head = {"id": id, "object": "chat.completion", "created": created, "model": model}
     return head | {"choices": [choice], "usage": _usage(tokens)}
 
 
-def chunks(model: str, text: str, tokens: Tokens, id: str, created: int, *, usage: bool) -> Iterator[bytes]:
+def _tool_calls(text: str, id: str) -> list[dict[str, Any]]:
+    """tool_calls of an answer that is a list of calls, each named after the answer; none where it is a text."""
+    try:
+        said = loads(text)
+    except RowError:
+        return []
+    if not isinstance(said, list) or not said or not all(isinstance(c, dict) and c.keys() == TOOL for c in said):
+        return []
+    names = [{"name": c["name"], "arguments": dumps(c["arguments"]).decode()} for c in said]
+    made = (f"call_{id.rsplit('-', 1)[-1]}_{i}" for i in range(len(names)))
+    return [{"id": call, "type": "function", "function": name} for call, name in zip(made, names, strict=True)]
+
+
+def chunks(
+    model: str, text: str, tokens: Tokens, id: str, created: int, *, usage: bool, kind: str = "text"
+) -> Iterator[bytes]:
     """The same answer as server-sent events, with a usage chunk where stream_options.include_usage asked for it."""
+    calls = _tool_calls(text, id) if kind == "tools" else []
 
     def event(choices: list[Any], **more: Any) -> bytes:
         head = {"id": id, "object": "chat.completion.chunk", "created": created, "model": model}
@@ -287,12 +334,13 @@ def chunks(model: str, text: str, tokens: Tokens, id: str, created: int, *, usag
             more["usage"] = None
         return b"data: " + dumps(head | {"choices": choices} | more) + b"\n\n"
 
-    def choice(delta: dict[str, str], reason: str | None) -> list[Any]:
+    def choice(delta: dict[str, Any], reason: str | None) -> list[Any]:
         return [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}]
 
-    yield event(choice({"role": "assistant", "content": ""}, None))
-    yield event(choice({"content": text}, None))
-    yield event(choice({}, "stop"))
+    yield event(choice({"role": "assistant", "content": None if calls else ""}, None))
+    said = {"tool_calls": [{"index": i, **call} for i, call in enumerate(calls)]} if calls else {"content": text}
+    yield event(choice(said, None))
+    yield event(choice({}, "tool_calls" if calls else "stop"))
     if usage:
         yield event([], usage=_usage(tokens))
     yield b"data: [DONE]\n\n"

@@ -16,7 +16,8 @@ from safetensors.numpy import load, load_file
 
 from freehold.audit import audit
 from freehold.engines.encoder import Encoder
-from freehold.engines.label import TOLERANCE, check, open_student, read_checks
+from freehold.engines.label import TOLERANCE, check, read_checks
+from freehold.engines.open import open_student
 from freehold.errors import MissingExtra, StudentUnusable
 from freehold.nouns import Artifact, Task
 from freehold.plan import plan
@@ -221,7 +222,8 @@ def test_it_is_served_without_torch(artifact: Artifact, project: Project, tmp_pa
     code = (
         "import sys, json\n"
         "for name in ('torch', 'transformers', 'onnx', 'sklearn', 'scipy'): sys.modules[name] = None\n"
-        "from freehold.engines.label import check, open_student, read_checks\n"
+        "from freehold.engines.label import check, read_checks\n"
+        "from freehold.engines.open import open_student\n"
         "from freehold.project import Project\n"
         "project = Project.open(sys.argv[1])\n"
         "artifact = project.read_artifact(sys.argv[2])\n"

@@ -13,7 +13,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from freehold.audit import audit
-from freehold.engines.label import TOLERANCE, check, open_student, read_checks
+from freehold.engines.label import TOLERANCE, check, read_checks
+from freehold.engines.open import open_student
 from freehold.errors import ArtifactDamaged, BadSetting, StudentUnusable
 from freehold.nouns import Artifact, Task
 from freehold.plan import plan

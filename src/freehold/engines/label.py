@@ -1,7 +1,6 @@
 """Label students: a text in, one of a set of labels and a score out.
 
-    open_student(folder, artifact) ─kind label──────→ LabelStudent   the stack (stack.py) on an encoder (encoder.py)
-                                   └kind classifier─→ Classifier     a team's own ONNX classifier (classifier.py)
+    open_label(folder, artifact) → LabelStudent   the stack (stack.py) on an encoder (encoder.py)
 
     student.json         {"version", "labels", "encoders": [{"name", "sha256"}], "words", "letters", near_heat, bias}
     student.safetensors  linear.0.w .b, network.0.u .a .v .c, table, idf, shelf, starts (stack.Members); heats, first,
@@ -36,7 +35,7 @@ __all__ = [
     "encode",
     "encode_checks",
     "encode_prior",
-    "open_student",
+    "open_label",
     "read_checks",
 ]
 
@@ -148,17 +147,10 @@ def _parts(said: Mapping[str, Any], a: Mapping[str, Any]) -> tuple[Members, Stac
     return members, Stack(near_heat=said["near_heat"], bias=said["bias"], **arrays)
 
 
-def open_student(folder: Path, artifact: Artifact) -> Student:
-    """The student in an artefact's folder; raises ArtifactDamaged or StudentUnusable."""
-    if artifact.kind == "label":
-        about, arrays = _bytes(folder / "student.json"), _bytes(folder / "student.safetensors")
-        return LabelStudent.read(about, arrays, _encoders(folder, artifact))
-    if artifact.kind == "classifier":
-        from freehold.engines.classifier import Classifier
-
-        classifier: Student = Classifier.open(folder)
-        return classifier
-    raise StudentUnusable(f"An artefact of kind {artifact.kind!r} is no student.", "Known: label, classifier.")
+def open_label(folder: Path, artifact: Artifact) -> LabelStudent:
+    """The stack in an artefact's folder; raises ArtifactDamaged or StudentUnusable."""
+    about, arrays = _bytes(folder / "student.json"), _bytes(folder / "student.safetensors")
+    return LabelStudent.read(about, arrays, _encoders(folder, artifact))
 
 
 def _encoders(folder: Path, artifact: Artifact) -> list[Encodes]:

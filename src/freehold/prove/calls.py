@@ -92,8 +92,8 @@ class Scored:
 def held_out(task: Task, traffic: Traffic) -> Held:
     """The task's certification calls: the other side of tune's split, one random call a near-duplicate group."""
     calls = put_upstream(task, traffic)
-    texts = [task.template.text(call.messages) or "" for call in calls]
-    fit, side, parted = _sides(calls, texts)
+    texts = [task.text(call) or "" for call in calls]
+    fit, side, parted = _sides(calls, [task.template.text(call.messages) or "" for call in calls])
     pool = [i for i in side if calls[i].why in UNPICKED]
     group = parted.groups.tolist()
     may = set(pool)

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prove(project: Project, name: str | None, bar: float, confidence: float, tell: Tell) -> list[Verdict]:
-    from freehold.engines.label import open_student
+    from freehold.engines.open import open_student
     from freehold.nouns import Audit, Plan
     from freehold.prove import prove, without_student
     from freehold.traffic import read

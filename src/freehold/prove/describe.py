@@ -99,7 +99,7 @@ def noise_floor(task: Task, calls: Sequence[Call], confidence: float) -> Measure
     answers: dict[str, list[str]] = {}
     for call in calls:
         if call.answer is not None:
-            answers.setdefault(task.template.text(call.messages) or "", []).append(call.answer.strip())
+            answers.setdefault(task.text(call) or "", []).append(call.answer.strip())
     pairs = [said[0] == said[1] for said in answers.values() if len(said) > 1]
     if len(pairs) < REPEATS:
         method = f"not measurable: {len(pairs)} repeated texts, {REPEATS} needed"

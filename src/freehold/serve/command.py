@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _open_student(folder: Path, artifact: Artifact) -> Student:
-    from freehold.engines.label import open_student
+    from freehold.engines.open import open_student
 
     return open_student(folder, artifact)
 

@@ -21,6 +21,7 @@ MOST = 0.9  # of the answers must look like a kind
 LABEL_LENGTH = 100
 MOST_LABELS = 1000
 VALUES = 32
+RULES: dict[Kind, str] = {"labels": "exact", "json": "json", "sql": "sql", "tools": "tools", "text": "text"}
 SQL = re.compile(r"\s*(```sql\s+)?(select|insert|update|delete|with|create)\b", re.IGNORECASE)
 PERSONAL = ("user", "metadata", "safety_identifier", "prompt_cache_key")  # say who asks; never change an answer
 
@@ -44,21 +45,27 @@ def _task(name: str, template: Template, calls: Sequence[Call], total: int) -> T
     known = [c for c in calls if c.answered_by == "upstream"]
     answers = Counter(c.answer.strip() for c in known if c.answer is not None)
     kind = _kind(template, known, answers)
-    completions = [c.tokens.completion for c in known if c.tokens and c.answer is not None]
+    completions = [c.tokens.completion for c in known if c.tokens and wire.answer(c, kind) is not None]
     return Task(
         name=name,
         template=template,
         kind=kind,
         calls=count,
         share=count / max(1, total),
-        rule="exact",
+        rule=RULES[kind],
         labels=tuple(label for label, _ in answers.most_common() if label) if kind == "labels" else (),
         models=tuple(model for model, _ in Counter(c.model for c in calls if c.model).most_common()),
         params=_params(calls),
         answer_tokens=max(completions, default=None),
         tokens=_tokens(calls),
         example=(template.text(calls[0].messages) or "")[:200],
+        reads=("tools",) if kind == "tools" and _vary("tools", calls) else (),
     )
+
+
+def _vary(field: str, calls: Sequence[Call]) -> bool:
+    """Does a request field differ between calls?"""
+    return len({wire.dumps(call.params.get(field)) for call in calls}) > 1
 
 
 def _kind(template: Template, calls: Sequence[Call], answers: Counter[str]) -> Kind:

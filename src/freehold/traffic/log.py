@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+from freehold import wire
 from freehold.nouns import BadRow, Call, LogFile, Task
 from freehold.traffic.templates import part
 
@@ -49,8 +50,14 @@ def calls_of(task: Task, traffic: Traffic) -> list[Call]:
 
 
 def put_upstream(task: Task, traffic: Traffic) -> list[Call]:
-    """The calls of a task that the closed model was asked, whatever came of them: an answer, a refusal, a failure."""
-    return [call for call in calls_of(task, traffic) if call.answered_by == "upstream"]
+    """The calls of a task that the closed model was asked, whatever came of them: an answer, a refusal, a failure.
+
+    Of a tools task `answer` is the tool calls as text (wire.answer).
+    """
+    calls = [call for call in calls_of(task, traffic) if call.answered_by == "upstream"]
+    if task.kind != "tools":
+        return calls
+    return [replace(call, answer=wire.answer(call, "tools")) for call in calls]
 
 
 def evidence(task: Task, traffic: Traffic) -> list[Call]:

@@ -18,7 +18,7 @@ __all__ = ["Rows", "rows_of"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Texts, their labels, and the group number of near-duplicates, each [n]."""
+    """Texts, their labels (the answers), and the group number of near-duplicates, each [n]."""
 
     texts: list[str]
     labels: list[str]
@@ -31,8 +31,8 @@ class Rows:
 
 def rows_of(task: Task, traffic: Traffic) -> Rows:
     calls = evidence(task, traffic)
-    texts = [task.template.text(call.messages) or "" for call in calls]
-    sides = split(texts)
+    texts = [task.text(call) or "" for call in calls]
+    sides = split([task.template.text(call.messages) or "" for call in calls])
     fit = sides.fit.tolist()
     labels = [(calls[i].answer or "").strip() for i in fit]
     return Rows([texts[i] for i in fit], labels, sides.groups[sides.fit])
