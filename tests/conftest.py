@@ -58,3 +58,18 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     project = tmp_path_factory.mktemp("journey") / "support-desk"
     done = freehold("switch", LOG, "--project", project, "--bar", "0.99", "--json")
     return Ran(project, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The real SmolLM2-135M-Instruct as GGUF; tests that need it skip where it was never brought."""
+    given = os.environ.get("FREEHOLD_SMOLLM2")
+    if given:
+        return Path(given)
+    from freehold.engines import bases
+    from freehold.errors import BaseUnusable
+
+    try:
+        return bases.find("smollm2").path
+    except BaseUnusable as error:
+        pytest.skip(f"needs the base smollm2 ({error.message} freehold base smollm2)")
