@@ -17,6 +17,7 @@ VERBS = {
     "switch": "the whole journey: from a log to a verdict and the command that serves it",
     "audit": "what the log holds: tasks, tokens, money, repeats, retirement dates",
     "plan": "per task: try, or how many calls are missing",
+    "base": "a small open model that students of written answers start from",
     "tune": "a small model of your own for each label task, from the logged answers",
     "prove": "compare it with the closed model, and certify where it may answer",
     "serve": "an OpenAI-compatible server: home where the promise holds, else upstream",
