@@ -1,0 +1,340 @@
+"""The embedded engine: llama.cpp in a child process that is started again when it dies.
+
+    with Engine.start(Path("model.gguf"), context=2048) as engine:
+        engine.complete(Request(messages=[{"role": "user", "content": "Hi"}], max_tokens=32))
+        -> Completion(text="Hello!", tokens=[19556, 17, 2], logprobs=[-0.2, -0.1, -0.01], stopped="eos", ...)
+
+    Engine ─holds→ Process (llama_process.py) ─Unix socket→ llama_child.py ─→ xllamacpp: llama.cpp's own server
+
+A call on which the child dies is tried once more on a fresh one; a second death raises EngineFailed.
+
+**Same question, same bits.** With one slot (the default), a greedy request gives the same tokens and the same
+log-probabilities whatever was asked before it, to the last bit: nothing of an earlier request is kept, and a prompt is
+always computed in the same pieces. `Request.prefix` names how many leading ids a student's questions share: they are
+computed once and kept, and the rest is computed on top, in the same way each time. With several slots (`complete_all`)
+the batch decides how sums are split, so that the last bits, and now and then a token, depend on what stands beside: for
+throughput where that doesn't matter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+
+import msgspec
+
+from freehold.engines.completion import FIELDS, Answers, Completion, Piece, Request, completion, speculation
+from freehold.engines.llama_process import Gone, Process, Settings
+from freehold.errors import BadSetting, BaseUnusable, EngineFailed, SchemaUnmet
+from freehold.nouns import Message
+
+__all__ = ["Answers", "Completion", "Engine", "Piece", "Request", "speculation"]
+
+T = TypeVar("T")
+
+
+class Engine:
+    """A model that answers, in a process of its own. Safe to use from several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Nothing is started yet: the first call does that, or `up`."""
+        self.settings = settings
+        self._process: Process | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+        self._schemas: set[str] = set()
+        self._primed: tuple[Process, tuple[int, ...], int | None] | None = None
+
+    @classmethod
+    def start(
+        cls,
+        model: Path,
+        *,
+        adapters: Sequence[Path] = (),
+        context: int,
+        slots: int = 1,
+        threads: int | None = None,
+        kv: Literal["f16", "f32"] = "f16",
+        flash: bool = True,
+        draft: Path | None = None,
+        speculate: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> Engine:
+        """Load `model` now. `threads`: None is every core that this process may use.
+
+        Raises BaseUnusable, AdapterMismatch, EngineFailed, MissingExtra or BadSetting, each with its reason.
+        """
+        if draft is not None:
+            speculate = {"kind": "draft", "path": str(draft), "tokens": 8}
+        if context < 1 or slots < 1:
+            raise BadSetting(f"An engine needs at least one slot of one token; context is {context}, slots {slots}.")
+        settings = Settings(
+            Path(model),
+            adapters=tuple(map(Path, adapters)),
+            context=context,
+            slots=slots,
+            threads=threads or len(os.sched_getaffinity(0)),
+            kv=kv,
+            flash=flash,
+            speculation=speculation(speculate),
+            **more,
+        )
+        engine = cls(settings)
+        engine.up()
+        return engine
+
+    def __repr__(self) -> str:
+        s = self.settings
+        return f"Engine({s.model.name}, {len(s.adapters)} adapters, context {s.context}, {s.slots} slots)"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    # its process
+
+    def up(self) -> Process:
+        """The process, started where it isn't up."""
+        with self._lock:
+            if self._closed:
+                raise EngineFailed("This engine has been closed.")
+            if self._process is None or not self._process.alive:
+                if self._process is not None:
+                    self._process.kill()
+                self._process = Process(self.settings)
+            return self._process
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None and self._process.alive else None
+
+    def close(self) -> None:
+        """End the process; calls under way fail. May be called again."""
+        with self._lock:
+            self._closed = True
+            if self._process is not None:
+                self._process.kill()
+
+    def with_adapter(self, path: Path) -> int:
+        """Make one more adapter known, and give its number. A second process is started with the longer list, and takes
+        over; calls under way end on the old one."""
+        path = Path(path)
+        with self._lock:
+            if path in self.settings.adapters:
+                return self.settings.adapters.index(path)
+            settings = replace(self.settings, adapters=(*self.settings.adapters, path))
+            old = self._process
+            if old is not None:
+                self._process = Process(settings)
+                old.retire()
+            self.settings = settings
+            return len(settings.adapters) - 1
+
+    def _twice(self, ask: Callable[[Process], T]) -> T:
+        """Ask, and once more where the child dies on it."""
+        for last in (False, True):
+            process = self.up()
+            if not process.enter():  # it was retired, or died, since
+                process = self.up()
+                if not process.enter():
+                    continue
+            try:
+                return ask(process)
+            except Gone as gone:
+                how = process.died()
+                if last or self._closed:
+                    raise EngineFailed(f"The embedded engine died on the same call twice ({how}).") from gone
+            finally:
+                process.leave()
+        raise EngineFailed("The embedded engine died before it could be asked, twice.")
+
+    # text and ids
+
+    def template(self, messages: Sequence[Message]) -> str:
+        """The prompt that the model's own chat template makes of the messages, up to where the answer begins."""
+        if not self._has_template():
+            raise BaseUnusable(
+                f"{self.settings.model} has no chat template.", "Take an instruct model, or give prompt ids."
+            )
+        body = {"messages": list(messages), "add_generation_prompt": True}
+        said = self._twice(lambda process: process.post("/apply-template", body))
+        return str(said["prompt"])
+
+    def tokenize(self, text: str, /, *, special: bool = True) -> list[int]:
+        """Ids of a text; special tokens in it are read as such, and a begin token is added where the model asks for one."""
+        body = {"content": text, "add_special": special, "parse_special": special}
+        return list(self._twice(lambda process: process.post("/tokenize", body))["tokens"])
+
+    def ids(self, messages: Sequence[Message], /) -> list[int]:
+        """The ids that the model reads for these messages."""
+        return self.tokenize(self.template(messages))
+
+    def _has_template(self) -> bool:
+        # llama.cpp falls back to a template of its own without a word; that would be another model than the tuned one
+        with self.settings.model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return data.find(b"tokenizer.chat_template") >= 0
+
+    # answers
+
+    def complete(self, request: Request, /) -> Completion:
+        """One answer. Waits for a free slot."""
+        body = self._body(request)
+        if request.schema is not None:
+            self.obeys(request.schema)
+        return self._twice(lambda process: self._one(process, request, body))
+
+    def complete_all(self, requests: Sequence[Request]) -> list[Completion]:
+        """Many answers, as many at once as there are slots; in order."""
+        with ThreadPoolExecutor(self.settings.slots) as pool:
+            return list(pool.map(self.complete, requests))
+
+    def stream(self, request: Request) -> Generator[Piece, None, Completion]:
+        """The answer piece by piece; its value is the whole. Closing the iterator cancels the answer in the child.
+
+        Where the child dies in the middle, the answer is asked for again and goes on where it was.
+        """
+        body = self._body(request) | {"stream": True}
+        if request.schema is not None:
+            self.obeys(request.schema)
+        given = 0
+        for last in (False, True):
+            process = self.up()
+            if not process.enter():
+                continue
+            pieces = self._pieces(process, request, body)
+            try:
+                seen = 0
+                while True:
+                    try:
+                        piece = next(pieces)
+                    except StopIteration as end:
+                        whole: Completion = end.value
+                        return whole
+                    seen += 1
+                    if seen > given:
+                        given = seen
+                        yield piece
+            except Gone as gone:
+                how = process.died()
+                if last or self._closed or (given and request.temperature > 0):
+                    raise EngineFailed(f"The embedded engine died in the middle of an answer ({how}).") from gone
+            finally:
+                pieces.close()
+                process.leave()
+        raise EngineFailed("The embedded engine died before it could be asked, twice.")
+
+    def obeys(self, schema: Mapping[str, Any]) -> None:
+        """Raises SchemaUnmet where llama.cpp can't compile the schema: on its own it says nothing and ignores it.
+
+        A token that begins no JSON is made overwhelmingly likely: where it comes out, no schema was in force.
+        """
+        key = msgspec.json.encode(schema, order="deterministic").decode()
+        if key in self._schemas:
+            return
+        if not self.compiles(schema):
+            raise SchemaUnmet(
+                f"The JSON schema can't be held to: {_why(self._process) or 'llama.cpp can not compile it'}.",
+                "Make it simpler, or set schema = false for the task.",
+            )
+        self._schemas.add(key)
+
+    def compiles(self, schema: Mapping[str, Any]) -> bool:
+        """Whether llama.cpp holds an answer to this schema."""
+        odd = self.tokenize("z", special=False)[-1]
+        body = self._body(Request(prompt_ids=[odd], max_tokens=1, schema=schema)) | {"logit_bias": [[odd, 1e4]]}
+        said = self._twice(lambda process: _turn(process, lambda: process.post("/completion", body, 2)))
+        return list(said["tokens"]) != [odd]
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        count = len(self.settings.adapters)
+        if request.adapter is not None and not 0 <= request.adapter < count:
+            raise BadSetting(f"The engine has {count} adapters; there is no number {request.adapter}.")
+        if request.prefix and (self.settings.slots > 1 or request.prompt_ids is None):
+            raise BadSetting("A kept prefix needs an engine of one slot and a prompt in ids.")
+        ids = self.ids(request.messages) if request.prompt_ids is None else list(request.prompt_ids)
+        room = self.settings.context - len(ids)
+        if room < 1:
+            raise BadSetting(
+                f"The prompt has {len(ids):,} tokens, and the engine's context {self.settings.context:,}.",
+                "Start it with a larger context.",
+            )
+        body: dict[str, Any] = {
+            "prompt": ids,
+            "n_predict": min(request.max_tokens, room),
+            "n_probs": max(1, request.logprobs),
+            "return_tokens": True,
+            "cache_prompt": False,
+            "lora": [{"id": i, "scale": float(i == request.adapter)} for i in range(count)],
+            "stop": list(request.stop),
+            "temperature": request.temperature,
+            "seed": 0,
+            "response_fields": FIELDS,
+        }
+        if request.temperature == 0:
+            body |= {"samplers": ["top_k"], "top_k": 1}
+        if request.schema is not None:
+            body["json_schema"] = dict(request.schema)
+        return body
+
+    def _one(self, process: Process, request: Request, body: Mapping[str, Any]) -> Completion:
+        def ask() -> Completion:
+            start = time.perf_counter()
+            kept = self._prime(process, request, body)
+            said = process.post("/completion", {**body, "cache_prompt": kept}, len(body["prompt"]) + body["n_predict"])
+            return completion(said, said["completion_probabilities"], said["tokens"], time.perf_counter() - start)
+
+        return _turn(process, ask)
+
+    def _pieces(
+        self, process: Process, request: Request, body: Mapping[str, Any]
+    ) -> Generator[Piece, None, Completion]:
+        with process.turn:
+            start = time.perf_counter()
+            kept = self._prime(process, request, body)
+            tokens = len(body["prompt"]) + body["n_predict"]
+            text, ids, probs = [], [], []
+            rows = process.lines("/completion", {**body, "cache_prompt": kept}, tokens)
+            with contextlib.closing(rows):
+                for row in rows:
+                    found = row.get("completion_probabilities", [])
+                    text.append(row["content"])
+                    ids += row["tokens"]
+                    probs += found
+                    if row["content"] or row["tokens"]:
+                        chosen = tuple(p["logprob"] for p in found)
+                        yield Piece(row["content"], tuple(row["tokens"]), chosen)
+            whole = {**row, "content": "".join(text)}
+            return completion(whole, probs, ids, time.perf_counter() - start)
+
+    def _prime(self, process: Process, request: Request, body: Mapping[str, Any]) -> bool:
+        """Have exactly the first `prefix` ids in the slot, computed the same way each time: all but the last together,
+        the last alone (llama.cpp computes the last id of a prompt again in any case)."""
+        if not request.prefix:
+            return False
+        prefix = body["prompt"][: request.prefix]
+        ask = {"prompt": prefix, "n_predict": 0, "n_probs": 0, "cache_prompt": True, "lora": body["lora"]}
+        ask |= {"response_fields": ["timings"]}
+        for _ in range(3):
+            if process.post("/completion", ask, len(prefix))["timings"]["cache_n"] == len(prefix) - 1:
+                return True
+        return False
+
+
+def _turn(process: Process, ask: Callable[[], T]) -> T:
+    with process.turn:
+        return ask()
+
+
+def _why(process: Process | None) -> str:
+    return "" if process is None else process.reason()
