@@ -1,0 +1,263 @@
+"""The weights of a base, one tensor at a time in float32, under GGUF's names; with an adapter merged in, or not.
+
+    HfWeights.open(folder)    safetensors + config.json + tokenizer.json, never whole in memory
+    GgufWeights.open(file)    dequantised tensor by tensor
+    Merged(base, lora)        W + scale * B A in float32, on the fly
+    Lora.open(file, ...)      {"blk.0.attn_q.weight": (A [r, in], B [out, r])}, scale = alpha / r
+
+Peak memory is that of one tensor, whatever the base's size.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from freehold.engines.gguf_names import Shape, gguf_name, permuted
+from freehold.engines.gguf_read import Gguf, check, refuse_pickle
+from freehold.errors import AdapterMismatch, BaseUnusable
+
+__all__ = ["GgufWeights", "HfWeights", "Lora", "Merged", "Weights", "open_weights"]
+
+Floats = npt.NDArray[np.float32]
+KINDS = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+
+
+class Weights(Protocol):
+    """`sides` maps a tensor to its shape, outermost first. `source` is the folder or the file."""
+
+    source: Path
+    shape: Shape
+    sides: Mapping[str, tuple[int, ...]]
+
+    def tensor(self, name: str, /) -> Floats: ...
+
+
+def open_weights(path: Path) -> HfWeights | GgufWeights:
+    """The weights in a Hugging Face folder or a GGUF file. Raises BaseUnusable."""
+    return HfWeights.open(path) if path.is_dir() else GgufWeights.open(path)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where a safetensors file keeps a tensor."""
+
+    path: Path
+    kind: str
+    sides: tuple[int, ...]
+    at: int
+    bytes: int
+
+    def read(self) -> Floats:
+        raw = np.fromfile(self.path, np.uint8, count=self.bytes, offset=self.at)
+        if raw.nbytes != self.bytes:
+            raise BaseUnusable(f"{self.path} is cut.", "Fetch the file again.")
+        found = raw.view(KINDS[self.kind])
+        if self.kind == "BF16":  # the upper half of a float32
+            return (found.astype(np.uint32) << 16).view(np.float32).reshape(self.sides)
+        return found.astype(np.float32).reshape(self.sides)
+
+
+@dataclass(frozen=True)
+class HfWeights:
+    source: Path
+    shape: Shape
+    stored: dict[str, Stored]
+
+    @classmethod
+    def open(cls, folder: Path) -> HfWeights:
+        config = _json(folder / "config.json")
+        shape = Shape.of(config, str(folder))
+        stored: dict[str, Stored] = {}
+        unknown: list[str] = []
+        for path in _files(folder):
+            for name, place in _stored(path).items():
+                ours = gguf_name(name)
+                if ours is not None:
+                    stored[ours] = place
+                elif not name.endswith("rotary_emb.inv_freq"):
+                    unknown.append(name)
+        if unknown:
+            raise BaseUnusable(f"{folder} holds the tensor {unknown[0]!r}, which has no place in a GGUF here.")
+        if shape.tied:
+            stored.pop("output.weight", None)
+        _complete(stored, shape, str(folder))
+        return cls(folder, shape, stored)
+
+    @cached_property
+    def sides(self) -> dict[str, tuple[int, ...]]:
+        return {name: place.sides for name, place in self.stored.items()}
+
+    def tensor(self, name: str, /) -> Floats:
+        return permuted(name, self.stored[name].read(), self.shape)
+
+
+@dataclass(frozen=True)
+class GgufWeights:
+    source: Path
+    shape: Shape
+    file: Gguf
+
+    @classmethod
+    def open(cls, path: Path) -> GgufWeights:
+        file = check(path)
+        return cls(path, _shape_of(file), file)
+
+    @cached_property
+    def sides(self) -> dict[str, tuple[int, ...]]:
+        return {name: place.shape[::-1] for name, place in self.file.tensors.items()}
+
+    def tensor(self, name: str, /) -> Floats:
+        return self.file.tensor(name)
+
+
+@dataclass(frozen=True)
+class Lora:
+    """An adapter's pairs under GGUF's names, B's rows as the architecture rotates them. W' = W + scale * B A."""
+
+    pairs: dict[str, tuple[Floats, Floats]]
+    rank: int
+    alpha: float
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / self.rank
+
+    @classmethod
+    def open(cls, path: Path, base: Weights, *, alpha: float) -> Lora:
+        """From a safetensors file as PEFT names it. Raises AdapterMismatch where it does not fit `base`, BaseUnusable
+        where it can't be read."""
+        found: dict[str, dict[str, Floats]] = {}
+        for name, place in _stored(path).items():
+            stem, _, side = name.removesuffix(".weight").removesuffix(".default").rpartition(".")
+            ours = gguf_name(stem.removeprefix("base_model.model.") + ".weight")
+            if ours is None or side not in ("lora_A", "lora_B"):
+                raise AdapterMismatch(f"The adapter {path} holds {name!r}, which no known base has.", "Tune again.")
+            found.setdefault(ours, {})[side] = place.read()
+        if not found:
+            raise AdapterMismatch(f"The adapter {path} holds no tensors.", "Tune again.")
+        pairs = {name: _pair(path, name, sides, base) for name, sides in sorted(found.items())}
+        ranks = {len(a) for a, _ in pairs.values()}
+        if len(ranks) != 1:
+            raise AdapterMismatch(f"The adapter {path} has the ranks {sorted(ranks)}; one is known.", "Tune again.")
+        return cls(pairs, ranks.pop(), alpha)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A base with an adapter in its weights."""
+
+    base: Weights
+    lora: Lora
+
+    @property
+    def source(self) -> Path:
+        return self.base.source
+
+    @property
+    def shape(self) -> Shape:
+        return self.base.shape
+
+    @property
+    def sides(self) -> Mapping[str, tuple[int, ...]]:
+        return self.base.sides
+
+    def tensor(self, name: str, /) -> Floats:
+        whole = self.base.tensor(name)
+        if name in self.lora.pairs:
+            a, b = self.lora.pairs[name]
+            whole = whole + np.float32(self.lora.scale) * (b @ a)
+        return whole
+
+
+def _pair(path: Path, name: str, sides: Mapping[str, Floats], base: Weights) -> tuple[Floats, Floats]:
+    if sides.keys() != {"lora_A", "lora_B"}:
+        raise AdapterMismatch(f"The adapter {path} holds only one half of {name}.", "Tune again.")
+    a, b = sides["lora_A"], sides["lora_B"]
+    fits = name in base.sides and base.sides[name] == (b.shape[0], a.shape[1]) and len(a) == b.shape[1]
+    if not fits:
+        has = " x ".join(map(str, base.sides.get(name, ("none",))))
+        raise AdapterMismatch(
+            f"The adapter {path} belongs to another base: {name} is {b.shape[0]} x {a.shape[1]} in it, {has} here.",
+            "Give the base that it was tuned on.",
+        )
+    return a, permuted(name, b, base.shape)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BaseUnusable(f"{path} can't be read: {error}.", "Fetch it again.") from error
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return [folder / "model.safetensors"]
+    return sorted(folder / Path(name).name for name in set(_json(index)["weight_map"].values()))
+
+
+def _stored(path: Path) -> dict[str, Stored]:
+    """The header of a safetensors file: u64 length, JSON, then the bytes."""
+    try:
+        size = path.stat().st_size
+        refuse_pickle(path)
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            said = json.loads(file.read(min(length, size)))
+        said.pop("__metadata__", None)
+        found = {
+            name: Stored(path, row["dtype"], tuple(row["shape"]), 8 + length + row["data_offsets"][0],
+                         row["data_offsets"][1] - row["data_offsets"][0])
+            for name, row in said.items()
+        }  # fmt: skip
+    except OSError as error:
+        raise BaseUnusable(f"{path} can't be read: {error.strerror}.", "Give a folder with safetensors.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BaseUnusable(f"{path} is no safetensors file.", "Fetch the file again.") from error
+    for name, place in found.items():
+        if place.kind not in KINDS:
+            raise BaseUnusable(f"{path} holds {name!r} in {place.kind}; {', '.join(KINDS)} are read.")
+        if place.at + place.bytes > size:
+            raise BaseUnusable(f"{path} is cut: {name!r} lies behind its end.", "Fetch the file again.")
+    return found
+
+
+def _complete(stored: Mapping[str, Stored], shape: Shape, where: str) -> None:
+    parts = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down")
+    wanted = [f"blk.{layer}.{part}.weight" for layer in range(shape.layers) for part in parts]
+    wanted += ["token_embd.weight", "output_norm.weight", *([] if shape.tied else ["output.weight"])]
+    missing = next((name for name in wanted if name not in stored), None)
+    if missing is not None:
+        raise BaseUnusable(f"The weights in {where} lack {missing}.", "Fetch them again.")
+    embedding = stored["token_embd.weight"].sides
+    if embedding != (shape.vocabulary, shape.hidden):
+        raise BaseUnusable(f"The embedding in {where} is {embedding}, not {(shape.vocabulary, shape.hidden)}.")
+
+
+def _shape_of(file: Gguf) -> Shape:
+    heads, hidden = int(file.hyper("attention.head_count")), int(file.hyper("embedding_length"))
+    return Shape(
+        architecture=file.architecture,
+        layers=int(file.hyper("block_count")),
+        hidden=hidden,
+        inner=int(file.hyper("feed_forward_length")),
+        heads=heads,
+        kv_heads=int(file.hyper("attention.head_count_kv", heads)),
+        head=int(file.hyper("attention.key_length", hidden // heads)),
+        vocabulary=file.tensors["token_embd.weight"].shape[1],
+        context=int(file.hyper("context_length")),
+        epsilon=float(file.hyper("attention.layer_norm_rms_epsilon")),
+        rope_base=float(file.hyper("rope.freq_base", 10000.0)),
+        rope_scaling={},
+        tied="output.weight" not in file.tensors,
+    )
