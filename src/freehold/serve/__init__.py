@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["running", "serve"]
 
+ENDING = 5.0  # seconds that the students' engines have to end
+
 
 def serve(
     project: Project,
@@ -95,6 +97,7 @@ async def running(
     from freehold.serve.relay import Relay
     from freehold.serve.runglog import RungLog
     from freehold.serve.rungs import close, open_rungs
+    from freehold.serve.students import Students
     from freehold.serve.thread import StudentThread
 
     check_host(host)
@@ -102,21 +105,23 @@ async def running(
     stop = stop or Stop()
     log = RungLog(project, tell)
 
-    def closing(step: Step, why: str) -> None:
+    def closing(step: Step, why: str, by: str = "monitor") -> None:
         tell(f"closed {step.rung.task.name}: {why}")
-        close(log, step, why)
+        close(log, step, why, by)
 
-    pool, opening = StudentThread(), StudentThread()
+    students, opening, ending = Students(), StudentThread(), StudentThread()
     try:
         share = pairs if watched else 0.0
-        opened = opening.submit(open_rungs, project, audit, log, opener=opener, pool=pool, pairs=share, tell=tell)
+        opened = opening.submit(
+            open_rungs, project, audit, log, opener=opener, students=students, pairs=share, tell=tell
+        )
         steps = await _unless_stopped(asyncio.wrap_future(opened), stop)
         if upstream is None:
             _something_to_serve(steps)
         ledger = Ledger(project)
         relay = Relay(upstream, ledger) if upstream is not None else None
         pairing = Pairs(upstream, ledger, pairs, closing, tell) if upstream is not None and watched else None
-        app = App(steps, ledger, pool, relay, pairing, home)
+        app = App(steps, ledger, relay, pairing, home, closing)
         listener = Listener(app.handle, host, port)
         await listener.start()
         app.port = listener.port
@@ -136,8 +141,10 @@ async def running(
             log.retry()
             _farewell(ledger.lost, pairing, log, tell)
     finally:
-        for thread in (opening, pool):
-            thread.shutdown(wait=False, cancel_futures=True)  # a student that is stuck is left behind
+        opening.shutdown(wait=False, cancel_futures=True)
+        ended = asyncio.wrap_future(ending.submit(students.close))  # an engine is a process: none is left behind
+        await asyncio.wait([ended], timeout=ENDING)
+        ending.shutdown(wait=False)
 
 
 async def _unless_stopped(steps: asyncio.Future[list[Step]], stop: Stop) -> list[Step]:

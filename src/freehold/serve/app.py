@@ -13,8 +13,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +22,7 @@ from aiohttp import web
 from freehold import wire
 from freehold.engines.record import failure
 from freehold.engines.upstream import UP
-from freehold.nouns import Answer, Student, Tokens
+from freehold.nouns import Answer, Tokens
 from freehold.serve.door import Refusal, check_address, check_type, read_body, read_json
 from freehold.serve.ledger import Entry, Ledger
 from freehold.serve.out import deliver
@@ -31,29 +30,30 @@ from freehold.serve.pairs import Pair, Pairs
 from freehold.serve.relay import ANSWERED_BY, Relay
 from freehold.serve.route import Decision, route, settle
 from freehold.serve.rungs import Step
+from freehold.serve.students import Said, Seat
 
 __all__ = ["App"]
 
 CHAT = "/v1/chat/completions"
 PASSED_UP = re.compile(r"/v1(/(?!\.{1,2}(?:[/?]|$))[A-Za-z0-9._~:@-]+)+(\?[!-~]*)?")  # no segment is empty, . or ..
-WAITING = 64  # calls that may wait for the student; further ones go up
-PATIENCE = 2.0  # seconds that a call waits for the student; then it goes up
+PATIENCE = 2.0  # seconds that a call waits at least for the student; then it goes up (a slow student has more)
+DEATHS = 2  # calls in a row on which an engine died: the rung closes until the next start
 
 
 class App:
     """Answers requests. `relay` is None without an upstream, `pairs` where nothing is watched; `home` is USD a second.
 
-    `port` is set once the socket is bound.
+    `closing` is told of a student whose engine keeps dying. `port` is set once the socket is bound.
     """
 
     def __init__(
         self,
         steps: Sequence[Step],
         ledger: Ledger,
-        pool: Executor,
         relay: Relay | None,
         pairs: Pairs | None,
         home: float,
+        closing: Callable[[Step, str, str], None],
     ) -> None:
         self.steps = list(steps)
         self.ledger = ledger
@@ -61,9 +61,8 @@ class App:
         self.pairs = pairs
         self.port = 0
         self.stopping = False
-        self._pool = pool
         self._home = home
-        self._waiting = 0
+        self._closing = closing
         self._started = int(time.time())
 
     def stop(self) -> None:
@@ -133,10 +132,11 @@ class App:
         step = next((step for step in self.steps if step.rung.task.name == decision.task), None)
         if decision.where == "student" and self.ledger.why:
             decision = replace(decision, where="upstream", why="closed", reason="the ledger can't be written")
-        if step is not None and step.student is not None and decision.text is not None:
-            decision, answer, seconds = await self._ask(step, step.student, decision, entry)
+        if step is not None and step.seat is not None and decision.text is not None and _worth(decision, step.seat):
+            decision, said = await self._ask(step, step.seat, decision, entry)
+            answer = said.answer
             if decision.where == "student" and answer is not None:
-                entry.home = self._home * seconds
+                entry.home = self._home * said.seconds
                 entry.saved = None if step.bill is None else step.bill - entry.home
                 home = self._answer(step, answer, entry)
                 if home is not None:
@@ -145,31 +145,18 @@ class App:
                 decision = replace(decision, where="upstream", why="closed", reason="the ledger can't be written")
         return await self._up(request, body, decision, entry)
 
-    async def _ask(
-        self, step: Step, student: Student, decision: Decision, entry: Entry
-    ) -> tuple[Decision, Answer | None, float]:
-        """The student's word on this call, and the seconds it took; of a closed rung, for the record only."""
+    async def _ask(self, step: Step, seat: Seat, decision: Decision, entry: Entry) -> tuple[Decision, Said]:
+        """The student's word on this call; of a closed rung, for the record only."""
         assert decision.text is not None
-        if self._waiting >= WAITING:
-            return _without(decision, "the student is busy"), None, 0.0
-        self._waiting += 1
-        try:
-            asked = asyncio.get_running_loop().run_in_executor(self._pool, _timed, student, decision.text)
-            asked.add_done_callback(_seen)
-            await asyncio.wait([asked], timeout=PATIENCE)
-        finally:
-            self._waiting -= 1
-        if not asked.done():
-            asked.cancel()
-            return _without(decision, f"the student took longer than {PATIENCE:g} s"), None, 0.0
-        error = asked.exception()
-        if error is not None:
-            return _without(decision, f"the student failed: {type(error).__name__}"), None, 0.0
-        answer, seconds = asked.result()
-        entry.says(step.rung.student, step.rung.threshold, answer)
+        said = await seat.ask(decision.text, PATIENCE)
+        if seat.deaths >= DEATHS and step.rung.open:
+            self._closing(step, f"the student's engine died on {seat.deaths} calls in a row", "engine")
+        if said.answer is None:
+            return _without(decision, said.reason), said
+        entry.says(step.rung.student, step.rung.threshold, said.answer)
         if decision.where == "student":
-            decision = settle(decision, step.rung, answer)
-        return decision, answer, seconds
+            decision = settle(decision, step.rung, said.answer)
+        return decision, said
 
     def _answer(self, step: Step, answer: Answer, entry: Entry) -> web.Response | None:
         """The home answer, its row written; None where the row can't be."""
@@ -177,7 +164,8 @@ class App:
         tokens = Tokens(
             wire.estimate_tokens(call.messages), max(1, wire.estimate_tokens([{"content": answer.text}]) - 3)
         )
-        completion = wire.completion(model, answer.text, tokens, entry.id, int(entry.at))
+        kind = step.rung.task.kind
+        completion = wire.completion(model, answer.text, tokens, entry.id, int(entry.at), kind=kind)
         entry.task, entry.answered_by, entry.why = step.rung.task.name, "student", "home"
         entry.pairs = self.pairs.share if self.pairs else 0.0
         entry.ends(200, "complete", completion)
@@ -187,7 +175,7 @@ class App:
         if not call.params.get("stream"):
             return web.Response(body=wire.dumps(completion), content_type="application/json", headers=headers)
         usage = bool((call.params.get("stream_options") or {}).get("include_usage"))
-        events = wire.chunks(model, answer.text, tokens, entry.id, int(entry.at), usage=usage)
+        events = wire.chunks(model, answer.text, tokens, entry.id, int(entry.at), usage=usage, kind=kind)
         return web.Response(body=b"".join(events), content_type="text/event-stream", headers=headers)
 
     def _offer_pair(self, request: web.BaseRequest, body: bytes, step: Step, answer: Answer, entry: Entry) -> None:
@@ -252,25 +240,22 @@ def _without(decision: Decision, reason: str) -> Decision:
     )
 
 
+def _worth(decision: Decision, seat: Seat) -> bool:
+    """Whether to ask: of a closed rung only a quick student, since its word is for the record and somebody waits."""
+    return decision.where == "student" or seat.patience(PATIENCE) == PATIENCE
+
+
 def _rung(step: Step) -> dict[str, Any]:
     rung, monitor = step.rung, step.monitor
     if not rung.student:
         return {"task": rung.task.name, "open": False, "why": rung.why}
     head = {"task": rung.task.name, "open": rung.open, "why": rung.why, "model": rung.model}
+    if step.artifact is not None:
+        head |= {"student": step.artifact.kind, "base": step.artifact.base, "kind": rung.task.kind}
+    if step.seat is not None:
+        head["patience"] = step.seat.patience(PATIENCE)
     watch = {"pairs": monitor.seen, "differ": monitor.differed, "evidence": monitor.evidence} if monitor else None
     return head | {"threshold": rung.threshold, "monitor": watch}
-
-
-def _seen(asked: asyncio.Future[Any]) -> None:
-    """Look at an error that nobody waits for any more, so that its text, which may be a user's, is not logged."""
-    if not asked.cancelled():
-        asked.exception()
-
-
-def _timed(student: Student, text: str) -> tuple[Answer, float]:
-    start = time.perf_counter()
-    (answer,) = student.answers([text])
-    return answer, time.perf_counter() - start
 
 
 def _json(body: dict[str, Any], status: int = 200) -> web.Response:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from freehold.nouns import Artifact, Audit, Student
     from freehold.project import Project
     from freehold.serve.app import App
+    from freehold.serve.rungs import Step
     from freehold.tell import Tell
 
 __all__ = ["HELP", "flags", "run"]
@@ -139,7 +140,7 @@ def _announce(app: App, project: Project, host: str, as_json: bool) -> None:
     for step in app.steps:
         rung = step.rung
         if rung.open:
-            _say(f"home      {rung.task.name}: {rung.model} answers from score {rung.threshold:.4f} up")
+            _say(f"home      {rung.task.name}: {rung.model} answers from score {rung.threshold:.4f} up{_how(step)}")
         else:
             _say(f"{'closed ' if rung.student else 'upstream'}  {rung.task.name}: {rung.why}")
     _say(_above(app))
@@ -158,6 +159,18 @@ def _announce(app: App, project: Project, host: str, as_json: bool) -> None:
         print(wire.dumps({"url": f"{url}/v1", **app.health()}).decode(), flush=True)
 
 
+def _how(step: Step) -> str:
+    """Of a student of a text task: what it is, and how long a call waits for it."""
+    if step.rung.task.kind == "labels" or step.artifact is None or step.seat is None:
+        return ""
+    from freehold.serve.app import PATIENCE
+
+    student = STUDENTS.get(step.artifact.kind, step.artifact.kind)
+    return f"; a {student} on {step.artifact.base}, within {step.seat.patience(PATIENCE):.3g} s"
+
+
+STUDENTS = {"extract": "tagger", "decoder": "language model"}
+SHAPES = ("response_format", "tools", "tool_choice")  # fields that say what an answer looks like
 UNMONITORED = "UNMONITORED: no home answers are asked upstream, so nobody watches the promise"
 
 
@@ -177,5 +190,6 @@ def _example(app: App) -> dict[str, Any] | None:
             texts = [slot.before + (task.example if slot.variable else "") + slot.after for slot in task.template.slots]
             pairs = zip(task.template.slots, texts, strict=True)
             messages = [{"role": slot.role, "content": text} for slot, text in pairs]
-            return {"model": task.models[0] if task.models else "freehold", "messages": messages}
+            fields = {name: task.params[name][0] for name in SHAPES if task.params.get(name)}
+            return {"model": task.models[0] if task.models else "freehold", "messages": messages, **fields}
     return None

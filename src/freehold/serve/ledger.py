@@ -68,6 +68,8 @@ class Entry:
         """Keep what the student would have answered."""
         self.student = {"sha256": sha256, **asdict(answer), "threshold": threshold}
         self.student["answer"] = self.student.pop("text")
+        if self.student.pop("able") is False:
+            self.student["able"] = False
 
     def ends(self, http: int, status: str, response: dict[str, Any], reason: str = "") -> None:
         """Keep how the call ended; a reason given earlier (why it went up) stands first."""

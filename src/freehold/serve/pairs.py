@@ -16,18 +16,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from freehold import wire
-from freehold.agree import agree
 from freehold.engines.record import failure, read_reply
 from freehold.engines.upstream import Timeouts, Upstream, UpstreamFailed
 from freehold.nouns import Answer
 from freehold.serve.ledger import Entry, Ledger
 from freehold.serve.rungs import Step
+from freehold.serve.thread import StudentThread
 from freehold.tell import Tell, quiet
 
 __all__ = ["Pair", "Pairs"]
 
 WAITING = 64
-LONGEST = 1 << 20  # bytes of an answer; a label is shorter
+LONGEST = 1 << 20  # bytes of an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ class Pairs:
     asked: int = 0
     _queue: asyncio.Queue[Pair] = field(default_factory=lambda: asyncio.Queue(WAITING))
     _awaited: dict[str, _Awaited] = field(default_factory=dict)
+    _judging: StudentThread = field(default_factory=StudentThread)
 
     def offer(self, pair: Pair) -> None:
         """Count a home answer, and perhaps put it into the queue."""
@@ -86,16 +87,21 @@ class Pairs:
 
     async def run(self) -> None:
         """Ask one pair after the other, for ever."""
-        while True:
-            pair = await self._queue.get()
-            try:
-                await self._ask(pair)
-            except Exception as error:  # noqa: BLE001 (an upstream may answer anything; the watch goes on, and says so)
-                self.lost += 1
-                # the type alone: an error's text may hold what a user wrote
-                self.tell(f"a pair of {pair.step.rung.task.name} is lost: {type(error).__name__}")
-            finally:
-                self._awaited[pair.step.rung.task.name].count -= 1
+        try:
+            while True:
+                await self._next(await self._queue.get())
+        finally:
+            self._judging.shutdown(wait=False, cancel_futures=True)
+
+    async def _next(self, pair: Pair) -> None:
+        try:
+            await self._ask(pair)
+        except Exception as error:  # noqa: BLE001 (an upstream may answer anything; the watch goes on, and says so)
+            self.lost += 1
+            # the type alone: an error's text may hold what a user wrote
+            self.tell(f"a pair of {pair.step.rung.task.name} is lost: {type(error).__name__}")
+        finally:
+            self._awaited[pair.step.rung.task.name].count -= 1
 
     @property
     def waiting(self) -> int:
@@ -118,8 +124,8 @@ class Pairs:
             raise
         # the answer as a later audit of the ledger reads it: None for a failure, or one that was cut short
         row = {"timestamp": asked.at, "request": asked.body, "response": asked.response}
-        text = wire.call_from_row(row).answer
-        asked.agrees = None if text is None else agree(pair.answer.text, text, pair.step.rung.task.rule)
+        text = wire.answer(wire.call_from_row(row), pair.step.rung.task.kind)
+        asked.agrees = None if text is None else await self._agrees(pair, text)
         self.ledger.write(asked)
         if asked.agrees is None:
             self.lost += 1
@@ -130,6 +136,12 @@ class Pairs:
         alarm = pair.step.monitor.pair(asked.agrees)
         if alarm:
             self._alarm(pair.step, alarm)
+
+    async def _agrees(self, pair: Pair, theirs: str) -> bool:
+        """Off the event loop: the answers of some tasks are run before they are compared."""
+        judge = pair.step.judge
+        assert judge is not None, "a rung that is open has its judge"
+        return await asyncio.wrap_future(self._judging.submit(judge.agree, pair.answer.text, theirs))
 
     async def _answer(self, pair: Pair, asked: Entry) -> None:
         """Fill in what the upstream says."""

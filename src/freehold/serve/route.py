@@ -5,7 +5,7 @@
         where=upstream  why = unmatched | refused | closed
     settle(decision, rung, answer)       after it has
         where=student   why = home: the score reaches the certified threshold
-        where=upstream  why = escalated | closed
+        where=upstream  why = escalated | closed | refused (longer than its context)
 
 What is not understood goes up: honour.py lists the fields that a student honours.
 """
@@ -29,7 +29,8 @@ class Rung:
     """A task as served: which student (its sha256; "" for a task that stays), from which score, open or why not.
 
     `longest` is the most completion tokens that any of its answers takes. `weight` says how much of the template is
-    fixed; of the templates that fit a call the heaviest is its task, as in the audit.
+    fixed; of the templates that fit a call the heaviest is its task, as in the audit. `context` is how many tokens the
+    student reads (0: it reads any text).
     """
 
     task: Task
@@ -39,6 +40,7 @@ class Rung:
     why: str = ""
     longest: int = 0
     weight: tuple[int, int] = (0, 0)
+    context: int = 0
 
     @property
     def model(self) -> str:
@@ -67,7 +69,7 @@ class Decision:
 def route(call: Call, rungs: Sequence[Rung], *, query: bool = False) -> Decision:
     """Where `call` goes before any student is asked. `rungs` are the heaviest first; `query`: its URL had one."""
     for one in rungs:
-        text = one.task.template.text(call.messages)
+        text = one.task.text(call)
         if text is not None:
             return _at(one, call, text, query)
     return Decision("upstream", "unmatched", reason="no task of the log has this form")
@@ -89,6 +91,9 @@ def settle(decision: Decision, one: Rung, answer: Answer) -> Decision:
     """Home if the student is sure enough, else up; up too where the rung has closed while the student spoke."""
     if not one.open:
         return replace(decision, where="upstream", why="closed", reason=one.why)
+    if not answer.able:
+        size = f": {one.context:,} tokens" if one.context else ""
+        return replace(decision, where="upstream", why="refused", reason=f"longer than the student's context{size}")
     if answer.score >= one.threshold:
         return decision
     reason = f"score {answer.score:.4f} is below {one.threshold:.4f}"

@@ -1,9 +1,10 @@
 """The rungs of the ladder: opened from verdicts at start, closed by the monitor, and never opened by accident.
 
-    verdict says move → artefact whole? → student opens? → 64 stored calls score as they did? → not closed before?
-                                                                                             → open, and watched
+    verdict says move → artefact whole? → student opens? → its stored calls score as they did? → not closed before?
+                                                                                              → open, and watched
 Why a rung is closed, and for how long:
     start     the artefact is damaged, or scores otherwise on this machine: looked at again at each start
+    engine    its engine died on calls in a row: the same
     monitor   the promise failed, or nobody watched it: until a later verdict whose evidence has calls after the closing
 
 rungs.jsonl keeps every change: {"at", "task", "event": "opened|closed", "why", "student", "verdict", "by"}
@@ -11,27 +12,29 @@ rungs.jsonl keeps every change: {"at", "task", "event": "opened|closed", "why", 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from freehold import wire
+from freehold.agree import Judge, judge
 from freehold.engines.label import TOLERANCE, check, read_checks
-from freehold.errors import ArtifactDamaged, FreeholdError, StorageFailed, StudentUnusable
+from freehold.errors import ArtifactDamaged, FreeholdError, MissingExtra, StorageFailed, StudentUnusable
 from freehold.nouns import Artifact, Audit, Student, Task, Verdict
 from freehold.project import Project, now
 from freehold.serve.ledger import past
 from freehold.serve.monitor import Monitor
 from freehold.serve.route import Rung, rung
 from freehold.serve.runglog import NAME, Events, RungLog
+from freehold.serve.students import Seat, Students
 from freehold.tell import Tell, quiet
 
 __all__ = ["Opener", "Step", "close", "open_rungs"]
 
 Opener = Callable[[Path, Artifact], Student]
-PATIENCE = 2.0  # seconds that each stored call may take at start
+PATIENCE = 2.0  # seconds that each stored call may take at start, at least
 
 
 class Rows(Protocol):
@@ -42,11 +45,13 @@ class Rows(Protocol):
 
 @dataclass(slots=True)
 class Step:
-    """A rung and what runs behind it. `bill` is what a call of the task cost on average, in USD (None: not known);
-    `damage` is the error that kept it from opening at start."""
+    """A rung and what runs behind it. `judge` compares its answers with the upstream's; `bill` is what a call of the
+    task cost on average, in USD (None: not known); `damage` is the error that kept it from opening at start."""
 
     rung: Rung
-    student: Student | None = None
+    seat: Seat | None = None
+    artifact: Artifact | None = None
+    judge: Judge | None = None
     verdict: Verdict | None = None
     monitor: Monitor | None = None
     bill: float | None = None
@@ -54,7 +59,14 @@ class Step:
 
 
 def open_rungs(
-    project: Project, audit: Audit, log: RungLog, *, opener: Opener, pool: Executor, pairs: float, tell: Tell = quiet
+    project: Project,
+    audit: Audit,
+    log: RungLog,
+    *,
+    opener: Opener,
+    students: Students,
+    pairs: float,
+    tell: Tell = quiet,
 ) -> list[Step]:
     """A step for each task of `audit`, built from its verdict, the heaviest template first. `pairs` of 0: nothing is
     watched."""
@@ -68,7 +80,7 @@ def open_rungs(
             steps.append(Step(rung(task, why=why), bill=_bill(task)))
         else:
             tell(f"check the student of {task.name}")
-            steps.append(_step(project, task, verdict, events, opener, pool, pairs))
+            steps.append(_step(project, task, verdict, events, opener, students, pairs))
     _remember(project, steps, tell)
     for step in steps:
         if step.rung.student:
@@ -90,7 +102,7 @@ def _step(
     verdict: Verdict,
     events: Events,
     opener: Opener,
-    pool: Executor,
+    students: Students,
     pairs: float,
 ) -> Step:
     assert verdict.student is not None, verdict.task
@@ -101,11 +113,14 @@ def _step(
         step.rung = replace(step.rung, why="the verdict doesn't say which requests it is about; run: freehold prove")
         return step
     try:
-        step.student = _student(project, verdict.student.sha256, opener, pool)
+        step.judge = judge(proved)
+        step.artifact = project.read_artifact(verdict.student.sha256)
+        step.seat = _seat(project, step.artifact, verdict, opener, students)
     except FreeholdError as error:
         step.damage = error
-        step.rung = replace(step.rung, why=error.message)
+        step.rung = replace(step.rung, why=str(error) if isinstance(error, MissingExtra) else error.message)
         return step
+    step.rung = replace(step.rung, context=_context(step.seat.student))
     # built without pairs too: what earlier runs saw may still close the rung (its own share is then never used)
     step.monitor = Monitor(verdict.bar, pairs or 1.0)
     damage = events.damage(task.name)
@@ -120,25 +135,46 @@ def _bill(task: Task) -> float | None:
     return None if task.money.value is None or not task.calls else task.money.value / task.calls
 
 
-def _student(project: Project, sha256: str, opener: Opener, pool: Executor) -> Student:
+def _usual(verdict: Verdict) -> float:
+    """Seconds that a call of the student takes, as prove measured it; 0 where it did not."""
+    took = verdict.latency.high if verdict.latency.high is not None else verdict.latency.value
+    return 0.0 if took is None else took / 1000.0
+
+
+def _context(student: Student) -> int:
+    """Tokens that the student reads; 0 where it says nothing, as one that reads any text."""
+    found = getattr(student, "context", 0)
+    return found if isinstance(found, int) else 0
+
+
+def _seat(project: Project, artifact: Artifact, verdict: Verdict, opener: Opener, students: Students) -> Seat:
     """The student in the artefact, after it has given the stored answers again. Raises FreeholdError."""
-    artifact = project.read_artifact(sha256)
-    folder = project.artifact_path(sha256)
-    student = opener(folder, artifact)
+    folder = project.artifact_path(artifact.sha256)
     checks = read_checks(folder)
-    checked = pool.submit(check, student, checks)
+    seat = students.open(partial(opener, folder, artifact), _usual(verdict))
     try:
-        error = checked.exception(PATIENCE * max(1, len(checks)))  # whatever it raises leaves it closed, the server up
+        _same_here(seat, artifact.sha256[:8], checks, "label" if verdict.kind == "labels" else "answer")
+    except StudentUnusable:
+        students.drop(seat)
+        raise
+    return seat
+
+
+def _same_here(seat: Seat, name: str, checks: Sequence[Mapping[str, Any]], what: str) -> None:
+    """Raises StudentUnusable where the stored calls get other answers than at the fit, or none in time."""
+    checked = seat.thread.submit(check, seat.student, checks)
+    try:
+        # whatever it raises leaves the rung closed, and the server up
+        error = checked.exception(seat.patience(PATIENCE) * max(1, len(checks)))
     except TimeoutError:
-        raise StudentUnusable(f"The student {sha256[:8]} does not come to an end on its stored calls.") from None
+        raise StudentUnusable(f"The student {name} does not come to an end on its stored calls.") from None
     if error is not None:
-        raise StudentUnusable(f"The student {sha256[:8]} failed on its stored calls: {type(error).__name__}.")
+        raise StudentUnusable(f"The student {name} failed on its stored calls: {type(error).__name__}.")
     worst = checked.result()
     if not worst <= TOLERANCE:
-        said = "another label" if worst >= 1.0 else f"a score that is off by {worst:.4f}"
-        message = f"The student {sha256[:8]} gives {said} on its stored calls here."
+        said = f"another {what}" if worst >= 1.0 else f"a score that is off by {worst:.4f}"
+        message = f"The student {name} gives {said} on its stored calls here."
         raise StudentUnusable(message, "Tune and prove it again on this machine.")
-    return student
 
 
 def _closed_before(events: Sequence[dict[str, Any]], verdict: Verdict) -> str:

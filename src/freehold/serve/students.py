@@ -1,0 +1,165 @@
+"""The students at work: each has a thread of its own, so that a slow one holds nobody else up.
+
+Students.open(make) ─→ Seat: a student, its thread, how long a call usually takes
+Seat.ask(text)      ─→ Said: an answer and its seconds, or why there is none
+    busy       more wait than it can answer in the time a call may wait, or it hangs on an earlier call: up at once
+    too late   the call goes up; where the student has not begun with it, it never does
+    failed     the call goes up; an engine that died starts again with the next call
+Students.close()    ─→ every engine ends, also one that was still being opened
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from freehold.errors import EngineFailed, StudentUnusable
+from freehold.nouns import Answer, Student
+from freehold.serve.thread import StudentThread
+
+__all__ = ["Said", "Seat", "Students"]
+
+WAITING = 64  # calls that may wait for one student; further ones go up
+OPENING = 120.0  # seconds that a student may take to open: a model is read from the disk
+LONG = 10.0  # times the usual seconds of a call: what takes longer hangs
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A student with an engine behind it."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What came of asking; `reason` says why there is no answer."""
+
+    answer: Answer | None = None
+    seconds: float = 0.0
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Seat:
+    """`usual` is the seconds that a call takes, as prove measured them (0: not known). `deaths` counts the calls in a
+    row on which the engine died."""
+
+    student: Student
+    thread: StudentThread
+    usual: float = 0.0
+    deaths: int = 0
+    waiting: int = 0
+    _since: float = 0.0  # when the student began with the call it is at; 0 where it is at none
+
+    def patience(self, least: float) -> float:
+        """Seconds that a call waits: ten times the usual ones, and at least `least`."""
+        return max(least, LONG * self.usual)
+
+    async def ask(self, text: str, least: float) -> Said:
+        """The student's answer, within its patience."""
+        patience = self.patience(least)
+        if self.waiting >= self._room(patience) or (self._since and time.monotonic() - self._since > patience):
+            return Said(reason="the student is busy")
+        self.waiting += 1
+        asked = asyncio.get_running_loop().run_in_executor(self.thread, self._timed, text)
+        asked.add_done_callback(_seen)
+        try:
+            await asyncio.wait([asked], timeout=patience)
+        finally:
+            self.waiting -= 1
+            late = not asked.done()
+            if late:  # nobody waits any more: a call that has not begun never will
+                asked.cancel()
+        if late:
+            return Said(reason=f"the student took longer than {patience:g} s")
+        return self._heard(asked)
+
+    def _room(self, patience: float) -> int:
+        return WAITING if not self.usual else max(1, min(WAITING, int(patience / self.usual)))
+
+    def _heard(self, asked: asyncio.Future[tuple[Answer, float]]) -> Said:
+        error = asked.exception()
+        self.deaths = self.deaths + 1 if isinstance(error, EngineFailed) else 0
+        if error is not None:
+            return Said(reason=f"the student failed: {type(error).__name__}")
+        answer, seconds = asked.result()
+        return Said(answer, seconds)
+
+    def _timed(self, text: str) -> tuple[Answer, float]:
+        self._since = time.monotonic()
+        try:
+            start = time.perf_counter()
+            (answer,) = self.student.answers([text])
+            return answer, time.perf_counter() - start
+        finally:
+            self._since = 0.0
+
+
+@dataclass
+class Students:
+    """All that were opened. `open` and `drop` are called in one thread, `close` in any."""
+
+    _seats: list[Seat] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _closed: bool = False
+
+    def open(self, make: Callable[[], Student], usual: float = 0.0, limit: float = OPENING) -> Seat:
+        """A seat for the student that `make` opens. Raises what it does, and StudentUnusable where it does not end."""
+        thread = StudentThread()
+        opened = thread.submit(make)
+        seat: Seat | None = None
+        try:
+            seat = Seat(opened.result(limit), thread, usual)
+        except TimeoutError:
+            opened.add_done_callback(_end_late)
+            raise StudentUnusable(f"The student was not open after {limit:g} s.") from None
+        finally:
+            if seat is None:
+                thread.shutdown(wait=False)
+        with self._lock:
+            if not self._closed:
+                self._seats.append(seat)
+                return seat
+        _end(seat)
+        raise StudentUnusable("The server is stopping.")
+
+    def drop(self, seat: Seat) -> None:
+        """End a student that will not be asked again."""
+        with self._lock:
+            if seat in self._seats:
+                self._seats.remove(seat)
+        _end(seat)
+
+    def close(self) -> None:
+        """End every student, and any that opens from here on."""
+        with self._lock:
+            self._closed, seats, self._seats = True, self._seats, []
+        for seat in seats:
+            _end(seat)
+
+
+def _end(seat: Seat) -> None:
+    seat.thread.shutdown(wait=False, cancel_futures=True)  # a student that is stuck is left behind
+    if isinstance(seat.student, Closes):
+        seat.student.close()
+
+
+def _end_late(opened: Future[Student]) -> None:
+    """A student that opened when nobody waited for it any more."""
+    if opened.cancelled() or opened.exception() is not None:
+        return
+    student = opened.result()
+    if isinstance(student, Closes):
+        student.close()
+
+
+def _seen(asked: asyncio.Future[Any]) -> None:
+    """Look at an error that nobody waits for any more, so that its text, which may be a user's, is not logged."""
+    if not asked.cancelled():
+        asked.exception()
