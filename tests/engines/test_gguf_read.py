@@ -52,7 +52,7 @@ def test_it_reads_what_gguf_wrote(small: Path) -> None:
 
 def test_a_file_cut_anywhere_is_refused(small: Path) -> None:
     data = small.read_bytes()
-    for at in [0, 3, 4, 9, 20, 60, 150, len(data) // 2, len(data) - 1]:
+    for at in [0, 3, 4, 9, 20, 60, 150, len(data) // 2, len(data) - 17]:  # the last 16 are padding
         small.write_bytes(data[:at])
         with pytest.raises(BaseUnusable, match=r"is cut|is no GGUF|a count of"):
             check(small)
