@@ -156,6 +156,15 @@ def test_a_bar_is_a_share(value: object) -> None:
         ("machine_cost = nan", "machine_cost"),
         ("use = 'both'", "internal, sold"),
         ("bar = ", "TOML"),
+        ("tasks = 3", "freehold.toml"),
+        ("[tasks]\nquery = 3", "freehold.toml"),
+        ("[tasks.query]\nrules = 'sql'", "[tasks.query], which is not a setting of a task. Known: rule, database"),
+        ("[tasks.query]\nrule = 'fuzzy'", "exact, json, sql, tools, tools-any-order, text, none"),
+        ("[tasks.query]\nrule = 3", "freehold.toml"),
+        ("[tasks.query]\ndatabase = 'gone.sqlite'", "gone.sqlite: No such file"),
+        ("[tasks.query]\ndatabase = 'artifacts'", "artifacts: Is a directory"),
+        ("[tasks.query]\ndatabase = 'freehold.toml'", "not a SQLite database"),
+        ("[tasks.query]\nrule = 'json'\ndatabase = 'a.sqlite'", "a database is given, but rule is 'json'"),
     ],
 )
 def test_a_wrong_line_in_the_toml_is_named(project: Project, line: str, said: str) -> None:
@@ -163,6 +172,28 @@ def test_a_wrong_line_in_the_toml_is_named(project: Project, line: str, said: st
     with pytest.raises(BadSetting) as error:
         Project.open(project.path)
     assert said in str(error.value)
+
+
+def test_a_task_has_settings_of_its_own(project: Project) -> None:
+    import sqlite3
+
+    db = sqlite3.connect(project.path / "shop.sqlite")
+    db.execute("CREATE TABLE t (a)")
+    db.close()
+    lines = ["[tasks.query]", "database = 'shop.sqlite'", "[tasks.'read out-2']", "rule = 'json'"]
+    (project.path / "freehold.toml").write_text("\n".join(lines))
+    tasks = Project.open(project.path).settings.tasks
+    assert tasks["query"].database == str((project.path / "shop.sqlite").resolve())
+    assert (tasks["query"].rule, tasks["read out-2"].rule, tasks["read out-2"].database) == ("", "json", "")
+    (project.path / "freehold.toml").write_text(f"[tasks.q]\nrule = 'sql'\ndatabase = '{tasks['query'].database}'")
+    assert Project.open(project.path).settings.tasks["q"].database == tasks["query"].database
+
+
+def test_the_rules_are_those_that_judges_know() -> None:
+    from freehold import agree
+    from freehold.project import settings
+
+    assert settings.RULES == agree.RULES
 
 
 def test_an_artifact_is_named_by_its_content_and_comes_back(project: Project) -> None:

@@ -351,7 +351,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class TermsNotice:
-    """What the vendor's terms say about training on its answers, for this kind of task. Not legal advice."""
+    """What the vendor's terms say about training on its answers, for this kind of task. Not legal advice.
+
+    `rows` counts the logged answers that it was applied to, before a student was fitted (0: not counted).
+    """
 
     vendor: str
     rule: str
@@ -360,6 +363,7 @@ class TermsNotice:
     clause: str
     source: str
     as_of: str
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)

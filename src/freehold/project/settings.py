@@ -1,9 +1,15 @@
-"""freehold.toml: what a person decides, and what a share may be."""
+"""freehold.toml: what a person decides, and what a share may be.
+
+bar = 0.95
+[tasks.write-a-query]            # what a person decides for one task, by its name in the audit
+rule = "sql"                     # how answers are compared: one of RULES
+database = "shop.sqlite"         # what queries are run on: from the project folder, or absolute
+"""
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +18,25 @@ import msgspec
 from freehold.errors import BadSetting
 from freehold.project.storage import read_bytes
 
-__all__ = ["TOML", "Settings", "check_bar", "read_settings"]
+__all__ = ["RULES", "TOML", "Settings", "TaskSettings", "check_bar", "read_settings"]
+
+RULES = ("exact", "json", "sql", "tools", "tools-any-order", "text", "none")
+"""How answers may be compared; what each means is in agree."""
+SQLITE = b"SQLite format 3\0"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettings:
+    """One table [tasks.NAME]; empty: not said. `database` is an absolute path once it is read."""
+
+    rule: str = ""
+    database: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """freehold.toml. `pairs` is the share of home answers also asked upstream; `machine_cost` is in $/h (None: the
-    dated default in facts); `use` is how the team uses the student: internal or sold."""
+    dated default in facts); `use` is how the team uses the student: internal or sold; `tasks` is by task name."""
 
     bar: float = 0.95
     confidence: float = 0.95
@@ -28,6 +46,7 @@ class Settings:
     pairs: float = 0.02
     port: int = 8080
     machine_cost: float | None = None
+    tasks: dict[str, TaskSettings] = field(default_factory=dict)
 
 
 TOML = """\
@@ -40,6 +59,9 @@ use = "internal"      # internal, or sold (offered to third parties): the vendor
 pairs = 0.02          # share of home answers that are also asked upstream, to watch the promise
 port = 8080
 # machine_cost = 0.10 # $/h of the machine that serves at home; without it a dated default is used, marked assumed
+# [tasks.NAME]        # for one task, by its name in `freehold audit`:
+# rule = "sql"        # how answers are compared: exact, json, sql, tools, tools-any-order, text, none
+# database = "db.sqlite"  # the SQLite file that queries are run on, never changed
 """
 
 
@@ -63,6 +85,7 @@ def read_settings(path: Path) -> Settings:
     for key in found:
         if key not in known:
             raise BadSetting(f"{path} says {key!r}, which is not a setting.", f"Known: {', '.join(known)}.")
+    _check_keys(path, found.get("tasks"))
     try:
         settings = msgspec.convert(found, Settings)
     except msgspec.ValidationError as error:
@@ -77,4 +100,37 @@ def read_settings(path: Path) -> Settings:
         raise BadSetting(f"{path}: machine_cost is {settings.machine_cost}.", "Give $/h, 0 or more.")
     if settings.use not in ("internal", "sold"):
         raise BadSetting(f"{path}: use is {settings.use!r}.", "Known: internal, sold.")
-    return settings
+    return replace(settings, tasks={name: _task(path, name, said) for name, said in settings.tasks.items()})
+
+
+def _check_keys(path: Path, tasks: Any) -> None:
+    """Every key of [tasks.NAME] must be known."""
+    known = [f.name for f in fields(TaskSettings)]
+    for name, said in tasks.items() if isinstance(tasks, dict) else ():
+        for key in said if isinstance(said, dict) else ():
+            if key not in known:
+                raise BadSetting(
+                    f"{path} says {key!r} under [tasks.{name}], which is not a setting of a task.",
+                    f"Known: {', '.join(known)}.",
+                )
+
+
+def _task(path: Path, name: str, said: TaskSettings) -> TaskSettings:
+    where = f"{path}, [tasks.{name}]"
+    if said.rule and said.rule not in RULES:
+        raise BadSetting(f"{where}: rule is {said.rule!r}.", f"Known: {', '.join(RULES)}.")
+    if not said.database:
+        return said
+    if said.rule not in ("", "sql"):
+        raise BadSetting(
+            f"{where}: a database is given, but rule is {said.rule!r}.", 'Queries are run by rule = "sql".'
+        )
+    file = (path.parent / Path(said.database).expanduser()).resolve()
+    try:
+        with file.open("rb") as handle:
+            head = handle.read(len(SQLITE))
+    except OSError as error:
+        raise BadSetting(f"{where}: can't read the database {file}: {error.strerror}.", "Mend the path.") from None
+    if head != SQLITE:
+        raise BadSetting(f"{where}: {file} is not a SQLite database.", "Give a file that SQLite wrote.")
+    return replace(said, database=str(file))
