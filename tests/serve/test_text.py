@@ -84,12 +84,13 @@ def ask(task: Task, text: str, **fields: Any) -> dict[str, Any]:
     return {"model": "gpt-4o-mini", "messages": messages} | fields
 
 
-def moved(project: Project, task: Task, answer: str = CITY, **changes: Any) -> None:
+def moved(project: Project, task: Task, answer: str = CITY, parents: tuple[str, ...] = (), **changes: Any) -> None:
     """A verdict that moves `task` to an artefact of kind decoder, saved, and the task in the audit."""
     checks = [{"text": "stored", "label": answer, "score": 0.97}]
     made = project.write_artifact(
-        {"checks.json": json.dumps(checks).encode(), "task": task.name.encode()},
+        {"checks.json": json.dumps(checks).encode(), "decoder.json": b'{"mode": "merged", "quant": "Q8_0"}'},
         kind="decoder", task=task.name, base="tiny", licence="MIT", recipe={}, data_sha256="0" * 64,
+        parents=parents,
     )  # fmt: skip
     kept = Measure(0.8, 0.75, 0.85, 290)
     verdict = Verdict(
@@ -123,7 +124,7 @@ async def test_json_stays_home_as_text(project: Project, start: Start, upstream:
     assert answer.choices[0].message.content == CITY
     assert answer.model.startswith("freehold/fields@")
     assert up.model == "gpt-4o-mini-2024"
-    assert (health["student"], health["base"], health["kind"]) == ("decoder", "tiny", "json")
+    assert (health["student"], health["kind"]) == ("LoRA on tiny, merged, Q8_0", "json")
     assert health["patience"] == 4.0  # ten times 0.4 s, the upper end of the median
     assert upstream.seen[0][2] == json.dumps(json.loads(upstream.seen[0][2]), separators=(",", ":")).encode()
 
@@ -254,6 +255,21 @@ async def test_an_engine_that_answers_otherwise_here_is_closed_at_once(
     async with start(upstream, opener=opening(engine)) as app:
         assert "gives another answer on its stored calls" in rung(app, FIELDS)["why"]
         assert engine.closed.is_set()
+
+
+async def test_a_flipped_bit_in_the_base_that_students_share(project: Project, start: Start, upstream: StandIn) -> None:
+    base = project.write_artifact(
+        {"model.gguf": b"GGUF and more"}, kind="base", task="", base="tiny", licence="MIT", recipe={}, data_sha256=""
+    )
+    moved(project, FIELDS, parents=(base.sha256, "e" * 64))
+    async with start(upstream, opener=opening(Engine())) as app:
+        assert rung(app, FIELDS)["open"]
+    model = project.artifact_path(base.sha256) / "model.gguf"
+    model.write_bytes(b"GGUF and mose")
+    engine = Engine()
+    async with start(upstream, opener=opening(engine)) as app:
+        assert "model.gguf is damaged" in rung(app, FIELDS)["why"]
+    assert engine.asked == []
 
 
 async def test_an_engine_that_is_not_installed(project: Project, start: Start, upstream: StandIn) -> None:

@@ -250,8 +250,7 @@ def _rung(step: Step) -> dict[str, Any]:
     if not rung.student:
         return {"task": rung.task.name, "open": False, "why": rung.why}
     head = {"task": rung.task.name, "open": rung.open, "why": rung.why, "model": rung.model}
-    if step.artifact is not None:
-        head |= {"student": step.artifact.kind, "base": step.artifact.base, "kind": rung.task.kind}
+    head |= {"kind": rung.task.kind, "student": step.title}
     if step.seat is not None:
         head["patience"] = step.seat.patience(PATIENCE)
     watch = {"pairs": monitor.seen, "differ": monitor.differed, "evidence": monitor.evidence} if monitor else None

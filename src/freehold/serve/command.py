@@ -161,15 +161,13 @@ def _announce(app: App, project: Project, host: str, as_json: bool) -> None:
 
 def _how(step: Step) -> str:
     """Of a student of a text task: what it is, and how long a call waits for it."""
-    if step.rung.task.kind == "labels" or step.artifact is None or step.seat is None:
+    if step.rung.task.kind == "labels" or step.seat is None:
         return ""
     from freehold.serve.app import PATIENCE
 
-    student = STUDENTS.get(step.artifact.kind, step.artifact.kind)
-    return f"; a {student} on {step.artifact.base}, within {step.seat.patience(PATIENCE):.3g} s"
+    return f"; {step.title}; within {step.seat.patience(PATIENCE):.3g} s"
 
 
-STUDENTS = {"extract": "tagger", "decoder": "language model"}
 SHAPES = ("response_format", "tools", "tool_choice")  # fields that say what an answer looks like
 UNMONITORED = "UNMONITORED: no home answers are asked upstream, so nobody watches the promise"
 

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from freehold import wire
 from freehold.agree import Judge, judge
 from freehold.engines.label import TOLERANCE, check, read_checks
+from freehold.engines.title import title
 from freehold.errors import ArtifactDamaged, FreeholdError, MissingExtra, StorageFailed, StudentUnusable
 from freehold.nouns import Artifact, Audit, Student, Task, Verdict
 from freehold.project import Project, now
@@ -45,12 +46,13 @@ class Rows(Protocol):
 
 @dataclass(slots=True)
 class Step:
-    """A rung and what runs behind it. `judge` compares its answers with the upstream's; `bill` is what a call of the
-    task cost on average, in USD (None: not known); `damage` is the error that kept it from opening at start."""
+    """A rung and what runs behind it. `title` says what the student is; `judge` compares its answers with the
+    upstream's; `bill` is what a call of the task cost on average, in USD (None: not known); `damage` is the error that
+    kept it from opening at start."""
 
     rung: Rung
     seat: Seat | None = None
-    artifact: Artifact | None = None
+    title: str = ""
     judge: Judge | None = None
     verdict: Verdict | None = None
     monitor: Monitor | None = None
@@ -114,8 +116,10 @@ def _step(
         return step
     try:
         step.judge = judge(proved)
-        step.artifact = project.read_artifact(verdict.student.sha256)
-        step.seat = _seat(project, step.artifact, verdict, opener, students)
+        artifact = project.read_artifact(verdict.student.sha256)
+        _whole_base(project, artifact)
+        step.title = title(artifact, project.artifact_path(artifact.sha256))
+        step.seat = _seat(project, artifact, verdict, opener, students)
     except FreeholdError as error:
         step.damage = error
         step.rung = replace(step.rung, why=str(error) if isinstance(error, MissingExtra) else error.message)
@@ -145,6 +149,14 @@ def _context(student: Student) -> int:
     """Tokens that the student reads; 0 where it says nothing, as one that reads any text."""
     found = getattr(student, "context", 0)
     return found if isinstance(found, int) else 0
+
+
+def _whole_base(project: Project, artifact: Artifact) -> None:
+    """Compare the base that a student shares with its manifest. Raises ArtifactDamaged."""
+    kinds = {found.sha256: found.kind for found in project.artifacts()} if artifact.parents else {}
+    for parent in artifact.parents:
+        if kinds.get(parent) == "base":
+            project.read_artifact(parent)
 
 
 def _seat(project: Project, artifact: Artifact, verdict: Verdict, opener: Opener, students: Students) -> Seat:
