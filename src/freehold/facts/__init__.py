@@ -3,6 +3,7 @@
     data/vendors.json       whose model is this                      vendor_of("gpt-4o-mini") -> "openai"
     data/retirements.csv    when it is switched off                  retirement("gpt-4o-mini") -> ("2027-01-14", ...)
     data/terms.json         what its vendor says about training      terms("openai", "labels", "internal") -> T1 ALLOW
+    data/licences.json      what an open model's licence says of it  licence_of("llama-3-70b") -> BLOCK
     data/machines.json      what a small machine costs               machine_cost() -> Measure
     genai-prices            what tokens cost, on that day            price("gpt-4o-mini", Tokens(700, 3), at)
 
@@ -13,6 +14,9 @@ from freehold.facts.catalogue import load
 from freehold.facts.machines import machine_cost
 from freehold.facts.models import retirement, vendor_of
 from freehold.facts.prices import price
-from freehold.facts.terms import terms
+from freehold.facts.terms import answer_terms, licence_of, rule_text, strictness, terms
 
-__all__ = ["load", "machine_cost", "price", "retirement", "terms", "vendor_of"]
+__all__ = [
+    "answer_terms", "licence_of", "load", "machine_cost", "price", "retirement", "rule_text", "strictness", "terms",
+    "vendor_of",
+]  # fmt: skip
