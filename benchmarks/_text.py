@@ -1,7 +1,7 @@
 """What the text benchmarks share: a log as a student meets it, a student asked, its certificate, and pairs of students.
 
 World(log, size) ─sides→ fit rows, certification calls     test(): calls that neither has seen
-asked(student, world, calls) → {"ok": [1, 0, ...], "scores": [...], "fields", "ms_per_call"}
+asked(student, world, calls) → {"same": [1, 0, ...], "ok": [...], "scores": [...], "fields", "ms_per_call", ...}
 certified(prior, cal, test)  → {"0.95": {"certified", "kept", "agreement", "oracle"}, ...}
 paired(ours, theirs)         → {"difference", "low", "high", "mcnemar_p", ...}
 """
@@ -65,9 +65,11 @@ class World:
 
     @cached_property
     def task(self) -> Any:
+        from freehold.audit.rules import ruled
         from freehold.traffic import find_tasks
 
-        (task,) = find_tasks(self.traffic)
+        (found,) = find_tasks(self.traffic)
+        task = ruled(found, self.traffic, None)
         return replace(task, database=str(self.log.database)) if self.log.database else task
 
     @cached_property
@@ -114,22 +116,30 @@ def opened(project: Any, artifact: Any) -> Iterator[Any]:
 
 
 def asked(student: Any, world: World, calls: Sequence[Any]) -> dict[str, Any]:
-    """What it makes of the calls: right or not, score, and the share of the answer's fields that are right."""
+    """What it makes of the calls, one each: the score, `same` as the logged answer by the task's rule, and `ok`, which
+    accepted values count towards as well. `fields` is the mean share of an answer's fields that are right."""
     start = time.perf_counter()
     answers = student.answers([world.task.text(call) for call in calls])
     wall = time.perf_counter() - start
     pairs = [(a.text, call) for a, call in zip(answers, calls, strict=True)]
+    same = [world.judge.agree(text, call.answer) for text, call in pairs]
     fields = [list(world.judge.fields(text, call.answer).values()) for text, call in pairs]
     return {
-        "ok": [int(right(world, text, call)) for text, call in pairs],
-        "scores": [round(a.score, 6) for a in answers],
+        "same": [int(s) for s in same],
+        "ok": [int(s or accepted(text, call)) for s, (text, call) in zip(same, pairs, strict=True)],
+        "scores": [a.score for a in answers],
+        "unable": sum(not a.able for a in answers),
         "fields": round(statistics.fmean(statistics.fmean(f) if f else 0.0 for f in fields), 4),
         "ms_per_call": round(1000 * wall / len(calls), 1),
+        "wrong": [[call.answer, text] for s, (text, call) in zip(same, pairs, strict=True) if not s][:5],
     }
 
 
-def right(world: World, text: str, call: Any) -> bool:
-    return bool(world.judge.agree(text, call.answer))
+def accepted(text: str, call: Any) -> bool:
+    """Is it among the answers that the row itself accepts?"""
+    from freehold.agree import accepts
+
+    return "accepted" in call.row and accepts(text, call.row["accepted"])
 
 
 def certified(project: Any, artifact: Any, cal: dict[str, Any], test: dict[str, Any]) -> dict[str, Any]:
@@ -139,11 +149,11 @@ def certified(project: Any, artifact: Any, cal: dict[str, Any], test: dict[str, 
     from freehold.measure import certify, grid
 
     prior = load_file(project.artifact_path(artifact.sha256) / "prior.safetensors")
-    scores, ok = np.array(test["scores"]), np.array(test["ok"], bool)
+    scores, ok = np.array(test["scores"]), np.array(test["same"], bool)
     found = {}
     for bar in BARS:
-        laid_out = grid(prior["score"], prior["ok"].astype(bool), len(cal["ok"]), bar)
-        certificate = certify(laid_out, cal["scores"], cal["ok"])
+        laid_out = grid(prior["score"], prior["ok"].astype(bool), len(cal["same"]), bar)
+        certificate = certify(laid_out, cal["scores"], cal["same"])
         of_test = kept(scores, ok, certificate.threshold) | {"oracle": oracle(scores, ok, bar)}
         found[f"{bar:.2f}"] = {"certified": round(certificate.share, 4)} | {
             name: None if v is None else round(v, 4) for name, v in of_test.items()

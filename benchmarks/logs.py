@@ -179,26 +179,27 @@ def _schema(given: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _accepted(call: dict[str, dict[str, list[Any]]]) -> dict[str, Any]:
-    """{"name", "arguments": {argument: [accepted values]}}; the value "" means that it may be left out."""
+def _accepted(call: dict[str, dict[str, list[Any]]]) -> dict[str, dict[str, list[Any]]]:
+    """{name: {argument: [accepted values]}}, as freehold.agree.accepts reads it; "" means that it may be left out."""
     ((name, arguments),) = call.items()
-    return {"name": _name(name), "arguments": {a: _values(v) for a, v in arguments.items()}}
+    return {_name(name): arguments}
 
 
-def _values(alternatives: list[Any]) -> list[Any]:
-    """An object's own members have alternatives too: as whole objects, the first of each."""
-    return [_whole(value) for value in alternatives]
+def _first(accepted: dict[str, list[Any]]) -> dict[str, Any]:
+    """The first accepted value of each argument or member, without those that are left out there."""
+    return {name: _value(values[0]) for name, values in accepted.items() if values and values[0] != ""}
 
 
-def _whole(value: Any) -> Any:
+def _value(value: Any) -> Any:
+    """An object's members have accepted values of their own, in lists too."""
     if isinstance(value, dict):
-        return {k: _whole(v[0]) for k, v in value.items() if isinstance(v, list) and v and v[0] != ""}
-    return [_whole(v) for v in value] if isinstance(value, list) else value
+        return _first(value)
+    return [_value(v) for v in value] if isinstance(value, list) else value
 
 
-def _call(accepted: dict[str, Any], row: int, number: int) -> dict[str, Any]:
-    said = {a: values[0] for a, values in accepted["arguments"].items() if values[0] != ""}
-    function = {"name": accepted["name"], "arguments": json.dumps(said, ensure_ascii=False)}
+def _call(accepted: dict[str, dict[str, list[Any]]], row: int, number: int) -> dict[str, Any]:
+    ((name, arguments),) = accepted.items()
+    function = {"name": name, "arguments": json.dumps(_first(arguments), ensure_ascii=False)}
     return {"id": f"call_{row:04}{number:02}", "type": "function", "function": function}
 
 

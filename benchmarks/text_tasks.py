@@ -72,7 +72,7 @@ def tagger(world: World) -> dict[str, Any]:
     artifact = project.write_artifact(fitted.files, recipe=fitted.recipe, **head)
     student = ExtractStudent.open(project.artifact_path(artifact.sha256))
     found = asked(student, world, world.test())
-    oracles = {f"{bar:.2f}": round(oracle(np.array(found["scores"]), np.array(found["ok"]), bar), 4) for bar in BARS}
+    oracles = {f"{bar:.2f}": round(oracle(np.array(found["scores"]), np.array(found["same"]), bar), 4) for bar in BARS}
     return found | {"fit_rows": len(texts), "fit_cpu": round(fit_cpu, 1), "oracle": oracles, "recipe": fitted.recipe}
 
 
@@ -178,7 +178,8 @@ def rows_of(name: str, size: Size) -> dict[str, dict[str, Any]]:
             found = make(world)
             row = {"log": name, "part": part, "key": key, "cpu": round(cpu() - used, 1)}
             row |= {"seconds": round(time.perf_counter() - start, 1), **found}
-            there[part] = row | {"n": len(found["ok"]), "agreement": round(statistics.fmean(found["ok"]), 4)}
+            row |= {"n": len(found["ok"]), "agreement": round(statistics.fmean(found["ok"]), 4)}
+            there[part] = row | {"same_as_logged": round(statistics.fmean(found["same"]), 4)}
             _run.add_row(ROWS, there[part])
         _run.say(f"{name}: {part}: {shown(there[part])}")
     return there
@@ -186,7 +187,7 @@ def rows_of(name: str, size: Size) -> dict[str, dict[str, Any]]:
 
 def shown(row: dict[str, Any]) -> dict[str, Any]:
     """A row without what is one a call."""
-    return {k: v for k, v in row.items() if k not in ("ok", "scores", "key", "log", "part", "recipe")}
+    return {k: v for k, v in row.items() if k not in ("same", "ok", "scores", "key", "log", "part", "recipe", "wrong")}
 
 
 def goals_of(found: dict[str, dict[str, dict[str, Any]]], full: bool) -> list[dict[str, Any]]:
