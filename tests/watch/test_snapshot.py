@@ -113,3 +113,15 @@ def test_an_answer_that_is_no_label_is_masked_too(project: Project, verdict: Ver
     write(project, [row(0, "escalated", student=student)])
     [up] = Watcher(project).snapshot()["ups"]
     assert up["answer"] == "dear mister … (31 characters)"
+
+
+def test_what_the_student_is(project: Project, verdict: Verdict) -> None:
+    about = b'{"mode": "fewshot", "quant": "Q4_1", "k": 4}'
+    made = project.write_artifact(
+        {"decoder.json": about}, kind="decoder", task="router", base="smollm2", licence="MIT", recipe={}, data_sha256=""
+    )
+    assert verdict.student
+    student = dataclasses.replace(verdict.student, sha256=made.sha256)
+    project.save(dataclasses.replace(verdict, kind="sql", student=student))
+    [task] = Watcher(project).snapshot()["tasks"]
+    assert (task["kind"], task["student"]) == ("sql", "few-shot on smollm2, Q4_1, the 4 nearest logged calls")

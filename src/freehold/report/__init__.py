@@ -8,10 +8,14 @@ Artifacts ┘
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from freehold.nouns import Artifact, Audit, Plan, Verdict
 from freehold.tell import Tell, quiet
+
+if TYPE_CHECKING:
+    from freehold.report.gather import Export
 
 __all__ = ["report"]
 
@@ -22,6 +26,7 @@ def report(
     verdicts: Sequence[Verdict] = (),
     *,
     artifacts: Sequence[Artifact] = (),
+    exports: Mapping[str, Export] | None = None,
     notices: Sequence[str] = (),
     name: str = "",
     made: str = "",
@@ -29,8 +34,9 @@ def report(
 ) -> str:
     """The report as HTML, from whatever there is so far.
 
-    `artifacts` are the students that verdicts name, `notices` what must stand beside the figures (such as which parts
-    of an example log are constructed), `name` and `made` (ISO 8601) head the page. Users' texts are never shown.
+    `artifacts` are the students that verdicts name, `exports` what each of them is in words and what its export lost,
+    by its sha256; `notices` are what must stand beside the figures (such as which parts of an example log are
+    constructed), `name` and `made` (ISO 8601) head the page. Users' texts are never shown.
     """
     from freehold.report.headline import headline
     from freehold.report.page import render, student_cards, task_pages
@@ -42,7 +48,7 @@ def report(
         verdicts=verdicts,
         head=headline(audit, plan, verdicts),
         tasks=task_pages(audit, plan, verdicts),
-        students=student_cards(verdicts, artifacts),
+        students=student_cards(verdicts, artifacts, exports or {}),
         notices=notices,
         name=name,
         made=made,

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import msgspec
+
+from freehold.engines.title import title
 from freehold.nouns import Artifact, Audit, Plan, Verdict
 from freehold.project import Project, now
 from freehold.report import report
+from freehold.report.parity import Parity, parity
 from freehold.tell import Tell, quiet
 
-__all__ = ["Held", "gather", "notices", "write_report"]
+__all__ = ["Export", "Held", "gather", "notices", "write_report"]
 
 NOTICE = "NOTICE.txt"
 LONGEST = 4000
+
+
+class Export(NamedTuple):
+    """What a student is, in words, and the parity table of its export where it was exported."""
+
+    title: str
+    parity: Parity | None
 
 
 class Held(NamedTuple):
@@ -21,6 +32,7 @@ class Held(NamedTuple):
     plan: Plan | None
     verdicts: tuple[Verdict, ...]
     artifacts: tuple[Artifact, ...]
+    exports: dict[str, Export]
     notices: tuple[str, ...]
 
 
@@ -31,7 +43,16 @@ def gather(project: Project) -> Held:
     verdicts = project.verdicts()
     wanted = {v.student.sha256 for v in verdicts if v.student}
     artifacts = tuple(a for a in project.artifacts() if a.sha256 in wanted)
-    return Held(audit, plan, verdicts, artifacts, notices(audit))
+    exports = {a.sha256: _export(a, project.artifact_path(a.sha256)) for a in artifacts}
+    return Held(audit, plan, verdicts, artifacts, exports, notices(audit))
+
+
+def _export(artifact: Artifact, folder: Path) -> Export:
+    try:
+        said: Any = msgspec.json.decode((folder / "parity.json").read_bytes())
+    except (OSError, msgspec.DecodeError):
+        said = None
+    return Export(title(artifact, folder), parity(said))
 
 
 def notices(audit: Audit) -> tuple[str, ...]:
@@ -52,6 +73,7 @@ def write_report(project: Project, *, tell: Tell = quiet) -> Path:
         held.plan,
         held.verdicts,
         artifacts=held.artifacts,
+        exports=held.exports,
         notices=held.notices,
         name=name,
         made=now(),

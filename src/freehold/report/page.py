@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from freehold.nouns import Artifact, Audit, LabelRow, Plan, Task, TaskPlan, TermsNotice, Verdict
 from freehold.report.curve import Row, plot, rows
 from freehold.report.words import FILTERS
 from freehold.totals import HOURS
 
+if TYPE_CHECKING:
+    from freehold.report.gather import Export
+
 __all__ = ["TaskPage", "render", "student_cards", "task_pages"]
 
-WORST = 10  # labels shown before the fold
+WORST = 10  # labels or fields shown before the fold
+PARTS = {"labels": "label", "json": "field", "tools": "tool or argument"}
 
 
 @dataclass(frozen=True, slots=True)
 class TaskPage:
-    """One task's section: what the log, the plan and the verdict say about it."""
+    """One task's section: what the log, the plan and the verdict say about it. `part` names what `worst` counts."""
 
     name: str
     task: Task | None
@@ -35,6 +39,7 @@ class TaskPage:
     plot: dict[str, Any] | None
     worst: tuple[LabelRow, ...]
     others: tuple[LabelRow, ...]
+    part: str
 
 
 def task_pages(audit: Audit, plan: Plan | None, verdicts: Sequence[Verdict]) -> list[TaskPage]:
@@ -50,22 +55,26 @@ def _task_page(name: str, task: Task | None, step: TaskPlan | None, verdict: Ver
     curve = tuple(rows(verdict)) if verdict else ()
     labels = verdict.labels if verdict else ()
     drawn = plot(verdict) if verdict else None
-    return TaskPage(name, task, step, verdict, curve, drawn, labels[:WORST], labels[WORST:])
+    part = PARTS.get(verdict.kind, "part of the answer") if verdict else ""
+    return TaskPage(name, task, step, verdict, curve, drawn, labels[:WORST], labels[WORST:], part)
 
 
-def student_cards(verdicts: Sequence[Verdict], artifacts: Sequence[Artifact]) -> list[tuple[Verdict, Artifact | None]]:
+def student_cards(
+    verdicts: Sequence[Verdict], artifacts: Sequence[Artifact], exports: Mapping[str, Export]
+) -> list[tuple[Verdict, Artifact | None, Export | None]]:
     """Each verdict that names a student, with its artefact where the project holds it."""
     known = {a.sha256: a for a in artifacts}
-    return [(v, known.get(v.student.sha256)) for v in verdicts if v.student]
+    return [(v, known.get(v.student.sha256), exports.get(v.student.sha256)) for v in verdicts if v.student]
 
 
-def _terms(verdicts: Sequence[Verdict]) -> list[tuple[TermsNotice, list[str]]]:
-    """Each notice once, with the tasks it is about."""
-    found: dict[TermsNotice, list[str]] = {}
+def _terms(verdicts: Sequence[Verdict]) -> list[tuple[TermsNotice, list[tuple[str, int]]]]:
+    """Each notice once, with the tasks it is about and how many of their rows it counts (0: not counted)."""
+    found: dict[tuple[str, ...], tuple[TermsNotice, list[tuple[str, int]]]] = {}
     for verdict in verdicts:
         for notice in verdict.terms:
-            found.setdefault(notice, []).append(verdict.task)
-    return list(found.items())
+            same = (notice.vendor, notice.rule, notice.outcome, notice.text, notice.clause, notice.source, notice.as_of)
+            found.setdefault(same, (notice, []))[1].append((verdict.task, getattr(notice, "rows", 0)))
+    return list(found.values())
 
 
 def _sources(audit: Audit, plan: Plan | None, verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:

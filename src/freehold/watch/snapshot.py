@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from freehold.engines.title import title
 from freehold.errors import StorageFailed
 from freehold.measure import share
 from freehold.nouns import Audit, Verdict
@@ -65,7 +66,7 @@ class Watcher:
             "saved": _saved(tally),
             "agreement": _agreement(pairs),
             "lost": sum(p.lost for p in pairs),
-            "tasks": _tasks(audit, verdicts, tally.tasks, self._rungs()),
+            "tasks": _tasks(audit, verdicts, tally.tasks, self._rungs(), self._titles()),
             "traffic": _traffic(tally),
             "ups": [self._up(up, verdicts) for up in sorted(tally.ups, reverse=True)],
             "prompts": "shown" if self.show_prompts else "masked",
@@ -82,6 +83,11 @@ class Watcher:
             raise StorageFailed(f"Can't read {path}: {error.strerror}.") from None
         events = [event for line in lines if (event := _event(line)) is not None]
         return {event["task"]: event for event in events}
+
+    def _titles(self) -> dict[str, str]:
+        """What each student is, in words, by its sha256."""
+        found = self.project.artifacts()
+        return {one.sha256: title(one, self.project.artifact_path(one.sha256)) for one in found}
 
     def _up(self, up: Up, verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
         row = {"at": up.at, "task": up.task, "why": up.why, "score": up.score, "threshold": up.threshold}
@@ -123,21 +129,26 @@ def _tasks(
     verdicts: Mapping[str, Verdict],
     seen: Mapping[str, TaskTally],
     rungs: Mapping[str, dict[str, Any]],
+    titles: Mapping[str, str],
 ) -> list[dict[str, Any]]:
     """Every task of a verdict, the audit or the ledger; the busiest first."""
     logged = {task.name: task.calls for task in audit.tasks} if audit else {}
     names = {name for name in (*verdicts, *logged, *seen) if name}
     busiest = sorted(names, key=lambda n: (-seen.get(n, TaskTally()).calls, -logged.get(n, 0), n))
-    return [_task(n, verdicts.get(n), seen.get(n, TaskTally()), rungs.get(n)) for n in busiest[:MOST_TASKS]]
+    return [_task(n, verdicts.get(n), seen.get(n, TaskTally()), rungs.get(n), titles) for n in busiest[:MOST_TASKS]]
 
 
-def _task(name: str, verdict: Verdict | None, seen: TaskTally, rung: dict[str, Any] | None) -> dict[str, Any]:
+def _task(
+    name: str, verdict: Verdict | None, seen: TaskTally, rung: dict[str, Any] | None, titles: Mapping[str, str]
+) -> dict[str, Any]:
     state, why = _state(verdict, seen, rung)
     sha256 = verdict.student.sha256 if verdict and verdict.student else ""
     return {
         "name": name,
         "state": state,
         "why": why,
+        "kind": verdict.kind if verdict else "",
+        "student": titles.get(sha256, ""),
         "since": rung["at"] if rung and state in ("open", "unmonitored", "closed") else "",
         "bar": verdict.bar if verdict else None,
         "calls": seen.calls,

@@ -102,6 +102,7 @@
       const since = t.since ? `since ${clock(Date.parse(t.since) / 1000)}` : "";
       const pairs = t.pairs.n ? `agrees on ${percent(t.pairs.value, 2)} of pairs` : "no pairs yet";
       return fact([make("span", t.name, "name"), make("span", t.state, "state" + kind)], pairs, [
+        [t.kind, t.student].filter(Boolean).join(": "),
         [t.bar == null ? "" : `bar ${+(100 * t.bar).toFixed(6)} %`, interval(t.pairs)].filter(Boolean).join("; "),
         t.calls ? `kept home ${measure(t.home)}` + (t.certified ? `; proved on the log ${measure(t.certified)}` : "") : "no calls yet",
         [since, t.why].filter(Boolean).join(": "),
