@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from freehold.engines import bases
-from freehold.engines.base_files import gguf_head, is_pickle
+from freehold.engines.base_files import is_pickle
 from freehold.errors import BaseUnusable
 
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
@@ -35,15 +35,10 @@ def text(value: str) -> bytes:
     return struct.pack("<Q", len(value.encode())) + value.encode()
 
 
-def gguf(path: Path, *, template: str = TEMPLATE) -> Path:
-    """A header alone: a text, a list of texts, a list of numbers, a number, then the template."""
-    pairs = [
-        text("general.license") + struct.pack("<I", 8) + text("mit"),
-        text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, 2) + text("a") + text("bc"),
-        text("tokenizer.ggml.token_type") + struct.pack("<IIQ", 9, 5, 2) + struct.pack("<ii", 1, 3),
-        text("llama.block_count") + struct.pack("<II", 4, 30),
-        text("tokenizer.chat_template") + struct.pack("<I", 8) + text(template),
-    ]
+def gguf(path: Path, *, template: str = TEMPLATE, architecture: str = "llama") -> Path:
+    """A header alone, without a tensor."""
+    said = {"general.architecture": architecture, "general.license": "mit", "tokenizer.chat_template": template}
+    pairs = [text(key) + struct.pack("<I", 8) + text(value) for key, value in said.items()]
     path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, len(pairs)) + b"".join(pairs))
     return path
 
@@ -117,13 +112,13 @@ def test_a_cut_file_is_refused(tmp_path: Path) -> None:
         bases.find(where)
 
 
-def test_a_gguf_is_read_past_its_lists(tmp_path: Path) -> None:
+def test_a_gguf_is_known_by_its_content(tmp_path: Path) -> None:
     path = gguf(tmp_path / "tiny.gguf")
-    head = gguf_head(path)
-    assert head["llama.block_count"] == 30
-    assert head["tokenizer.chat_template"] == TEMPLATE
-    assert bases.find(path).licence == "MIT"
-    assert bases.find(gguf(tmp_path / "other")).form == "gguf", "known by its content, not by its name"
+    base = bases.find(path)
+    assert (base.name, base.form, base.licence) == ("tiny", "gguf", "MIT")
+    assert bases.find(gguf(tmp_path / "other")).sha256 == base.sha256, "not by its name"
+    with pytest.raises(BaseUnusable, match="architecture 'mamba'"):
+        bases.find(gguf(tmp_path / "new.gguf", architecture="mamba"))
     whole = path.read_bytes()
     for cut in range(4, len(whole), 7):
         path.write_bytes(whole[:cut])
@@ -135,7 +130,7 @@ def test_no_template_and_no_gguf(tmp_path: Path) -> None:
     with pytest.raises(BaseUnusable, match="no chat template"):
         bases.find(gguf(tmp_path / "plain.gguf", template=""))
     (tmp_path / "notes.txt").write_text("hello, this is text")
-    with pytest.raises(BaseUnusable, match="no GGUF"):
+    with pytest.raises(BaseUnusable, match="GGUF"):
         bases.find(tmp_path / "notes.txt")
     with pytest.raises(BaseUnusable, match="no base 'nothing-here'") as raised:
         bases.find("nothing-here")

@@ -1,31 +1,26 @@
 """Looking into a base's files without loading it: what is there, is it whole in shape, may it be opened at all.
 
 hf_files(folder) -> [config.json, model-00001-of-00002.safetensors, ..., tokenizer.json, ...]   or BaseUnusable
-gguf_head(path)  -> {"general.architecture": "llama", "tokenizer.chat_template": "...", ...}    scalars and texts
+A GGUF file is looked at by gguf_read.
 """
 
 from __future__ import annotations
 
 import re
-import struct
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
 from freehold.errors import BaseUnusable
 
-__all__ = ["chat_template", "gguf_head", "hf_files", "is_pickle", "licence_of"]
+__all__ = ["chat_template", "hf_files", "is_pickle", "licence_of"]
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 DECIDES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
            "chat_template.json", "special_tokens_map.json", "added_tokens.json", INDEX)  # fmt: skip
 LICENCE_FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "LICENCE.txt")
 SPDX = {"apache-2.0": "Apache-2.0", "mit": "MIT", "cc-by-4.0": "CC-BY-4.0", "bsd-3-clause": "BSD-3-Clause"}
-PLAIN = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-TEXT, ARRAY = 8, 9
-LONGEST = 1 << 26  # bytes of one text in a header; more is damage
 
 
 def is_pickle(path: Path) -> bool:
@@ -128,62 +123,3 @@ def licence_of(folder: Path, stated: str = "") -> str:
             title = (folder / name).read_text(encoding="utf-8", errors="replace")[:300]
             return "Apache-2.0" if "Apache License" in title else "MIT" if "MIT License" in title else "unknown"
     return "unknown"
-
-
-def gguf_head(path: Path) -> dict[str, Any]:
-    """The scalars and texts of a GGUF's header (its lists, such as the vocabulary, are passed over).
-
-    Raises BaseUnusable where it is no GGUF, or ends inside its header.
-    """
-    found: dict[str, Any] = {}
-    with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise BaseUnusable(f"{path} is no GGUF file.", "Give a Hugging Face folder or a .gguf file.")
-
-        def take(form: str) -> Any:
-            data = file.read(struct.calcsize("<" + form))
-            return struct.unpack("<" + form, data)[0]
-
-        try:
-            version, _, count = take("I"), take("Q"), take("Q")
-            if version not in (2, 3):
-                raise BaseUnusable(f"{path} is GGUF version {version}; versions 2 and 3 are read.")
-            for _ in range(count):
-                key = _text(file, take)
-                value = _value(file, take, take("I"))
-                if value is not None:
-                    found[key] = value
-        except (struct.error, ValueError) as error:
-            raise BaseUnusable(f"{path} ends or breaks inside its header: {error}.", "Fetch it again.") from error
-    return found
-
-
-def _text(file: BinaryIO, take: Callable[[str], Any]) -> str:
-    length = take("Q")
-    if length > LONGEST:
-        raise ValueError(f"a text of {length} bytes")
-    data = file.read(length)
-    if len(data) != length:
-        raise ValueError("it is cut")
-    return data.decode("utf-8", "replace")
-
-
-def _value(file: BinaryIO, take: Callable[[str], Any], kind: int) -> Any:
-    if kind in PLAIN:
-        return take(PLAIN[kind])
-    if kind == TEXT:
-        return _text(file, take)
-    if kind != ARRAY:
-        raise ValueError(f"a value of type {kind}")
-    inner, count = take("I"), take("Q")
-    if inner in PLAIN:
-        file.seek(count * struct.calcsize("<" + PLAIN[inner]), 1)
-    elif inner == TEXT:
-        for _ in range(count):
-            length = take("Q")
-            if length > LONGEST:
-                raise ValueError(f"a text of {length} bytes")
-            file.seek(length, 1)
-    else:
-        raise ValueError(f"a list of type {inner}")
-    return None

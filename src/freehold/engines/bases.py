@@ -27,7 +27,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from freehold.engines.base_files import gguf_head, hf_files, is_pickle, licence_of
+from freehold.engines.base_files import hf_files, is_pickle, licence_of
+from freehold.engines.gguf_read import check
 from freehold.errors import BaseUnusable, StorageFailed
 from freehold.project import sha256_file, write_atomic
 
@@ -165,10 +166,10 @@ def _gguf(path: Path, name: str, source: str) -> Base:
         raise BaseUnusable(
             f"{path} is a pickle, which can run code when it is opened.", "Give safetensors or GGUF instead."
         )
-    head = gguf_head(path)
-    if not head.get("tokenizer.chat_template"):
+    keys = check(path).keys
+    if not keys.get("tokenizer.chat_template"):
         raise BaseUnusable(f"{path} has no chat template.", "Give an instruct model: its chat template is needed.")
-    stated = str(head.get("general.license") or "")
+    stated = str(keys.get("general.license") or "")
     licence = licence_of(path.parent, stated)
     return Base(name, path, "gguf", sha256_file(path), licence, source)
 
