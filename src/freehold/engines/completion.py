@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from freehold.errors import BadSetting
 from freehold.nouns import Message
 
-__all__ = ["FIELDS", "Answers", "Completion", "Piece", "Request", "completion", "speculation"]
+__all__ = ["FIELDS", "Answers", "Completion", "Piece", "Request", "completion", "limit", "speculation"]
 
 FIELDS = ["content", "tokens", "completion_probabilities", "stop_type", "tokens_evaluated", "timings"]  # asked for
 STOPPED: dict[str, Literal["eos", "stop", "length"]] = {"eos": "eos", "word": "stop", "limit": "length"}
@@ -74,7 +75,27 @@ class Answers(Protocol):
 
     def complete(self, request: Request, /) -> Completion: ...
     def ids(self, messages: Sequence[Message], /) -> list[int]: ...
-    def tokenize(self, text: str, /) -> list[int]: ...
+    def end(self) -> int: ...
+    def obeys(self, schema: Mapping[str, Any], /) -> None: ...
+    def compiles(self, schema: Mapping[str, Any], /) -> bool: ...
+    def with_adapter(self, path: Path, /) -> int: ...
+    def close(self) -> None: ...
+
+
+def limit(request: Request, prompt: int, *, context: int, adapters: int, slots: int) -> int:
+    """How many tokens may be written after a prompt of `prompt` tokens; raises BadSetting for what can't be asked."""
+    if request.adapter is not None and not 0 <= request.adapter < adapters:
+        raise BadSetting(f"The engine has {adapters} adapters; there is no number {request.adapter}.")
+    if request.prefix and (slots > 1 or request.prompt_ids is None):
+        raise BadSetting("A kept prefix needs an engine of one slot and a prompt in ids.")
+    if prompt < 1 or request.max_tokens < 1:
+        raise BadSetting("A request needs a prompt of at least one token and max_tokens of at least 1.")
+    if prompt >= context:
+        raise BadSetting(
+            f"The prompt has {prompt:,} tokens, and the engine's context {context:,}.",
+            "Start it with a larger context.",
+        )
+    return min(request.max_tokens, context - prompt)
 
 
 def speculation(said: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

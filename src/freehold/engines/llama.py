@@ -32,7 +32,7 @@ from typing import Any, Literal, Self, TypeVar
 
 import msgspec
 
-from freehold.engines.completion import FIELDS, Answers, Completion, Piece, Request, completion, speculation
+from freehold.engines.completion import FIELDS, Answers, Completion, Piece, Request, completion, limit, speculation
 from freehold.engines.llama_process import Gone, Process, Settings
 from freehold.errors import BadSetting, BaseUnusable, EngineFailed, SchemaUnmet
 from freehold.nouns import Message
@@ -52,7 +52,7 @@ class Engine:
         self._lock = threading.Lock()
         self._closed = False
         self._schemas: set[str] = set()
-        self._primed: tuple[Process, tuple[int, ...], int | None] | None = None
+        self._held: tuple[Process, tuple[int, ...], int | None] | None = None  # what the one slot begins with
 
     @classmethod
     def start(
@@ -69,7 +69,7 @@ class Engine:
         speculate: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> Engine:
-        """Load `model` now. `threads`: None is every core that this process may use.
+        """Load `model` now. `threads`: None is every core that is idle now (idle_cores).
 
         Raises BaseUnusable, AdapterMismatch, EngineFailed, MissingExtra or BadSetting, each with its reason.
         """
@@ -82,7 +82,7 @@ class Engine:
             adapters=tuple(map(Path, adapters)),
             context=context,
             slots=slots,
-            threads=threads or len(os.sched_getaffinity(0)),
+            threads=threads or idle_cores(),
             kv=kv,
             flash=flash,
             speculation=speculation(speculate),
@@ -172,13 +172,18 @@ class Engine:
         return str(said["prompt"])
 
     def tokenize(self, text: str, /, *, special: bool = True) -> list[int]:
-        """Ids of a text; special tokens in it are read as such, and a begin token is added where the model asks for one."""
+        """Ids of a text, special tokens in it read as such, after a begin token where the model asks for one."""
         body = {"content": text, "add_special": special, "parse_special": special}
         return list(self._twice(lambda process: process.post("/tokenize", body))["tokens"])
 
     def ids(self, messages: Sequence[Message], /) -> list[int]:
         """The ids that the model reads for these messages."""
         return self.tokenize(self.template(messages))
+
+    def end(self) -> int:
+        """The id that ends an answer, as the model's file names it."""
+        said = self._twice(lambda process: process.get("/props"))
+        return self.tokenize(str(said["eos_token"]))[-1]
 
     def _has_template(self) -> bool:
         # llama.cpp falls back to a template of its own without a word; that would be another model than the tuned one
@@ -258,20 +263,11 @@ class Engine:
 
     def _body(self, request: Request) -> dict[str, Any]:
         count = len(self.settings.adapters)
-        if request.adapter is not None and not 0 <= request.adapter < count:
-            raise BadSetting(f"The engine has {count} adapters; there is no number {request.adapter}.")
-        if request.prefix and (self.settings.slots > 1 or request.prompt_ids is None):
-            raise BadSetting("A kept prefix needs an engine of one slot and a prompt in ids.")
         ids = self.ids(request.messages) if request.prompt_ids is None else list(request.prompt_ids)
-        room = self.settings.context - len(ids)
-        if room < 1:
-            raise BadSetting(
-                f"The prompt has {len(ids):,} tokens, and the engine's context {self.settings.context:,}.",
-                "Start it with a larger context.",
-            )
+        room = limit(request, len(ids), context=self.settings.context, adapters=count, slots=self.settings.slots)
         body: dict[str, Any] = {
             "prompt": ids,
-            "n_predict": min(request.max_tokens, room),
+            "n_predict": room,
             "n_probs": max(1, request.logprobs),
             "return_tokens": True,
             "cache_prompt": False,
@@ -318,17 +314,31 @@ class Engine:
             return completion(whole, probs, ids, time.perf_counter() - start)
 
     def _prime(self, process: Process, request: Request, body: Mapping[str, Any]) -> bool:
-        """Have exactly the first `prefix` ids in the slot, computed the same way each time: all but the last together,
-        the last alone (llama.cpp computes the last id of a prompt again in any case)."""
+        """Have exactly the first `prefix` ids in the slot, computed the same way each time: all of them from nothing,
+        then the last one again alone (which llama.cpp does with a prompt that it holds already)."""
+        wanted = (process, tuple(body["prompt"][: request.prefix]), request.adapter)
+        held, self._held = self._held, None
         if not request.prefix:
             return False
-        prefix = body["prompt"][: request.prefix]
-        ask = {"prompt": prefix, "n_predict": 0, "n_probs": 0, "cache_prompt": True, "lora": body["lora"]}
-        ask |= {"response_fields": ["timings"]}
-        for _ in range(3):
-            if process.post("/completion", ask, len(prefix))["timings"]["cache_n"] == len(prefix) - 1:
-                return True
-        return False
+        ask = {"prompt": wanted[1], "n_predict": 0, "n_probs": 0, "lora": body["lora"], "response_fields": ["timings"]}
+        if held != wanted:
+            process.post("/completion", ask | {"cache_prompt": False}, request.prefix)
+        said = process.post("/completion", ask | {"cache_prompt": True}, request.prefix)
+        if said["timings"]["cache_n"] != request.prefix - 1:
+            raise EngineFailed("The embedded engine did not keep the prefix that it was told to keep.")
+        self._held = wanted
+        return True
+
+
+def idle_cores() -> int:
+    """Cores that this process may use and nobody uses now, by the load of the last minute; at least one.
+
+    llama.cpp's threads wait for each other hundreds of times a token, spinning: on a busy core that costs more than the
+    second thread brings (20 short answers at load 4 on two cores: 15 CPU seconds with one thread, 78 with two). The
+    answers are the same bits with any number.
+    """
+    cores = len(os.sched_getaffinity(0))
+    return max(1, cores - round(os.getloadavg()[0]))
 
 
 def _turn(process: Process, ask: Callable[[], T]) -> T:

@@ -1,7 +1,7 @@
-"""The process that holds llama.cpp: `python -m freehold.engines.llama_child`, started by llama.py and by nothing else.
+"""The process that holds llama.cpp: `python -m freehold.engines.llama_child`, started by llama_process.py alone.
 
-    stdin    one JSON line: the settings (Settings, and `socket`, where to listen); then silence. Its end is the order to
-             end, and so is the death of the parent: nothing is ever left behind.
+    stdin    one JSON line: the settings (Settings, and `socket`, where to listen); then silence. Its end is the order
+             to end, and so is the death of the parent: nothing is ever left behind.
     stdout   one JSON line: {"ready": true, "address": "unix://..."} or {"failed": "llama.cpp's reason"}
     stderr   llama.cpp's errors (never its information lines, which may quote a prompt)
     socket   llama.cpp's own server, on a Unix socket in a folder that only this user can enter; no TCP port

@@ -168,6 +168,11 @@ class Process:
                 data = response.read()
             return _checked(response.status, data)
 
+    def get(self, path: str) -> dict[str, Any]:
+        with contextlib.closing(self._open(path, None, 0)) as connection, self._watch():
+            response = connection.getresponse()
+            return _checked(response.status, response.read())
+
     def lines(self, path: str, body: Mapping[str, Any], tokens: int = 0) -> Generator[dict[str, Any], None, None]:
         """The rows of a stream, as they come."""
         with contextlib.closing(self._open(path, body, tokens)) as connection:
@@ -186,10 +191,13 @@ class Process:
                     last = "stop_type" in row
                     yield row
 
-    def _open(self, path: str, body: Mapping[str, Any], tokens: int) -> _Local:
+    def _open(self, path: str, body: Mapping[str, Any] | None, tokens: int) -> _Local:
         connection = _Local(self.address, self.settings.silence + 0.5 * tokens * self.settings.slots)
         with self._watch():
-            connection.request("POST", path, msgspec.json.encode(body), {"Content-Type": "application/json"})
+            if body is None:
+                connection.request("GET", path)
+            else:
+                connection.request("POST", path, msgspec.json.encode(body), {"Content-Type": "application/json"})
         return connection
 
     @contextlib.contextmanager
