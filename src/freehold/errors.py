@@ -14,7 +14,7 @@ FreeholdError                    1   anything below; carries `message` and `hint
 ├── ArtifactDamaged             30   a file differs from its manifest
 ├── StudentUnusable             31   a given encoder or classifier that can't be used
 ├── NothingToLearn              32   a task whose calls hold one label, or too few different texts
-├── BaseUnusable                33   a base that is missing, damaged, of an unknown architecture, or without a chat template
+├── BaseUnusable                33   a base: missing, damaged, unknown architecture, no chat template
 ├── AdapterMismatch             34   an adapter that was trained on another base
 ├── TrainingFailed              35   a loss that is no number
 ├── HopRefused                  36   an export that loses more than its budget, in every format
@@ -33,10 +33,11 @@ Ctrl-C exits with 130.
 from __future__ import annotations
 
 __all__ = [
-    "AdapterMismatch", "ArtifactDamaged", "BadSetting", "BaseUnusable", "EngineFailed", "FreeholdError", "HopRefused",
-    "LogEmpty", "LogError", "LogMissing", "LogMostlyBad", "LogUnreadable", "MissingExtra", "NothingToLearn",
-    "PortInUse", "ProjectError", "ProjectMissing", "ProjectOtherLog", "ProjectVersion", "SchemaUnmet", "ServeRefused",
-    "StorageFailed", "StudentUnusable", "TermsBlocked", "TooLittleMemory", "TrainingFailed", "UpstreamMissing",
+    "FAILS", "STAYS", "AdapterMismatch", "ArtifactDamaged", "BadSetting", "BaseUnusable", "EngineFailed",
+    "FreeholdError", "HopRefused", "LogEmpty", "LogError", "LogMissing", "LogMostlyBad", "LogUnreadable",
+    "MissingExtra", "NothingToLearn", "PortInUse", "ProjectError", "ProjectMissing", "ProjectOtherLog",
+    "ProjectVersion", "SchemaUnmet", "ServeRefused", "StorageFailed", "StudentUnusable", "TermsBlocked",
+    "TooLittleMemory", "TrainingFailed", "UpstreamMissing",
 ]  # fmt: skip
 
 
@@ -156,3 +157,9 @@ class EngineFailed(FreeholdError):
 
 class MissingExtra(FreeholdError):
     exit_code = 60
+
+
+STAYS = (NothingToLearn, TermsBlocked)
+"""What keeps a task with the closed model as a verdict does."""
+FAILS = (BaseUnusable, EngineFailed, HopRefused, MissingExtra, SchemaUnmet, TooLittleMemory, TrainingFailed)
+"""What keeps one text task from its student while the others go on; an error only where no task gets a student."""

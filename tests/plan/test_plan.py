@@ -66,11 +66,22 @@ def test_one_label_only_is_not_worth_a_student() -> None:
     assert "Every answer is the same ('label0')" in step.reason
 
 
-@pytest.mark.parametrize("kind", ["json", "sql", "tools", "text"])
-def test_other_kinds_are_not_yet(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "student"),
+    [("json", "a tagger"), ("tools", "a tagger"), ("sql", "a small open"), ("text", "a small open")],
+)
+def test_each_kind_has_its_student(kind: str, student: str) -> None:
     (step,) = plan(audit_of(task(kind=kind))).tasks
+    assert step.go == "try"
+    assert step.student.startswith(student)
+    assert step.minutes.value == 12
+    assert "the most that is spent" in step.minutes.method
+
+
+def test_answers_that_no_rule_compares_are_not_tried() -> None:
+    (step,) = plan(audit_of(replace(task(kind="text"), rule="none", why="they are long and varied"))).tasks
     assert step.go == "not_yet"
-    assert kind in step.reason
+    assert "they are long and varied" in step.reason
 
 
 def test_a_machine_is_given_or_assumed_with_its_date() -> None:

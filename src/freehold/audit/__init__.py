@@ -10,19 +10,24 @@ from datetime import UTC, date, datetime
 from freehold.audit.models import model_uses
 from freehold.audit.money import Bill, cost_calls, per_month
 from freehold.audit.repeats import count_conflicts, find_repeats
+from freehold.audit.rules import ruled
 from freehold.audit.warn import warnings
 from freehold.nouns import Audit
+from freehold.project import Settings
 from freehold.tell import Tell, quiet
 from freehold.traffic import Traffic, calls_of, count_calls, find_tasks
 
 __all__ = ["audit"]
 
 
-def audit(traffic: Traffic, *, today: date | None = None, tell: Tell = quiet) -> Audit:
-    """Count what a log holds, price it at each call's day and find its tasks.
+def audit(
+    traffic: Traffic, settings: Settings | None = None, *, today: date | None = None, tell: Tell = quiet
+) -> Audit:
+    """Count what a log holds, price it at each call's day, find its tasks, and pick how the answers of each compare.
 
     Money is in USD and counts only what the closed model answered; a model without a price is named and left out.
-    `today` (default: the clock's, UTC) is what `days_left` counts from.
+    `settings` may name a task's rule or database, which goes before what is picked. `today` (default: the clock's,
+    UTC) is what `days_left` counts from.
     """
     today = today or datetime.now(UTC).date()
     calls = traffic.calls
@@ -30,7 +35,7 @@ def audit(traffic: Traffic, *, today: date | None = None, tell: Tell = quiet) ->
     tasks = find_tasks(traffic)
     tell("price the calls", 0.4)
     costs = cost_calls(calls)
-    tasks = tuple(Bill(calls_of(task, traffic), costs).priced(task) for task in tasks)
+    tasks = tuple(ruled(Bill(calls_of(task, traffic), costs).priced(task), traffic, settings) for task in tasks)
     bill = Bill(calls, costs)
     tell("count repeats", 0.7)
     repeats, conflicts = find_repeats(calls), count_conflicts(calls)

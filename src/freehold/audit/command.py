@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from freehold.nouns import Audit
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from freehold.project import Settings
 
 __all__ = ["HELP", "flags", "run", "show"]
 
@@ -32,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     until = time_given(args.until)
     with terminal() as tell:
         traffic = read(args.log, until=until, tell=tell)
-        found = audit(traffic, tell=tell)
+        found = audit(traffic, _settings(args.project), tell=tell)
     project = Project.create(args.project)
     with project.lock():
         project.claim_log(traffic.log.identity)
@@ -42,6 +45,14 @@ def run(args: argparse.Namespace) -> int:
     else:
         show(found)
     return 0
+
+
+def _settings(folder: str) -> Settings | None:
+    """Of a project that is there already: it may name a task's rule."""
+    from freehold.project.settings import read_settings
+
+    path = Path(folder) / "freehold.toml"
+    return read_settings(path) if path.is_file() else None
 
 
 def show(audit: Audit) -> None:
@@ -63,6 +74,9 @@ def show(audit: Audit) -> None:
     out.print(f"         [dim]{escape(audit.per_month.method)}[/]")
     out.print(f"repeats  {repeats.texts:,} requests asked again ({repeats.calls:,} calls)", end="")
     out.print(f"; the model agrees with itself on {repeats.self_agreement}" if repeats.texts else "")
+    for task in audit.tasks:
+        if task.kind != "labels":
+            out.print(f"agree    {escape(task.name)}: {escape(task.why)}")
     for warning in audit.warnings:
         out.print(f"[yellow]note[/]     {escape(warning)}")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from freehold.agree import agree
 from freehold.nouns import ModelUse, Task
-from freehold.traffic import Traffic, count_calls
+from freehold.traffic import Traffic, count_calls, evidence
 
 __all__ = ["warnings"]
 
@@ -53,5 +54,13 @@ def _answers(traffic: Traffic, tasks: Sequence[Task], conflicts: int) -> Iterato
     if outside:
         yield f"{outside:,} calls hold more than plain text messages and belong to no task."
     for task in tasks:
+        if task.kind == "json" and (broken := _no_json(task, traffic)):
+            yield f"{broken:,} answers of {task.name} are no JSON: nothing is learnt from them, and none agrees."
         if task.kind == "labels" and len(task.labels) == 1:
             yield f"Every answer of {task.name} is {task.labels[0]!r}."
+
+
+def _no_json(task: Task, traffic: Traffic) -> int:
+    """Answers of a JSON task that can't be read: such a one doesn't even agree with itself."""
+    answers = [call.answer or "" for call in evidence(task, traffic)]
+    return sum(not agree(answer, answer, "json") for answer in answers)

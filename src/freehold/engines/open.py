@@ -8,12 +8,14 @@ decoder     a language model in GGUF              decoder.py     the embedded en
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from freehold.errors import StudentUnusable
 from freehold.nouns import Artifact, Student
 
-__all__ = ["open_student"]
+__all__ = ["closing", "open_student"]
 
 NOT_SERVED = {
     "adapter": "It is an adapter, which is not served as it is; run: freehold shrink",
@@ -42,3 +44,14 @@ def open_student(folder: Path, artifact: Artifact) -> Student:
         return DecoderStudent.open(folder, artifact)
     hint = NOT_SERVED.get(artifact.kind, "Known: label, classifier, extract, decoder.")
     raise StudentUnusable(f"An artefact of kind {artifact.kind!r} is no student.", hint)
+
+
+@contextmanager
+def closing(student: Student) -> Iterator[Student]:
+    """Ends the engine that a student may have started, whatever happens in between."""
+    try:
+        yield student
+    finally:
+        close = getattr(student, "close", None)
+        if close is not None:
+            close()

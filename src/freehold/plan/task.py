@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from freehold.nouns import Measure, Task, TaskPlan
+from freehold.nouns import Kind, Measure, Task, TaskPlan
 
 __all__ = ["ASSUMED", "plan_task"]
 
@@ -18,20 +18,22 @@ CAL_SHARE = 0.25  # of a task's calls certify; the others fit
 LEAST_SHARE = 0.05  # of the certification calls must be kept for a move
 TEXTS_A_SECOND = 400.0  # a small int8 sentence encoder on one CPU core (bge-small-en: 400 to 530 measured)
 FIT_SECONDS = 2.7e-5  # a call and label, for the whole fit (56 CPU-s for 13,650 calls of 151 labels measured)
+TUNE_MINUTES = 12.0  # CPU minutes of tuning a text student, unless --minutes says otherwise
 
 ASSUMED = (
     f"calls needed: no kept call is wrong and every certification call is kept ({CAL_SHARE:.0%} of calls certify); "
     f"if only {LEAST_SHARE:.0%} of them are kept, {1 / LEAST_SHARE:.0f} times as many",
     f"minutes: {TEXTS_A_SECOND:g} texts a second to encode, {FIT_SECONDS:g} s a call and label to fit, on one core",
+    f"a student that extracts or writes is tuned for {TUNE_MINUTES:g} CPU minutes (--minutes); its proof comes on top",
 )
 
 
 def plan_task(task: Task, bars: Sequence[float], confidence: float) -> TaskPlan:
     needed = {f"{bar:g}": calls_needed(bar, confidence) for bar in sorted(bars)}
     least = min(needed.values())
-    if task.kind != "labels":
-        return _not_yet(task, needed, f"Its answers are {task.kind}; this version has students for labels only.")
-    if len(task.labels) < 2:
+    if task.rule == "none":
+        return _not_yet(task, needed, f"No rule says when two of its answers agree: {task.why}")
+    if task.kind == "labels" and len(task.labels) < 2:
         said = f" ({task.labels[0]!r})" if task.labels else ""
         return _not_yet(task, needed, f"Every answer is the same{said}: there is nothing to tell apart.")
     if task.calls < least:
@@ -39,10 +41,20 @@ def plan_task(task: Task, bars: Sequence[float], confidence: float) -> TaskPlan:
             f"{task.calls:,} calls; a proof at bar {min(bars):g} asks for at least {least:,}, with no kept call wrong."
         )
         return TaskPlan(task.name, task.kind, task.calls, "too_few", why, needed)
-    return TaskPlan(task.name, task.kind, task.calls, "try", _why(task, needed), needed, STUDENT, _minutes(task))
+    return TaskPlan(
+        task.name, task.kind, task.calls, "try", _why(task, needed), needed, STUDENTS[task.kind], _minutes(task)
+    )
 
 
-STUDENT = "stack of classifiers on frozen sentence embeddings"
+DECODER = "a small open language model with an adapter (LoRA), or with the nearest logged calls as examples"
+TAGGER = "a tagger, where the answers' values stand in the text; else " + DECODER
+STUDENTS: dict[Kind, str] = {
+    "labels": "stack of classifiers on frozen sentence embeddings",
+    "json": TAGGER,
+    "tools": TAGGER,
+    "sql": DECODER,
+    "text": DECODER,
+}
 
 
 def calls_needed(bar: float, confidence: float) -> int:
@@ -55,7 +67,13 @@ def _why(task: Task, needed: dict[str, int]) -> str:
     reached = [bar for bar, n in needed.items() if task.calls >= n]
     missing = [f"{n:,} for {bar}" for bar, n in needed.items() if task.calls < n]
     more = f"; too few for a higher one ({', '.join(missing)})" if missing else ""
-    return f"{task.calls:,} calls with {len(task.labels):,} labels: enough for a proof at bar {reached[-1]}{more}."
+    what = f" with {len(task.labels):,} labels" if task.kind == "labels" else f" answered with {WORDS[task.kind]}"
+    return f"{task.calls:,} calls{what}: enough for a proof at bar {reached[-1]}{more}."
+
+
+WORDS: dict[Kind, str] = {
+    "labels": "labels", "json": "JSON", "tools": "tool calls", "sql": "SQL", "text": "text"
+}  # fmt: skip
 
 
 def _not_yet(task: Task, needed: dict[str, int], why: str) -> TaskPlan:
@@ -63,6 +81,8 @@ def _not_yet(task: Task, needed: dict[str, int], why: str) -> TaskPlan:
 
 
 def _minutes(task: Task) -> Measure:
+    if task.kind != "labels":
+        return Measure(TUNE_MINUTES, n=task.calls, unit="minutes", method=f"the most that is spent; {ASSUMED[2]}")
     fit = FIT_SECONDS * (1 - CAL_SHARE) * task.calls * len(task.labels)
     seconds = task.calls / TEXTS_A_SECOND + fit
     return Measure(seconds / 60, n=task.calls, unit="minutes", method=f"estimated; {ASSUMED[1]}")

@@ -14,13 +14,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from freehold.agree import judge
 from freehold.errors import ProjectMissing
 from freehold.measure import Certificate, certify, grid
 from freehold.nouns import Artifact, Audit, Evidence, Student, Task, TaskPlan, TaskStudent, Verdict
 from freehold.project import Project, check_bar
 from freehold.prove.calls import Held, Scored, held_out, score
 from freehold.prove.decide import agreement, bare, decide, kept_home, too_few
-from freehold.prove.describe import design_effect, label_rows, latency, noise_floor, out_of_time, per_call
+from freehold.prove.describe import design_effect, field_rows, label_rows, latency, noise_floor, out_of_time, per_call
 from freehold.prove.money import machine, monthly, notices, priced_at
 from freehold.prove.notes import barred, notes, reopened
 from freehold.prove.openings import Opening, open_calls
@@ -61,7 +62,8 @@ def prove(
     saved = _same(task, artifact, held, project, bar, confidence)
     if saved is not None:
         return _today(saved, opening, project)
-    scored = score(student, held, task.rule, tell)
+    ruling = judge(task)
+    scored = score(student, held, ruling, tell)
     certificate = certify(thresholds, scored.scores[held.cal], scored.ok[held.cal])
     decided = decide(thresholds, certificate, held.calls, held.drawn, barred(held))
     moves = decided.decision == "move"
@@ -79,12 +81,12 @@ def prove(
         student=TaskStudent(artifact.sha256, artifact.base, artifact.licence),
         evidence=found,
         curve=certificate.curve(),
-        labels=label_rows(held, scored, shown),
+        labels=label_rows(held, scored, shown) if task.kind == "labels" else field_rows(held, scored, shown, ruling),
         noise=noise,
         latency=took,
         money=monthly(task, answered, kept, cpu_seconds, machine(project.settings), audit),
-        terms=notices(task, project.settings),
-        notes=notes(held, found, noise, moves, bar),
+        terms=notices(task, project.settings, artifact),
+        notes=notes(held, scored, found, noise, moves, bar),
     )
     project.save(verdict)
     return verdict
@@ -104,7 +106,9 @@ def _same(
             continue
         if found.student is None or found.student.sha256 != artifact.sha256 or found.evidence is None:
             continue
-        facts = found.terms == notices(task, project.settings) and priced_at(found.money, machine(project.settings))
+        facts = found.terms == notices(task, project.settings, artifact) and priced_at(
+            found.money, machine(project.settings)
+        )
         if found.evidence.cal_sha256 == held.sha256 and facts:
             return found
     return None

@@ -21,18 +21,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from freehold.agree import agree
+from freehold.agree import Judge
 from freehold.honour import longest_answer, obstacle
 from freehold.nouns import Answer, Call, Student, Task
 from freehold.tell import Tell
 from freehold.traffic import KEY, Split, Traffic, put_upstream, rows_sha256, split
 from freehold.wire import finished
 
-__all__ = ["Held", "Scored", "held_out", "score"]
+__all__ = ["UNABLE", "Held", "Scored", "held_out", "score"]
 
 UNPICKED = ("", "closed")
 NO_TEXT = "(no text: a refusal or a tool call)"
 BATCH = 64
+UNABLE = -1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +83,8 @@ class Held:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
-    """The student's answers to all held calls: text, score and agreement, each [all]."""
+    """The student's answers to all held calls: text, score and agreement, each [all]. A call that the student can't
+    read whole has the score -1: no threshold keeps it."""
 
     answers: tuple[str, ...]
     scores: NDArray[np.float64]
@@ -141,7 +143,7 @@ def _sides(calls: Sequence[Call], texts: Sequence[str]) -> tuple[list[int], list
     return fit, sorted(held), whole
 
 
-def score(student: Student, held: Held, rule: str, tell: Tell) -> Scored:
+def score(student: Student, held: Held, judge: Judge, tell: Tell) -> Scored:
     """Ask the student each distinct text once."""
     distinct = list(dict.fromkeys(held.texts))
     said: dict[str, Answer] = {}
@@ -152,8 +154,9 @@ def score(student: Student, held: Held, rule: str, tell: Tell) -> Scored:
     answers = [said[text] for text in held.texts]
     scores = np.array([a.score for a in answers], float)
     assert bool(np.all((scores >= 0.0) & (scores <= 1.0))), "a student's scores are in [0, 1]"
+    scores[[not a.able for a in answers]] = UNABLE
     pairs = zip(answers, held.truths, strict=True)
-    ok = [truth is not None and agree(a.text, truth, rule) for a, truth in pairs]
+    ok = [truth is not None and judge.agree(a.text, truth) for a, truth in pairs]
     return Scored(tuple(a.text for a in answers), scores, np.array(ok, bool))
 
 

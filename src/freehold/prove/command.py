@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from freehold.errors import BadSetting, ProjectMissing
 from freehold.nouns import Artifact, Verdict
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prove(project: Project, name: str | None, bar: float, confidence: float, tell: Tell) -> list[Verdict]:
-    from freehold.engines.open import open_student
+    from freehold.engines.open import closing, open_student
     from freehold.nouns import Audit, Plan
     from freehold.prove import prove, without_student
     from freehold.traffic import read
@@ -62,12 +62,13 @@ def _prove(project: Project, name: str | None, bar: float, confidence: float, te
         step, chosen = steps[task.name], project.tuned().get(task.name)
         if step.go == "try" and chosen == "":
             step = replace(step, go="not_yet", reason="Its calls to learn from hold one label, or too few texts.")
+        if step.go == "try" and chosen is None and task.kind != "labels":
+            step = replace(step, go="not_yet", reason="No student has been tuned for it; see: freehold tune")
         if step.go == "try":
             artifact = project.read_artifact(chosen or newest(project.artifacts(), task.name).sha256)
-            student = open_student(project.artifact_path(artifact.sha256), artifact)
-            verdicts.append(
-                prove(task, student, artifact, traffic, project, bar=bar, confidence=confidence, audit=audit, tell=tell)
-            )
+            with closing(open_student(project.artifact_path(artifact.sha256), artifact)) as own:
+                given: dict[str, Any] = {"bar": bar, "confidence": confidence, "audit": audit, "tell": tell}
+                verdicts.append(prove(task, own, artifact, traffic, project, **given))
         else:
             verdicts.append(without_student(task, step, bar=bar, confidence=confidence))
             project.save(verdicts[-1])

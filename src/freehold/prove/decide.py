@@ -112,9 +112,9 @@ def kept_home(c: Certificate, moves: bool, drawn: int) -> Measure:
 def agreement(c: Certificate, moves: bool) -> Measure:
     """Agreement of the kept certification calls, the bar as its lower limit; of all of them where the task stays."""
     if not moves or c.at is None:
-        wrong = int(c.errors[-1]) if c.n else 0
-        found = share(c.n - wrong, c.n, c.confidence)
-        return Measure(found.value, found.low, found.high, c.n, "share", found.method + ", of all certification calls")
+        read, wrong = (int(c.kept[-1]), int(c.errors[-1])) if c.n else (0, 0)  # at threshold 0: all it can read whole
+        found = share(read - wrong, read, c.confidence)
+        return Measure(found.value, found.low, found.high, read, "share", found.method + ", of all certification calls")
     kept, errors = int(c.kept[c.at]), int(c.errors[c.at])
     high = share(kept - errors, kept, c.confidence).high
     method = "exact binomial, fallback procedure; low is after selection: what is guaranteed is the bar"

@@ -11,16 +11,23 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from freehold.agree import Judge, judge
 from freehold.measure import middle, share
 from freehold.nouns import Call, LabelRow, Measure, Student, Task
 from freehold.prove.calls import Held, Scored
 from freehold.tell import Tell
 
-__all__ = ["design_effect", "label_rows", "latency", "noise_floor", "noise_note", "out_of_time", "per_call"]
+__all__ = [
+    "design_effect", "field_rows", "label_rows", "latency", "noise_floor", "noise_note", "out_of_time", "per_call",
+]  # fmt: skip
 
 REPEATS = 100
 """Fewer repeated texts than this, and the noise floor is not measurable."""
 TIMED = 200
+TIMED_SECONDS = 60.0
+"""Of timing at most: a language model takes as long for a hundred calls."""
+WHOLE = "the whole answer"
+MOST_FIELDS = 100
 
 
 def label_rows(held: Held, scored: Scored, threshold: float) -> tuple[LabelRow, ...]:
@@ -29,6 +36,23 @@ def label_rows(held: Held, scored: Scored, threshold: float) -> tuple[LabelRow, 
     for i in held.cal:
         rows.setdefault(held.label(int(i)), []).append(int(i))
     return tuple(sorted((_row(label, at, scored, threshold) for label, at in rows.items()), key=_badness))
+
+
+def field_rows(held: Held, scored: Scored, threshold: float, ruling: Judge) -> tuple[LabelRow, ...]:
+    """Per field of a JSON answer, per tool, or for the whole answer (an empty path): where kept certification calls
+    disagree. `confused_with` stays empty: two answers may be anybody's."""
+    rows: dict[str, list[int]] = {}
+    for i in held.cal.tolist():
+        truth = held.truths[i]
+        kept = scored.scores[i] >= threshold
+        for path, same in ruling.fields(scored.answers[i], truth or "").items():
+            row = rows.setdefault(path or WHOLE, [0, 0, 0])
+            row[0] += 1
+            row[1] += int(kept)
+            row[2] += int(kept and not same)
+    return tuple(
+        sorted((LabelRow(path, row[0], row[1], row[2]) for path, row in rows.items()), key=_badness)[:MOST_FIELDS]
+    )
 
 
 def _row(label: str, at: list[int], scored: Scored, threshold: float) -> LabelRow:
@@ -100,7 +124,8 @@ def noise_floor(task: Task, calls: Sequence[Call], confidence: float) -> Measure
     for call in calls:
         if call.answer is not None:
             answers.setdefault(task.text(call) or "", []).append(call.answer.strip())
-    pairs = [said[0] == said[1] for said in answers.values() if len(said) > 1]
+    ruling = judge(task)
+    pairs = [ruling.agree(said[0], said[1]) for said in answers.values() if len(said) > 1]
     if len(pairs) < REPEATS:
         method = f"not measurable: {len(pairs)} repeated texts, {REPEATS} needed"
         return Measure(None, n=len(pairs), method=method)
@@ -121,15 +146,24 @@ def noise_note(noise: Measure, bar: float) -> str:
 
 
 def latency(student: Student, texts: Sequence[str], tell: Tell) -> tuple[Measure, float]:
-    """One call at a time, after five unmeasured ones: milliseconds by the wall clock, and CPU seconds a call."""
+    """One call at a time, after five unmeasured ones: milliseconds by the wall clock, and CPU seconds a call, those of
+    an engine's own process with them."""
     tell("time the student", 0.0)
     chosen = texts[:TIMED]
     for text in chosen[:5]:
         student.answers([text])
     took: list[float] = []
-    cpu = time.process_time()
+    cpu, began = _cpu(student), time.perf_counter()
     for text in chosen:
         start = time.perf_counter()
         student.answers([text])
         took.append(1000.0 * (time.perf_counter() - start))
-    return middle(took, unit="ms", what="calls, one at a time"), (time.process_time() - cpu) / max(len(chosen), 1)
+        if time.perf_counter() - began > TIMED_SECONDS:
+            break
+    return middle(took, unit="ms", what="calls, one at a time"), (_cpu(student) - cpu) / max(len(took), 1)
+
+
+def _cpu(student: Student) -> float:
+    """CPU seconds so far of this process, and of the process that a student's engine runs in."""
+    engine = getattr(student, "cpu_seconds", None)
+    return time.process_time() + (engine() if engine is not None else 0.0)

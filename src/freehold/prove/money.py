@@ -13,8 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import msgspec
+
 from freehold.facts import machine_cost, terms, vendor_of
-from freehold.nouns import Audit, Call, Measure, Task, TermsNotice
+from freehold.nouns import Artifact, Audit, Call, Measure, Task, TermsNotice
 from freehold.project import Settings
 from freehold.totals import HOURS
 
@@ -78,8 +80,12 @@ def _months(calls: Sequence[Call], audit: Audit | None) -> float | None:
     return span / SECONDS if span >= DAY else None
 
 
-def notices(task: Task, settings: Settings) -> tuple[TermsNotice, ...]:
-    """What each vendor in the log says about a student like this one."""
+def notices(task: Task, settings: Settings, artifact: Artifact) -> tuple[TermsNotice, ...]:
+    """What each vendor in the log says about a student like this one: as the gate counted it when the student was
+    tuned, else from the log's models."""
+    counted = artifact.recipe.get("terms")
+    if counted is not None:
+        return tuple(msgspec.convert(counted, list[TermsNotice]))
     found = {vendor for model in task.models if (vendor := vendor_of(model))}
     named = sorted(found) or ([settings.vendor] if settings.vendor else [])
     return tuple(terms(vendor, task.kind, settings.use) for vendor in named)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from freehold.nouns import Evidence, Measure
-from freehold.prove.calls import Held
+from freehold.prove.calls import UNABLE, Held, Scored
 from freehold.prove.describe import noise_note
 
 __all__ = ["barred", "notes", "reopened"]
@@ -16,11 +16,13 @@ __all__ = ["barred", "notes", "reopened"]
 PROMISE = "The promise is per distinct request: of near-duplicates one random call certifies."
 
 
-def notes(held: Held, found: Evidence, noise: Measure, moves: bool, bar: float) -> tuple[str, ...]:
+def notes(held: Held, scored: Scored, found: Evidence, noise: Measure, moves: bool, bar: float) -> tuple[str, ...]:
     """The notes of a verdict, the loudest first."""
     said = [PROMISE, _opening(found)]
     if held.obstacles:
         said.append(_sentence(barred(held)))
+    if unable := int((scored.scores[held.cal] == UNABLE).sum()):
+        said.append(f"{unable:,} certification calls are longer than the student can read: the server sends them up.")
     if held.failed:
         said.append(f"{held.failed:,} of {held.drawn:,} certification calls have no whole answer: none counts as kept.")
     if found.no_text:
@@ -33,7 +35,7 @@ def notes(held: Held, found: Evidence, noise: Measure, moves: bool, bar: float) 
             f"The newest tenth of the log agrees less than the bar, {found.out_of_time}: traffic may be drifting."
         )
     if not moves:
-        said.append("Nothing is kept home; the table of labels shows every call as if it were.")
+        said.append("Nothing is kept home; the table shows every call as if it were.")
     agreed = found.per_call.value
     if moves and agreed is not None and agreed < bar:
         said.insert(0, _repeats_below(found, bar))
