@@ -20,7 +20,7 @@ order of summation changes with the batch. Needs `onnx` (to build; not to run).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from freehold.errors import MissingExtra, StudentUnusable
 
-__all__ = ["Int8", "Weight", "bert_onnx", "quantise", "transposed"]
+__all__ = ["Graph", "Int8", "Weight", "bert_layers", "bert_onnx", "quantise", "transposed"]
 
 Floats = npt.NDArray[np.float32]
 MICROSOFT = "com.microsoft"
@@ -69,7 +69,7 @@ def transposed(weights: Mapping[str, Floats]) -> dict[str, Weight]:
     return {k: np.ascontiguousarray(w.T) if w.ndim == 2 and "embeddings" not in k else w for k, w in weights.items()}
 
 
-class _Graph:
+class Graph:
     """Nodes and constants in the order they are added, so that the same weights make the same bytes."""
 
     def __init__(self) -> None:
@@ -111,11 +111,12 @@ class _Graph:
         scale = self.constant(f"{name}.scale", w.scale)
         return str(self.add("Mul", [rows, self.add("Gather", [scale, ids]) if w.scale.size > 1 else scale]))
 
-    def model(self) -> bytes:
+    def model(self, inputs: Mapping[str, list[str]], outputs: Mapping[str, list[str]]) -> bytes:
+        """The bytes, given the shape of each input (int64) and output (float32)."""
         onnx, helper = self.onnx, self.onnx.helper
-        ids = helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT64, ["batch", "length"])
-        out = [helper.make_tensor_value_info(o, onnx.TensorProto.FLOAT, ["batch", "dim"]) for o in ("cls", "mean")]
-        graph = helper.make_graph(self.nodes, "encoder", [ids], out, list(self.constants.values()))
+        ids = [helper.make_tensor_value_info(n, onnx.TensorProto.INT64, shape) for n, shape in inputs.items()]
+        out = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, shape) for n, shape in outputs.items()]
+        graph = helper.make_graph(self.nodes, "encoder", ids, out, list(self.constants.values()))
         opsets = [helper.make_opsetid("", 20), helper.make_opsetid(MICROSOFT, 1)]
         made = helper.make_model(graph, opset_imports=opsets, ir_version=9)
         return bytes(made.SerializeToString(deterministic=True))
@@ -124,7 +125,22 @@ class _Graph:
 def bert_onnx(weights: Mapping[str, Weight], *, heads: int, layers: int, epsilon: float = 1e-12) -> bytes:
     """The graph's bytes from weights under Hugging Face's BERT names (`encoder.layer.0.attention.self.query.weight`),
     linear maps as [in, out], floats or Int8. Same weights, same bytes."""
-    graph = _Graph()
+    graph = Graph()
+    _pool(graph, bert_layers(graph, weights, heads=heads, layers=layers, epsilon=epsilon))
+    return graph.model({"input_ids": ["batch", "length"]}, {"cls": ["batch", "dim"], "mean": ["batch", "dim"]})
+
+
+def bert_layers(
+    graph: Graph,
+    weights: Mapping[str, Weight],
+    *,
+    heads: int,
+    layers: int,
+    epsilon: float,
+    embedded: Callable[[str], str] = lambda x: x,
+) -> str:
+    """Embeddings and layers; the name of the hidden states [batch, length, dim]. `embedded` may add to the embeddings
+    before their norm."""
 
     def vector(name: str) -> Floats:
         return np.asarray(_weight(weights, name), np.float32)
@@ -137,7 +153,7 @@ def bert_onnx(weights: Mapping[str, Weight], *, heads: int, layers: int, epsilon
         biased = graph.add("Add", [y, graph.constant(f"{linear}.bias", vector(f"{linear}.bias"))])
         return norm(graph.add("Add", [biased, x]), normed)
 
-    x = norm(_embeddings(graph, weights), "embeddings.LayerNorm")
+    x = norm(embedded(_embeddings(graph, weights)), "embeddings.LayerNorm")
     for i in range(layers):
         at = f"encoder.layer.{i}"
         y = _attention(graph, weights, x, f"{at}.attention.self", heads)
@@ -151,8 +167,7 @@ def bert_onnx(weights: Mapping[str, Weight], *, heads: int, layers: int, epsilon
         name = f"{at}.output.dense"
         y = graph.linear(y, _weight(weights, f"{name}.weight"), name)
         x = residual(x, y, name, f"{at}.output.LayerNorm")
-    _pool(graph, x)
-    return graph.model()
+    return x
 
 
 def _weight(weights: Mapping[str, Weight], name: str) -> Weight:
@@ -161,7 +176,7 @@ def _weight(weights: Mapping[str, Weight], name: str) -> Weight:
     return weights[name]
 
 
-def _embeddings(graph: _Graph, weights: Mapping[str, Weight]) -> str:
+def _embeddings(graph: Graph, weights: Mapping[str, Weight]) -> str:
     words = graph.table("input_ids", _weight(weights, "embeddings.word_embeddings.weight"), "words")
     position, kind = (_weight(weights, f"embeddings.{k}_embeddings.weight") for k in ("position", "token_type"))
     places = np.asarray(position, np.float32) + np.asarray(kind, np.float32)[0]  # a single text is all of type 0
@@ -170,7 +185,7 @@ def _embeddings(graph: _Graph, weights: Mapping[str, Weight]) -> str:
     return str(graph.add("Add", [words, graph.add("Slice", [graph.constant("places", places), start, length, start])]))
 
 
-def _attention(graph: _Graph, weights: Mapping[str, Weight], x: str, at: str, heads: int) -> str:
+def _attention(graph: Graph, weights: Mapping[str, Weight], x: str, at: str, heads: int) -> str:
     """Q, K and V as one product: x is quantised once, and one large product is faster than three."""
     parts = [_int8(_weight(weights, f"{at}.{part}.weight")) for part in ("query", "key", "value")]
     joined = Int8(np.concatenate([p.q for p in parts], 1), np.concatenate([p.scale for p in parts], 1))
@@ -182,7 +197,7 @@ def _attention(graph: _Graph, weights: Mapping[str, Weight], x: str, at: str, he
     return str(graph.add("MultiHeadAttention", inputs, domain=MICROSOFT, num_heads=heads))
 
 
-def _pool(graph: _Graph, x: str) -> None:
+def _pool(graph: Graph, x: str) -> None:
     one = graph.constant("one", np.array([1], np.int64))
     shape = graph.add("Concat", [one, one, "length"], axis=0)
     ones = graph.add("ConstantOfShape", [shape], value=graph.onnx.numpy_helper.from_array(np.ones(1, np.float32)))
