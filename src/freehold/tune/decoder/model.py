@@ -1,0 +1,158 @@
+"""The base as torch's, frozen, with LoRA on every linear layer; and the loss of a few rows.
+
+    load(folder, "bfloat16") → transformers' model    4 bits: NF4 with double quantisation (bitsandbytes)
+    attach(model, rank=16, alpha=32, seed=0) → PEFT's model: y = W x + alpha / rank * B (A x), A and B float32
+    loss(model, rows, prefix, pad)           → mean cross-entropy of the answers' ids
+
+The prefix that all rows share is computed once and its keys and values are handed to each row (they carry gradients:
+the result is that of computing it for every row). Logits are made at answer positions alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from freehold.errors import BaseUnusable, MissingExtra
+from freehold.tune.decoder.data import Example, padded
+from freehold.tune.decoder.tokens import quiet_transformers
+
+__all__ = ["adapter", "adapter_config", "attach", "load", "loss", "put_adapter", "repeatable"]
+
+HEADS = ("final_logit_softcapping", "logits_scaling", "logit_scale")  # a head that is more than one matrix
+SHORT = 512  # ids
+
+
+@contextlib.contextmanager
+def repeatable(seed: int, threads: int = 1) -> Iterator[None]:
+    """This many threads and this seed for torch; afterwards both are as they were."""
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtra("Tuning needs the package torch.", "pip install 'freehold[tune]'") from error
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def load(folder: Path, kind: str, *, bits: int = 16, longest: int = 0) -> Any:
+    """The frozen base in a Hugging Face folder, in `kind` (float32, bfloat16), or with its linear layers in NF4.
+
+    `longest`: ids of the longest row, which decides the attention. Raises BaseUnusable, MissingExtra.
+    """
+    import torch
+
+    transformers = quiet_transformers()
+    dtype = getattr(torch, kind)
+    # measured on a CPU: plain attention is the faster one while rows are short, but its memory goes with their square
+    how: dict[str, Any] = {"dtype": dtype, "attn_implementation": "eager" if longest <= SHORT else "sdpa"}
+    if bits == 4:
+        how["quantization_config"] = _four_bits(transformers, dtype)
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, **how)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise BaseUnusable(f"The base in {folder} can't be loaded: {said}", "Give another base.") from error
+    scaled = next((name for name in HEADS if getattr(model.config, name, None) not in (None, 1, 1.0)), None)
+    if scaled is not None:
+        raise BaseUnusable(f"The base in {folder} scales its logits ({scaled}), which is not supported.")
+    model.requires_grad_(False)
+    return model.eval()
+
+
+def _four_bits(transformers: Any, dtype: Any) -> Any:
+    """NF4 with double quantisation (QLoRA, arXiv 2305.14314)."""
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("Tuning in 4 bits needs the package bitsandbytes.", "pip install bitsandbytes") from error
+    return transformers.BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+
+
+def attach(model: Any, *, rank: int, alpha: int, seed: int) -> Any:
+    """PEFT's LoRA on all linear layers but the head. A is drawn by the seed, B is 0 (so it starts at the base)."""
+    import torch
+
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise MissingExtra("Tuning a decoder needs the package peft.", "pip install 'freehold[tune]'") from error
+    how = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM")
+    torch.manual_seed(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers
+        return get_peft_model(model, how)
+
+
+def loss(model: Any, rows: Sequence[Example], prefix: Sequence[int], pad: int) -> Any:
+    """Mean cross-entropy over the answers' ids (end token included), a scalar of torch."""
+    import torch
+
+    logits, wanted = _logits(model, rows, prefix, pad)
+    return torch.nn.functional.cross_entropy(logits, wanted)
+
+
+def _logits(model: Any, rows: Sequence[Example], prefix: Sequence[int], pad: int) -> tuple[Any, Any]:
+    import torch
+    from peft.helpers import disable_input_dtype_casting
+    from transformers import DynamicCache
+
+    inner = model.get_base_model()
+    decoder, head = inner.get_decoder(), inner.get_output_embeddings()
+    half = head.weight.dtype == torch.bfloat16
+    batch = padded(rows, (), pad)
+    # float32 adapters beside a bfloat16 base: autocast rounds them once a step, peft need not widen every input
+    with torch.autocast("cpu", torch.bfloat16, enabled=half), disable_input_dtype_casting(model, half):
+        cache = _shared(decoder, inner.config, prefix, len(rows)) if prefix else DynamicCache(config=inner.config)
+        states = decoder(input_ids=batch.ids, past_key_values=cache, use_cache=True).last_hidden_state
+        return head(states.reshape(-1, states.shape[-1])[batch.at]).float(), batch.wanted
+
+
+def _shared(decoder: Any, config: Any, prefix: Sequence[int], rows: int) -> Any:
+    """The prefix's keys and values, seen by every row."""
+    import torch
+    from transformers import DynamicCache
+
+    cache: Any = DynamicCache(config=config)
+    decoder(input_ids=torch.tensor([list(prefix)]), past_key_values=cache, use_cache=True)
+    for layer in cache.layers:
+        layer.keys = layer.keys.expand(rows, -1, -1, -1)
+        layer.values = layer.values.expand(rows, -1, -1, -1)
+    return cache
+
+
+def adapter(model: Any) -> dict[str, Any]:
+    """The trained tensors by PEFT's names: base_model.model.<layer>.lora_A.weight [rank, in], ...lora_B [out, rank]."""
+    from peft import get_peft_model_state_dict
+
+    state = get_peft_model_state_dict(model)
+    return {name: state[name].detach().float().contiguous() for name in sorted(state)}
+
+
+def put_adapter(model: Any, tensors: dict[str, Any]) -> None:
+    from peft import set_peft_model_state_dict
+
+    said: Any = set_peft_model_state_dict(model, tensors)
+    assert not said.unexpected_keys, said.unexpected_keys
+
+
+def adapter_config(base: str, rank: int, alpha: int) -> bytes:
+    """adapter_config.json, so that PEFT can load the adapter beside it as well."""
+    import json
+
+    said = {
+        "base_model_name_or_path": base, "bias": "none", "fan_in_fan_out": False, "inference_mode": True,
+        "lora_alpha": alpha, "lora_dropout": 0.0, "peft_type": "LORA", "r": rank, "target_modules": "all-linear",
+        "task_type": "CAUSAL_LM",
+    }  # fmt: skip
+    return (json.dumps(said, indent=2) + "\n").encode()

@@ -1,0 +1,107 @@
+"""One dial, CPU minutes; the rest follows, each with its reason.
+
+    dtype_for(576, 1536)                               "bfloat16" where this machine multiplies it faster, measured
+    plan(rows=9000, seconds_row=0.45, seconds=504, ..) -> Plan(rank=16, rate=2e-3, rows=1120, epochs=1, why=(...), ...)
+
+Different rows teach more than the same rows again, so epochs grow only once every row is seen.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["BATCH", "Plan", "dtype_for", "plan", "shares"]
+
+BATCH = 8
+EPOCHS = 5  # more would learn the rows by heart
+RATE, WIDTH = 2e-3, 576  # a rate that was stable, and the width of the model that it was measured on
+LEAST_RATE = 1e-4
+WARM = 0.05  # share of the steps with a growing rate; after them it falls to 0 on a line
+FASTER = 1.2  # bfloat16 must win by this much
+TRAIN, COMPARE = 0.70, 0.20  # shares of the minutes; the rest loads, measures and writes
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run does. `rows` of those there are, seen `epochs` times, in steps of `batch`."""
+
+    dtype: str
+    bits: int
+    rank: int
+    alpha: int
+    rate: float
+    batch: int
+    rows: int
+    epochs: int
+    steps: int
+    why: tuple[str, ...]
+
+    def rate_at(self, step: int) -> float:
+        """The rate of a step, counted from 0: up on a line, then down to 0 on a line."""
+        warm = max(1, round(WARM * self.steps))
+        return self.rate * min((step + 1) / warm, (self.steps - step) / max(1, self.steps - warm))
+
+
+def shares(minutes: float) -> tuple[float, float]:
+    """CPU seconds for the training, and seconds for comparing it with its rival."""
+    return 60 * minutes * TRAIN, 60 * minutes * COMPARE
+
+
+def dtype_for(width: int, inner: int) -> tuple[str, str]:
+    """The faster precision on this machine for products of the base's size, and the measurement in words."""
+    import torch
+
+    seconds = {name: _product(getattr(torch, name), width, inner) for name in ("float32", "bfloat16")}
+    times = seconds["float32"] / seconds["bfloat16"]
+    said = f"a product of 256 x {width} by {inner} takes {1e3 * seconds['float32']:.2f} ms in float32"
+    said += f" and {1e3 * seconds['bfloat16']:.2f} ms in bfloat16"
+    if times >= FASTER:
+        return "bfloat16", f"bfloat16: {said}, {times:.1f} times as fast"
+    return "float32", f"float32: {said}, no gain"
+
+
+def _product(dtype: Any, width: int, inner: int) -> float:
+    """CPU seconds of one matrix product, the best of some; torch's random numbers stay untouched."""
+    import torch
+
+    a, b = torch.ones(256, width, dtype=dtype), torch.ones(inner, width, dtype=dtype)
+    best = float("inf")
+    for _ in range(7):
+        start = time.perf_counter()
+        torch.nn.functional.linear(a, b)
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def plan(
+    *,
+    rows: int,
+    seconds_row: float,
+    seconds: float,
+    width: int,
+    dtype: tuple[str, str],
+    bits: int = 16,
+    rate: float | None = None,
+) -> Plan:
+    """How `rows` rows are learned in `seconds` CPU seconds, where one row takes `seconds_row` (measured)."""
+    afford = max(BATCH, int(seconds / seconds_row))
+    used = min(rows, afford)
+    epochs = min(EPOCHS, max(1, round(afford / used))) if used == rows else 1
+    steps = -(-used // BATCH) * epochs
+    seen = used * epochs
+    rank = 8 if seen < 500 else 16 if seen < 20_000 else 32
+    top = rate if rate is not None else max(LEAST_RATE, RATE * min(1.0, WIDTH / width))
+    why = (
+        dtype[1] if bits == 16 else "4 bits as asked: NF4 with double quantisation, the adapter in float32",
+        f"{used:,} of {rows:,} rows, {epochs} times: {seconds:.0f} CPU seconds pay for {afford:,} rows at "
+        f"{seconds_row:.2f} s each (measured); all different rows before any twice, and none more than {EPOCHS} times",
+        f"rank {rank} on all linear layers: {seen:,} rows seen (8 below 500, 32 from 20,000); alpha twice the rank",
+        f"rate {top:.2g} as given"
+        if rate is not None
+        else f"rate {top:.2g} = {RATE:g} x {WIDTH} / {width} (Adam's "
+        f"goes with 1 / width; {RATE:g} was stable at {WIDTH}), not above {RATE:g} nor below {LEAST_RATE:g}",
+        f"{steps:,} steps of {BATCH} rows, the rate up for {WARM:.0%} of them and down to 0 after",
+    )
+    return Plan(dtype[0], bits, rank, 2 * rank, top, BATCH, used, epochs, steps, why)

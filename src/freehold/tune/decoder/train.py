@@ -1,0 +1,169 @@
+"""The loop: a step is a few rows, a loss, a checkpoint now and then.
+
+    train(model, examples, plan, folder, ...) -> Trained(tensors, losses, seconds)
+
+A lean loop instead of a trainer's, because the goal is speed: see docs/decoder.md for the figures beside one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from freehold.errors import TrainingFailed
+from freehold.tell import Tell
+from freehold.tune.decoder.checkpoint import Checkpoint, write
+from freehold.tune.decoder.data import Example, Examples, run
+from freehold.tune.decoder.model import adapter, loss, put_adapter
+
+__all__ = ["Trained", "held_out_loss", "measure_row", "train"]
+
+CLIP = 1.0  # the gradient's largest norm
+EVERY = 60.0  # CPU seconds between checkpoints
+PIECE = 1024  # ids of a step that are in memory at once, the shared prefix apart
+TOLD = 20  # how often a run says where it is
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """`tensors` is the adapter by PEFT's names, `losses` one a step, `seconds` of CPU, those before a kill too."""
+
+    tensors: dict[str, Any]
+    losses: list[float]
+    seconds: float
+
+
+def train(
+    model: Any,
+    examples: Examples,
+    state: Checkpoint,
+    folder: Path,
+    *,
+    pad: int,
+    seed: int,
+    tell: Tell,
+    every: float = EVERY,
+) -> Trained:
+    """Learn from `state` on: step 0, or where a run before this one was killed. Raises TrainingFailed."""
+    import torch
+
+    plan = state.plan
+    steps = run(examples, rows=plan.rows, epochs=plan.epochs, batch=plan.batch, seed=seed)
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    optimiser = torch.optim.AdamW(named.values(), lr=plan.rate, weight_decay=0.0)
+    _put(model, optimiser, named, state)
+    losses, spent, start = list(state.losses), state.seconds, time.process_time()
+    saved = start
+    for step in range(state.step, plan.steps):
+        rate = plan.rate_at(step)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        losses.append(_step(model, optimiser, [examples.rows[i] for i in steps[step]], examples.prefix, pad))
+        if not math.isfinite(losses[-1]):
+            kept = f"what was learned up to the last checkpoint is kept in {folder}" if step else "nothing was learned"
+            raise TrainingFailed(
+                f"The loss of step {step + 1} of {plan.steps} is {losses[-1]}, at the rate {rate:.2g}; {kept}.",
+                "Give a smaller rate, or another base.",
+            )
+        now = time.process_time()
+        _say(tell, plan.steps, step + 1, losses, (now - start) / (step + 1 - state.step))
+        if now - saved >= every:
+            write(folder, _state(model, optimiser, named, state, step + 1, losses, spent + now - start))
+            saved = now
+    seconds = spent + time.process_time() - start
+    write(folder, _state(model, optimiser, named, state, plan.steps, losses, seconds))
+    return Trained(adapter(model), losses, seconds)
+
+
+def _step(model: Any, optimiser: Any, rows: Sequence[Example], prefix: Sequence[int], pad: int) -> float:
+    """One update; the loss is the mean over all answer ids of the step, in however many pieces it is made."""
+    import torch
+
+    optimiser.zero_grad()
+    wanted, total = sum(len(row.answer) for row in rows), 0.0
+    for piece in _pieces(rows):
+        share = sum(len(row.answer) for row in piece) / wanted
+        part = share * loss(model, piece, prefix, pad)
+        part.backward()
+        total += float(part.detach())
+    torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], CLIP)
+    optimiser.step()
+    return total
+
+
+def _pieces(rows: Sequence[Example]) -> list[Sequence[Example]]:
+    """Rows in groups whose padded ids stay within PIECE."""
+    most = max(1, PIECE // max(row.length for row in rows))
+    return [rows[i : i + most] for i in range(0, len(rows), most)]
+
+
+def _state(
+    model: Any, optimiser: Any, named: dict[str, Any], at: Checkpoint, step: int, losses: list[float], seconds: float
+) -> Checkpoint:
+    import torch
+
+    tensors = {f"adapter.{name}": value for name, value in adapter(model).items()}
+    for name, parameter in named.items():
+        if held := optimiser.state.get(parameter):
+            tensors |= {f"m.{name}": held["exp_avg"], f"v.{name}": held["exp_avg_sq"]}
+    tensors["rng"] = torch.get_rng_state()
+    return Checkpoint(at.key, at.plan, step, losses, seconds, tensors)
+
+
+def _put(model: Any, optimiser: Any, named: dict[str, Any], state: Checkpoint) -> None:
+    """The tensors of a checkpoint where they were; a fresh start carries none."""
+    import torch
+
+    if not state.tensors:
+        return
+    put_adapter(model, {n.removeprefix("adapter."): t for n, t in state.tensors.items() if n.startswith("adapter.")})
+    for name, parameter in named.items():
+        if f"m.{name}" in state.tensors:
+            optimiser.state[parameter] = {
+                "step": torch.tensor(float(state.step)),
+                "exp_avg": state.tensors[f"m.{name}"],
+                "exp_avg_sq": state.tensors[f"v.{name}"],
+            }
+    torch.set_rng_state(state.tensors["rng"])
+
+
+def _say(tell: Tell, steps: int, done: int, losses: list[float], seconds_step: float) -> None:
+    """The loss, smoothed, and the time left; new words TOLD times a run, the bar at every step."""
+    mark = max(1, done * TOLD // steps) * steps // TOLD
+    if done == 1 or done * TOLD // steps != (done - 1) * TOLD // steps:
+        recent = losses[-max(1, min(done, steps // TOLD)) :]
+        left = (steps - done) * seconds_step / 60
+        tell(f"train: loss {sum(recent) / len(recent):.3f} at step {done} of {steps}, {left:.1f} CPU min left", 1.0)
+    elif mark == done:
+        tell("train", done / steps)
+
+
+def held_out_loss(model: Any, examples: Examples, pad: int, batch: int = 16) -> float:
+    """Mean cross-entropy over the answer ids of rows that are not learned from."""
+    import torch
+
+    order = sorted(range(len(examples.rows)), key=lambda i: examples.rows[i].length)
+    total, count = 0.0, 0
+    with torch.no_grad():
+        for at in range(0, len(order), batch):
+            rows = [examples.rows[i] for i in order[at : at + batch]]
+            wanted = sum(len(row.answer) for row in rows)
+            total += wanted * float(loss(model, rows, examples.prefix, pad))
+            count += wanted
+    return total / max(1, count)
+
+
+def measure_row(model: Any, examples: Examples, pad: int, batch: int) -> float:
+    """CPU seconds that a row takes, forward and backward, from one step of middling rows after one that warms up."""
+    order = sorted(range(len(examples.rows)), key=lambda i: examples.rows[i].length)
+    middle = [examples.rows[i] for i in order[len(order) // 2 :][:batch]]
+    for _ in range(2):
+        start = time.process_time()
+        for piece in _pieces(middle):
+            loss(model, piece, examples.prefix, pad).backward()
+        model.zero_grad()
+    return (time.process_time() - start) / len(middle)
