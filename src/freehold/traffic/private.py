@@ -46,7 +46,7 @@ IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)")
 IPV6 = re.compile(r"(?<![\w:.])(?=[0-9A-Fa-f:]*\d)(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{0,4}(?![\w:])")
 
 NUMBER = re.compile(  # a digit at a time, so that it is read in linear time whatever the text
-    r"(?<![\w@#$€£-])(?<!\d[.,])(?:\+ ?)?\(?\+?\d(?:[ ().\-/]{0,3}\d){6,17}(?: ?(?:x|ext\.? ?)\d{1,6})?"
+    r"(?<![\w@#$€£-])(?<!\d[.,])(?:\+ ?)?\(?\+?\d(?:[ ().\-/]{0,3}\d){6,48}(?: ?(?:x|ext\.? ?)\d{1,6})?"
     r"(?![\w@%])(?!,\d)",
     re.I,
 )
@@ -63,20 +63,28 @@ BEFORE = re.compile(
     re.I,
 )
 AFTER = re.compile(r"[ -]{1,2}(?:office|fax|mobile|cell|phone|home)\b", re.I)
-WINDOW = 48
+WINDOW = 48  # characters before a number in which such a word may stand
+WORDS = 8  # of a number, at most
 
 
 def find(text: str) -> list[Found]:
     """All private data that the rules find, in the text's order; pieces don't overlap, the earlier kind wins."""
     digits = any(c in text for c in "0123456789")
     found: list[Found] = []
-    taken = bytearray(len(text))
     for kind, search in SEARCHES if digits else SEARCHES[:1]:
-        for start, end in search(text):
-            if not any(taken[start:end]):
-                found.append(Found(kind, start, end))
-                taken[start:end] = b"\1" * (end - start)
+        spans = list(search(text))
+        found += [Found(kind, start, end) for start, end in spans]
+        text = _without(text, spans)
     return sorted(found, key=lambda f: f.start)
+
+
+def _without(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """The text with stars in place of what is found, so that nothing is found twice."""
+    parts, at = [], 0
+    for start, end in sorted(spans):
+        parts += [text[at:start], "*" * (end - start)]
+        at = max(at, end)
+    return "".join([*parts, text[at:]])
 
 
 def _emails(text: str) -> Iterator[tuple[int, int]]:
@@ -131,13 +139,22 @@ def _ips(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _phones(text: str) -> Iterator[tuple[int, int]]:
+    """In each run of digits, numbers may stand side by side: the longest first, from the left."""
     for match in NUMBER.finditer(text):
-        if _is_phone(text, match):
-            yield match.span()
+        starts = [match.start(), *(match.start() + at + 1 for at, c in enumerate(match[0]) if c == " ")]
+        ends = [at - 1 for at in starts[1:]] + [match.end()]
+        begin = 0
+        while begin < len(starts):
+            most = min(len(ends), begin + WORDS) - 1
+            fits = (i for i in range(most, begin - 1, -1) if _is_phone(text, starts[begin], ends[i]))
+            last = next(fits, None)
+            if last is not None:
+                yield starts[begin], ends[last]
+            begin = (begin if last is None else last) + 1
 
 
-def _is_phone(text: str, match: re.Match[str]) -> bool:
-    said = EXTENSION.sub("", match[0])
+def _is_phone(text: str, start: int, end: int) -> bool:
+    said = EXTENSION.sub("", text[start:end])
     count = sum(c.isdigit() for c in said)
     if not 7 <= count <= 15 or said.count("(") != said.count(")"):
         return False
@@ -147,7 +164,6 @@ def _is_phone(text: str, match: re.Match[str]) -> bool:
         return False
     if AMERICAN.fullmatch(said) or (9 <= count <= 11 and ZERO.fullmatch(said)):
         return True
-    start, end = match.span()
     return bool(BEFORE.search(text, max(0, start - WINDOW), start) or AFTER.match(text, end))
 
 
