@@ -154,21 +154,29 @@ def test_the_heaviest_template_is_the_task() -> None:
     ("score", "where"), [(0.9, "student"), (1.0, "student"), (0.8999, "upstream"), (0.0, "upstream")]
 )
 def test_the_threshold_is_kept(score: float, where: str) -> None:
-    decision = settle(route(call(), [OPEN]), OPEN, Answer("transfer", score))
+    decision = settle(route(call(), [OPEN]), OPEN, Answer("transfer", score), call())
     assert decision.where == where
     assert decision.why == ("home" if where == "student" else "escalated")
 
 
 def test_a_threshold_of_zero_answers_everything() -> None:
     zero = replace(OPEN, threshold=0.0)
-    assert settle(route(call(), [zero]), zero, Answer("transfer", 0.0)).where == "student"
+    assert settle(route(call(), [zero]), zero, Answer("transfer", 0.0), call()).where == "student"
 
 
 def test_a_rung_that_closes_while_the_student_speaks_keeps_nothing_home() -> None:
     decision = settle(
-        route(call(), [OPEN]), replace(OPEN, open=False, why="the promise fails"), Answer("transfer", 1.0)
+        route(call(), [OPEN]), replace(OPEN, open=False, why="the promise fails"), Answer("transfer", 1.0), call()
     )
     assert (decision.where, decision.why, decision.reason) == ("upstream", "closed", "the promise fails")
+
+
+@pytest.mark.parametrize(("context", "said"), [(0, ""), (2048, ": 2,048 tokens")])
+def test_what_the_student_can_t_read_goes_up_whatever_the_threshold(context: int, said: str) -> None:
+    zero = replace(OPEN, threshold=0.0, context=context)
+    decision = settle(route(call(), [zero]), zero, Answer("", 0.0, able=False), call())
+    assert (decision.where, decision.why) == ("upstream", "refused")
+    assert decision.reason == f"longer than the student's context{said}"
 
 
 def test_a_home_answer_names_its_student() -> None:

@@ -48,6 +48,7 @@ BOOKING = replace(
 )
 CITY = '{"city":"Oslo","seats":2}'
 CALLS = '[{"name":"book","arguments":{"city":"Oslo"}}]'
+ABOUT = b'{"mode": "merged", "quant": "Q8_0", "context": 40}'
 USUAL = Measure(300.0, 280.0, 400.0, 200, "ms")
 
 
@@ -58,6 +59,7 @@ class Engine:
     seconds: float = 0.0
     context: int = 512
     dies_on: str = "poison"
+    says: str = ""
     asked: list[str] = field(default_factory=list)
     closed: threading.Event = field(default_factory=threading.Event)
 
@@ -73,7 +75,7 @@ class Engine:
         if text != "stored":
             time.sleep(self.seconds)
         tools = "\n\n" in text
-        return Answer(CALLS if tools else CITY, 0.97)
+        return Answer((self.says if text != "stored" else "") or (CALLS if tools else CITY), 0.97)
 
     def close(self) -> None:
         self.closed.set()
@@ -88,7 +90,7 @@ def moved(project: Project, task: Task, answer: str = CITY, parents: tuple[str, 
     """A verdict that moves `task` to an artefact of kind decoder, saved, and the task in the audit."""
     checks = [{"text": "stored", "label": answer, "score": 0.97}]
     made = project.write_artifact(
-        {"checks.json": json.dumps(checks).encode(), "decoder.json": b'{"mode": "merged", "quant": "Q8_0"}'},
+        {"checks.json": json.dumps(checks).encode(), "decoder.json": ABOUT},
         kind="decoder", task=task.name, base="tiny", licence="MIT", recipe={}, data_sha256="0" * 64,
         parents=parents,
     )  # fmt: skip
@@ -177,6 +179,27 @@ async def test_what_is_longer_than_the_context_goes_up(project: Project, start: 
     assert (own["why"], own["reason"]) == ("refused", "longer than the student's context: 40 tokens")
     assert own["student"]["able"] is False
     assert ("seat " * 20).encode() in upstream.seen[0][2]
+
+
+@pytest.mark.parametrize(
+    ("task", "says", "reason"),
+    [
+        (FIELDS, '{"city": "Os', "the student's answer is not whole JSON"),
+        (BOOKING, '[{"name":"book","argum', "the student's answer is not whole JSON"),
+        (BOOKING, '[{"name":"pay","arguments":{}}]', "the student calls a tool that is not offered"),
+        (BOOKING, "Which city?", ""),
+    ],
+)
+async def test_what_no_client_could_use_goes_up(
+    project: Project, start: Start, upstream: StandIn, task: Task, says: str, reason: str
+) -> None:
+    moved(project, task)
+    fields = {"tools": TOOLS} if task is BOOKING else {}
+    async with start(upstream, opener=opening(Engine(says=says))) as app, client(app) as api:
+        answer = await api.chat.completions.create(**ask(task, "two seats", **fields))
+    own = ledger(project)[0]["freehold"]
+    assert (own["why"], own["reason"]) == (("refused", reason) if reason else ("home", ""))
+    assert answer.choices[0].message.content == ("transfer" if reason else says)
 
 
 async def test_a_slow_student_holds_no_other_up(project: Project, start: Start, upstream: StandIn) -> None:

@@ -155,7 +155,7 @@ class App:
             return _without(decision, said.reason), said
         entry.says(step.rung.student, step.rung.threshold, said.answer)
         if decision.where == "student":
-            decision = settle(decision, step.rung, said.answer)
+            decision = settle(decision, step.rung, said.answer, entry.call)
         return decision, said
 
     def _answer(self, step: Step, answer: Answer, entry: Entry) -> web.Response | None:

@@ -5,7 +5,7 @@
         where=upstream  why = unmatched | refused | closed
     settle(decision, rung, answer)       after it has
         where=student   why = home: the score reaches the certified threshold
-        where=upstream  why = escalated | closed | refused (longer than its context)
+        where=upstream  why = escalated | closed | refused (longer than its context, not JSON, a tool nobody offered)
 
 What is not understood goes up: honour.py lists the fields that a student honours.
 """
@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from freehold import wire
 from freehold.honour import longest_answer, refusal
 from freehold.nouns import Answer, Call, Task
 
-__all__ = ["Decision", "Rung", "Why", "route", "rung", "settle"]
+__all__ = ["Decision", "Rung", "Why", "route", "rung", "settle", "unfit"]
 
 Why = Literal["home", "escalated", "closed", "unmatched", "refused"]
 
@@ -87,14 +88,35 @@ def _at(one: Rung, call: Call, text: str, query: bool) -> Decision:
     return Decision("student", "home", name, text=text)
 
 
-def settle(decision: Decision, one: Rung, answer: Answer) -> Decision:
-    """Home if the student is sure enough, else up; up too where the rung has closed while the student spoke."""
+def settle(decision: Decision, one: Rung, answer: Answer, call: Call) -> Decision:
+    """Home if the student is sure enough, else up; up too where the rung has closed while the student spoke, and where
+    no client could use the answer."""
     if not one.open:
         return replace(decision, where="upstream", why="closed", reason=one.why)
     if not answer.able:
         size = f": {one.context:,} tokens" if one.context else ""
         return replace(decision, where="upstream", why="refused", reason=f"longer than the student's context{size}")
-    if answer.score >= one.threshold:
-        return decision
-    reason = f"score {answer.score:.4f} is below {one.threshold:.4f}"
-    return replace(decision, where="upstream", why="escalated", reason=reason)
+    if answer.score < one.threshold:
+        reason = f"score {answer.score:.4f} is below {one.threshold:.4f}"
+        return replace(decision, where="upstream", why="escalated", reason=reason)
+    reason = unfit(one.task, call, answer.text)
+    return replace(decision, where="upstream", why="refused", reason=reason) if reason else decision
+
+
+def unfit(task: Task, call: Call, text: str) -> str:
+    """Why an answer would break its client whatever its score, or "": JSON that is none, a tool that is not offered.
+
+    An answer of a tools task that is no JSON list is a reply in words.
+    """
+    if task.kind not in ("json", "tools"):
+        return ""
+    try:
+        said = wire.loads(text)
+    except wire.RowError:
+        torn = task.kind == "json" or text.startswith("[{")
+        return "the student's answer is not whole JSON" if torn else ""
+    if task.kind == "json" or not isinstance(said, list):
+        return ""
+    offered = [tool["function"]["name"] for tool in call.params.get("tools") or []]
+    known = all(isinstance(one, dict) and one.get("name") in offered for one in said)
+    return "" if known else "the student calls a tool that is not offered"

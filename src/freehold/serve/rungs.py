@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from freehold import wire
 from freehold.agree import Judge, judge
 from freehold.engines.label import TOLERANCE, check, read_checks
-from freehold.engines.title import title
+from freehold.engines.title import title, tokens_read
 from freehold.errors import ArtifactDamaged, FreeholdError, MissingExtra, StorageFailed, StudentUnusable
 from freehold.nouns import Artifact, Audit, Student, Task, Verdict
 from freehold.project import Project, now
@@ -29,7 +29,7 @@ from freehold.serve.ledger import past
 from freehold.serve.monitor import Monitor
 from freehold.serve.route import Rung, rung
 from freehold.serve.runglog import NAME, Events, RungLog
-from freehold.serve.students import Seat, Students
+from freehold.serve.students import OPENING, Seat, Students
 from freehold.tell import Tell, quiet
 
 __all__ = ["Opener", "Step", "close", "open_rungs"]
@@ -118,13 +118,13 @@ def _step(
         step.judge = judge(proved)
         artifact = project.read_artifact(verdict.student.sha256)
         _whole_base(project, artifact)
-        step.title = title(artifact, project.artifact_path(artifact.sha256))
+        folder = project.artifact_path(artifact.sha256)
+        step.title, step.rung = title(artifact, folder), replace(step.rung, context=tokens_read(artifact, folder))
         step.seat = _seat(project, artifact, verdict, opener, students)
     except FreeholdError as error:
         step.damage = error
         step.rung = replace(step.rung, why=str(error) if isinstance(error, MissingExtra) else error.message)
         return step
-    step.rung = replace(step.rung, context=_context(step.seat.student))
     # built without pairs too: what earlier runs saw may still close the rung (its own share is then never used)
     step.monitor = Monitor(verdict.bar, pairs or 1.0)
     damage = events.damage(task.name)
@@ -143,12 +143,6 @@ def _usual(verdict: Verdict) -> float:
     """Seconds that a call of the student takes, as prove measured it; 0 where it did not."""
     took = verdict.latency.high if verdict.latency.high is not None else verdict.latency.value
     return 0.0 if took is None else took / 1000.0
-
-
-def _context(student: Student) -> int:
-    """Tokens that the student reads; 0 where it says nothing, as one that reads any text."""
-    found = getattr(student, "context", 0)
-    return found if isinstance(found, int) else 0
 
 
 def _whole_base(project: Project, artifact: Artifact) -> None:
@@ -175,9 +169,11 @@ def _seat(project: Project, artifact: Artifact, verdict: Verdict, opener: Opener
 def _same_here(seat: Seat, name: str, checks: Sequence[Mapping[str, Any]], what: str) -> None:
     """Raises StudentUnusable where the stored calls get other answers than at the fit, or none in time."""
     checked = seat.thread.submit(check, seat.student, checks)
+    patience = seat.patience(PATIENCE)
+    loading = OPENING if patience > PATIENCE else 0.0  # an engine reads its model with the first question
     try:
         # whatever it raises leaves the rung closed, and the server up
-        error = checked.exception(seat.patience(PATIENCE) * max(1, len(checks)))
+        error = checked.exception(patience * max(1, len(checks)) + loading)
     except TimeoutError:
         raise StudentUnusable(f"The student {name} does not come to an end on its stored calls.") from None
     if error is not None:

@@ -22,7 +22,7 @@ from freehold.errors import EngineFailed, StudentUnusable
 from freehold.nouns import Answer, Student
 from freehold.serve.thread import StudentThread
 
-__all__ = ["Said", "Seat", "Students"]
+__all__ = ["OPENING", "Said", "Seat", "Students"]
 
 WAITING = 64  # calls that may wait for one student; further ones go up
 OPENING = 120.0  # seconds that a student may take to open: a model is read from the disk
