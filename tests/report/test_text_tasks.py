@@ -7,25 +7,39 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from freehold.measure import share
-from freehold.nouns import Artifact, Audit, LabelRow, Plan, TaskStudent, Verdict
+from freehold.nouns import Artifact, Audit, LabelRow, Measure, Plan, TaskStudent, Verdict
 from freehold.project import Project
 from freehold.report.gather import gather, write_report
-from freehold.report.parity import Cell, Parity, parity
+from freehold.report.parity import parity
 
 from .test_browser import PAPER, look
 from .test_report import Page
 
-# as measured on a 135M model (Q4_K_M is mostly Q8_0 at its width)
-FIRST = {"prompt": "play the secret song", "ours": "a", "theirs": "b"}
-ROWS: list[dict[str, Any]] = [
-    {"format": "Q4_K_M", "mb": 135, "kl_mean": 0.01271, "kl_p99": 0.13, "top1": share(994, 1080),
-     "equal": share(90, 100), "passed": False, "first": FIRST, "why": "changed: play the secret song"},
-    {"format": "Q8_0", "mb": 145, "kl_mean": 0.00427, "kl_p99": 0.02, "top1": share(1014, 1080),
-     "equal": share(99, 100), "passed": True},
-]  # fmt: skip
+
+def line(form: str, size: float, kl: float, p99: float, top1: int, equal: int, why: str = "") -> dict[str, Any]:
+    """A format as `shrink` writes it. The figures are of a 135M model, whose Q4_K_M is mostly Q8_0 at its width."""
+    shares = {"top1": share(top1, 1080), "equal": share(equal, 100), "agreement": share(69, 100)}
+    return {
+        "format": form, "bytes": size, "passed": not why, "why": why, "kl": Measure(kl, unit="nat"), "p99": p99,
+        "max": 1.0, "example": "'play the secret song': 'a' became 'b'" if why else "", **shares,
+    }  # fmt: skip
+
+
+TABLE = {
+    "version": 1, "form": "merged", "taken": "Q8_0", "rows": 100, "merge": {"largest_logit_difference": 1e-5},
+    "float32": {"same_ids": 100, "largest_logit_difference": 4.2e-4, "positions": 1080, "greedy_changed": 0},
+    "formats": [
+        line("F32", 538_000_000, 1e-9, 1e-8, 1080, 100),
+        line("Q4_K_M", 135_000_000, 0.0327, 0.13, 994, 90, "mean KL 0.033 nat, 0.03 is allowed"),
+        line("Q8_0", 145_000_000, 0.00427, 0.02, 1014, 99),
+        line("BF16", 271_000_000, 0.00015, 0.0007, 1071, 100),
+    ],
+    "served": {"same_ids": 100, "equal": share(100, 100), "agreement": share(69, 100), "gained": share(0, 100)},
+}  # fmt: skip
 FIELDS = (
     LabelRow("entities.artist", 610, 402, 11),
     LabelRow("entities.party_size_number", 300, 298, 2),
@@ -33,8 +47,8 @@ FIELDS = (
 )
 
 
-def plain(rows: list[dict[str, Any]]) -> Any:
-    return json.loads(json.dumps({"model": "x", "rows": rows}, default=dataclasses.asdict))
+def table(**changes: Any) -> bytes:
+    return msgspec.json.encode(TABLE | changes)
 
 
 @pytest.fixture
@@ -43,7 +57,7 @@ def project(tmp_path: Path, audit: Audit, plan: Plan, verdict: Verdict) -> Proje
     made = Project.create(tmp_path / "desk")
     about = {"version": 1, "mode": "merged", "quant": "Q8_0"}
     artifact = made.write_artifact(
-        {"decoder.json": json.dumps(about).encode(), "parity.json": json.dumps(plain(ROWS)).encode()},
+        {"decoder.json": json.dumps(about).encode(), "parity.json": table()},
         kind="decoder", task=verdict.task, base="smollm2", licence="Apache-2.0", recipe={"rank": 16}, data_sha256="0",
     )  # fmt: skip
     task = dataclasses.replace(audit.tasks[0], kind="json", rule="json", labels=(), why="98 % of answers are JSON")
@@ -65,21 +79,20 @@ def test_fields_not_labels(project: Project) -> None:
 def test_the_student_in_words_and_what_its_export_lost(project: Project) -> None:
     page = Page(write_report(project).read_text())
     assert "LoRA on smollm2, merged, Q8_0" in page.text
-    assert "format mb kl mean kl p99 top1 equal passed" in page.text
-    assert "Q4_K_M 135 0.0127 0.13 92.0 % 90.3 to 93.6, n = 1,080 90.0 % 82.4 to 95.1, n = 100 no" in page.text
-    assert "Q8_0 145" in page.text
+    assert "same top token n = 1,080 same answers n = 100 agreement n = 100 outcome" in page.text
+    assert "F32 538 1e-09 1e-08 100.0 % 99.7 to 100.0 100.0 % 96.4 to 100.0 69.0 % 59.0 to 77.9 reference" in page.text
+    assert "Q4_K_M 135 0.033 0.13 92.0 % 90.3 to 93.6 90.0 % 82.4 to 95.1 69.0 % 59.0 to 77.9 refused" in page.text
+    assert "Q4_K_M is refused: mean KL 0.033 nat, 0.03 is allowed." in page.text
+    assert "Q8_0 145 0.0043 0.02 93.9 % 92.3 to 95.2 99.0 % 94.6 to 100.0 69.0 % 59.0 to 77.9 taken" in page.text
+    assert "BF16 271" in page.text
+    assert "at most 4.2e-04 at 1,080 positions; 100 texts give the same token ids" in page.text
+    assert "the same answers as measured: 100.0 % (96.4 to 100.0, n = 100)" in page.text
     assert "secret song" not in page.text  # a user's text
 
 
-@pytest.mark.parametrize("said", [None, [], {}, {"rows": []}, {"rows": [1]}, [{"first": {"a": 1}}], "x", 3])
-def test_no_table_where_there_is_none(said: Any) -> None:
-    assert parity(said) is None
-
-
-def test_a_damaged_figure_leaves_its_cell_empty() -> None:
-    rows = [{"format": "BF16", "top1": {"value": "many"}}, {"format": "Q8_0", "top1": {"value": 0.5, "n": 2}}]
-    cells = ((Cell("BF16"), Cell()), (Cell("Q8_0"), Cell("50.0 %", "n = 2")))
-    assert parity(rows) == Parity(("format", "top1"), cells)
+@pytest.mark.parametrize("data", [b"", b"null", b"[]", b"{}", b"\xff", table(formats=3), table(formats=[{}])])
+def test_no_table_where_there_is_none(data: bytes) -> None:
+    assert parity(data) is None
 
 
 def test_a_half_written_parity_file_is_no_error(project: Project) -> None:

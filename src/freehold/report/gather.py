@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from freehold.engines.title import title
 from freehold.nouns import Artifact, Audit, Plan, Verdict
@@ -48,11 +46,8 @@ def gather(project: Project) -> Held:
 
 
 def _export(artifact: Artifact, folder: Path) -> Export:
-    try:
-        said: Any = msgspec.json.decode((folder / "parity.json").read_bytes())
-    except (OSError, msgspec.DecodeError):
-        said = None
-    return Export(title(artifact, folder), parity(said))
+    path = folder / "parity.json"
+    return Export(title(artifact, folder), parity(path.read_bytes()) if path.is_file() else None)
 
 
 def notices(audit: Audit) -> tuple[str, ...]:

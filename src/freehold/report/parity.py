@@ -1,80 +1,105 @@
-"""The parity table of an exported student: what each hop and format lost, as its export measured it.
+"""The parity table of an exported student: what each format lost against the tuned model, as `shrink` measured it.
 
-    parity.json  {"rows": [{"format": "Q4_K_M", "kl_mean": 0.0127, "top1": {"value": 0.92, "low", "high", "n"},
-                            "passed": false, "first": {...}}, ...]}
-    -> Parity(columns=("format", "kl mean", "top1", "passed"),
-              rows=((Cell("Q4_K_M"), Cell("0.0127"), Cell("92.0 %", "90.3 to 93.6, n = 1,080"), Cell("no")), ...))
+    parity.json  {"taken": "Q8_0", "rows": 100, "float32": {"same_ids": 100, "largest_logit_difference": 4e-4, ...},
+                  "formats": [{"format": "Q4_K_M", "bytes": 135e6, "passed": false, "why": "mean KL ...", "kl": M,
+                               "p99": 0.13, "top1": M, "equal": M, "agreement": M, "example": "..."}, ...],
+                  "served": {"same_ids": 100, "equal": M, "agreement": M}}                       M: a Measure
+
+    -> Parity(lines=(Line(format="Q4_K_M", megabytes=135.0, outcome="refused", why="mean KL ...", kl=M, ...), ...),
+              said=("The GGUF in float32 moves a logit by at most 4.0e-04 at 1,080 positions; ...", ...))
 
 Figures only: an example that differs is a user's text, and stays in the file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
 from freehold.nouns import Measure
 
-__all__ = ["Cell", "Parity", "parity"]
+__all__ = ["Line", "Parity", "parity"]
 
-NAMES = ("hop", "format", "quant", "of", "against", "from", "to", "outcome", "verdict")  # columns that may hold words
-LONGEST = 40
-MOST = 30  # rows shown
+EXACT = "F32"
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """`under` is a figure's interval and n."""
+class Line:
+    """One format. `outcome` is taken, passes, refused or reference."""
 
-    text: str = ""
-    under: str = ""
+    format: str
+    megabytes: float
+    outcome: str
+    why: str
+    kl: Measure
+    p99: float
+    top1: Measure
+    equal: Measure
+    agreement: Measure
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    lines: tuple[Line, ...]
+    said: tuple[str, ...]
+
+    @property
+    def shares(self) -> tuple[tuple[str, int], ...]:
+        """The columns that are shares, and of how many positions or rows."""
+        top1, equal, agreement = (
+            max((getattr(one, name).n for one in self.lines), default=0) for name in ("top1", "equal", "agreement")
+        )
+        return ("same top token", top1), ("same answers", equal), ("agreement", agreement)
 
 
-def parity(said: Any) -> Parity | None:
-    """The table in what parity.json says; None where it holds none."""
-    found = next(_tables(said), None)
-    if found is None:
+class _Format(msgspec.Struct):
+    format: str
+    bytes: int
+    passed: bool
+    why: str
+    kl: Measure
+    p99: float
+    top1: Measure
+    equal: Measure
+    agreement: Measure
+
+
+class _Exact(msgspec.Struct):
+    same_ids: int
+    largest_logit_difference: float
+    positions: int
+
+
+class _Served(msgspec.Struct):
+    equal: Measure
+    agreement: Measure
+
+
+class _File(msgspec.Struct):
+    taken: str
+    formats: list[_Format]
+    float32: _Exact
+    served: _Served
+
+
+def parity(data: bytes) -> Parity | None:
+    """From the bytes of parity.json; None where they are no such table."""
+    try:
+        file = msgspec.json.decode(data, type=_File)
+    except msgspec.MsgspecError:
         return None
-    cells = [{k: shown for k, v in row.items() if (shown := _cell(k, v)).text} for row in found[:MOST]]
-    columns = list(dict.fromkeys(key for row in cells for key in row))
-    rows = tuple(tuple(row.get(key, Cell()) for key in columns) for row in cells)
-    return Parity(tuple(key.replace("_", " ") for key in columns), rows) if columns else None
+    exact = (
+        f"The GGUF in float32 moves a logit by at most {file.float32.largest_logit_difference:.1e} at "
+        f"{file.float32.positions:,} positions; {file.float32.same_ids:,} texts give the same token ids."
+    )
+    served = f"As served, the same answers as measured: {file.served.equal}; agreement {file.served.agreement}."
+    return Parity(tuple(_line(one, file.taken) for one in file.formats), (exact, served))
 
 
-def _tables(said: Any) -> Iterator[list[dict[str, Any]]]:
-    """Lists of rows: the value itself, else the first one among its own."""
-    for value in (said, *(said.values() if isinstance(said, Mapping) else ())):
-        if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
-            yield value
-
-
-def _cell(key: str, value: Any) -> Cell:
-    """A figure, yes or no, or the name of a format; an empty one for anything else."""
-    if isinstance(value, bool):
-        return Cell("yes" if value else "no")
-    if isinstance(value, int):
-        return Cell(f"{value:,}")
-    if isinstance(value, float):
-        return Cell(f"{value:.3g}")
-    if isinstance(value, str) and key in NAMES:
-        return Cell(value[:LONGEST])
-    if isinstance(value, dict) and "value" in value:
-        try:
-            return _figure(msgspec.convert(value, Measure))
-        except msgspec.ValidationError:
-            return Cell()
-    return Cell()
-
-
-def _figure(measure: Measure) -> Cell:
-    text, _, under = str(measure).partition(" (")
-    return Cell(text, under.removesuffix(")"))
+def _line(one: _Format, taken: str) -> Line:
+    passed = "reference" if one.format == EXACT else "passes"
+    outcome = "taken" if one.format == taken else passed if one.passed else "refused"
+    return Line(
+        one.format, one.bytes / 1e6, outcome, one.why, one.kl, one.p99, one.top1, one.equal, one.agreement
+    )  # fmt: skip

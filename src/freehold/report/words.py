@@ -25,6 +25,11 @@ def percent(value: float | None, digits: int | None = None) -> str:
     return f"{round(100 * value, 6):g} %" if digits is None else f"{100 * value:.{digits}f} %"
 
 
+def figure(value: float | None) -> str:
+    """A plain number with the two digits that count."""
+    return "not known" if value is None else f"{value:.2g}"
+
+
 def between(measure: Measure) -> str:
     """The interval and n of a share, without its value."""
     if measure.low is None or measure.high is None:
@@ -105,6 +110,6 @@ def plural(n: int, one: str, many: str = "") -> str:
 
 FILTERS = {
     "count": count, "percent": percent, "between": between, "money": money, "day": day, "short": short,
-    "dollars": dollars, "basename": basename, "price": price, "home_method": home_method,
+    "dollars": dollars, "basename": basename, "price": price, "figure": figure, "home_method": home_method,
     "flat": flat, "listing": listing, "plural": plural,
 }  # fmt: skip
