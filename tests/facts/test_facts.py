@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from freehold.errors import BadSetting
-from freehold.facts import load, machine_cost, price, retirement, terms, vendor_of
+from freehold.facts import answer_terms, licence_of, load, machine_cost, price, retirement, terms, vendor_of
 from freehold.nouns import Tokens
 
 AT = datetime(2026, 10, 10, 12, tzinfo=UTC).timestamp()
@@ -105,7 +105,7 @@ def test_when_a_model_is_switched_off(model: str, day: str | None) -> None:
     assert found is None or ("http" in found[1] or "litellm" in found[1])
 
 
-@pytest.mark.parametrize("name", ["vendors.json", "retirements.csv", "terms.json", "machines.json"])
+@pytest.mark.parametrize("name", ["vendors.json", "retirements.csv", "terms.json", "machines.json", "licences.json"])
 def test_every_fact_has_a_source_and_a_date(name: str) -> None:
     assert load(name)
     for row in load(name):
@@ -141,6 +141,57 @@ def test_terms(vendor: str | None, kind: str, use: str, rule: str, outcome: str)
     assert (notice.rule, notice.outcome) == (rule, outcome)
     assert notice.text
     assert rule == "T10" or notice.clause
+
+
+@pytest.mark.parametrize(
+    ("vendor", "kind", "student", "rule"),
+    [
+        ("openai", "labels", "label", "T1"),
+        ("openai", "labels", "decoder", "T2"),
+        ("openai", "json", "extract", "T2"),
+        ("anthropic", "json", "extract", "T4"),
+        ("anthropic", "tools", "extract", "T4"),
+        ("anthropic", "json", "decoder", "T5"),
+        ("anthropic", "labels", "decoder", "T5"),
+    ],
+)
+def test_terms_by_kind_of_student(vendor: str, kind: str, student: str, rule: str) -> None:
+    assert terms(vendor, kind, "internal", student).rule == rule  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("model", "family", "outcome"),
+    [
+        ("meta-llama/Llama-2-70b-chat-hf", "llama-2", "BLOCK"),
+        ("llama3:8b", "llama-3", "BLOCK"),
+        ("llama-3.1-8b-instant", "llama-3.1+", "ALLOW_WITH_NOTE"),
+        ("llama-v3p1-70b-instruct", "llama-3.1+", "ALLOW_WITH_NOTE"),
+        ("meta-llama/llama-4-maverick", "llama-3.1+", "ALLOW_WITH_NOTE"),
+        ("Qwen/Qwen-7B-Chat", "qwen-1", "BLOCK"),
+        ("qwen2.5-72b-instruct", "qwen-72b", "ALLOW_WITH_NOTE"),
+        ("qwen3:8b", "qwen-apache", "ALLOW"),
+        ("google/gemma-2-9b-it", "gemma-1-to-3", "ALLOW_WITH_NOTE"),
+        ("gemma-4-31b", "gemma-4", "ALLOW"),
+        ("together_ai/openai/gpt-oss-120b", "gpt-oss", "ALLOW"),
+        ("deepseek-ai/DeepSeek-R1", "deepseek-mit", "ALLOW"),
+        ("deepseek-ai/DeepSeek-V3", "deepseek-la", "ALLOW_WITH_NOTE"),
+        ("mistral-large-2411", "mistral-mrl", "BLOCK"),
+        ("mistralai/Mixtral-8x7B-Instruct-v0.1", "mistral-apache", "ALLOW"),
+    ],
+)
+def test_an_open_models_answers_follow_its_licence(model: str, family: str, outcome: str) -> None:
+    row = licence_of(model)
+    assert row is not None
+    notice = answer_terms(model, "", "text", "internal", "decoder")
+    assert (row["family"], notice.rule, notice.vendor, notice.outcome) == (family, "T9", family, outcome)
+    assert notice.clause or outcome in ("ALLOW", "BLOCK")
+
+
+@pytest.mark.parametrize(
+    "model", ["gpt-4o", "qwen3-max", "qwen2.5-3b", "deepseek-chat", "deepseek-r1-distill-llama-70b", "x", ""]
+)
+def test_a_closed_or_unread_model_has_no_licence_on_file(model: str) -> None:
+    assert licence_of(model) is None
 
 
 def test_the_classifier_clause_is_quoted() -> None:
