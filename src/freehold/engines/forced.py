@@ -164,7 +164,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
         [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p), ctypes.c_size_t, ctypes.POINTER(ctypes.c_float)],
     ),
     "llama_get_memory": (ctypes.c_void_p, [ctypes.c_void_p]),
-    "llama_memory_clear": (None, [ctypes.c_void_p, ctypes.c_bool]),
+    "llama_memory_seq_rm": (ctypes.c_bool, [ctypes.c_void_p, *[ctypes.c_int32] * 3]),
     "llama_decode": (ctypes.c_int32, [ctypes.c_void_p, _Batch]),
     "llama_get_logits_ith": (ctypes.POINTER(ctypes.c_float), [ctypes.c_void_p, ctypes.c_int32]),
     "llama_tokenize": (
@@ -208,6 +208,7 @@ class _Child:
         self.context = self.lib.llama_init_from_model(self.model, self._settings(said))
         if not self.context:
             raise _Refused(f"llama.cpp makes no context of {self.length} tokens for {Path(said['model']).name}.")
+        self.held: list[int] = []
         if said["adapter"]:
             self._adapt(said["adapter"])
 
@@ -229,11 +230,23 @@ class _Child:
             raise _Refused(f"llama.cpp does not load the adapter {Path(path).name} onto this base.")
         self.lib.llama_set_adapters_lora(self.context, (ctypes.c_void_p * 1)(adapter), 1, (ctypes.c_float * 1)(1.0))
 
-    def decode(self, ids: Sequence[int], start: int, wanted: int) -> None:
-        """Feed `ids` from position `start` on; the logits of the last `wanted` are kept."""
-        n = len(ids)
+    def read(self, ids: Sequence[int], wanted: int) -> None:
+        """Have the model read `ids`; the logits of the last `wanted` are kept. What was read before and stands here too
+        is not read again."""
+        most = len(ids) - wanted
+        same = next((i for i, (a, b) in enumerate(zip(ids, self.held, strict=False)) if a != b), len(self.held))
+        start = min(same, most)
+        if not self.lib.llama_memory_seq_rm(self.lib.llama_get_memory(self.context), 0, start, -1):
+            raise _Refused("llama.cpp can't take tokens back from this model.")
+        self.held = list(ids[:start])
+        self.decode(ids[start:], wanted)
+
+    def decode(self, ids: Sequence[int], wanted: int) -> None:
+        """Feed `ids` behind what is held."""
+        start, n = len(self.held), len(ids)
         if start + n > self.length:
             raise _Refused(f"A text of {start + n} tokens is longer than the context of {self.length}.")
+        self.held += ids
         one = (ctypes.c_int32 * 1)(0)
         seq = (ctypes.POINTER(ctypes.c_int32) * n)(*[ctypes.cast(one, ctypes.POINTER(ctypes.c_int32))] * n)
         keep = [i >= n - wanted for i in range(n)]
@@ -248,9 +261,6 @@ class _Child:
     def row(self, at: int) -> Floats:
         return np.ctypeslib.as_array(self.lib.llama_get_logits_ith(self.context, at), (self.size,))
 
-    def clear(self) -> None:
-        self.lib.llama_memory_clear(self.lib.llama_get_memory(self.context), True)
-
     def ids(self, text: str) -> list[int]:
         data = text.encode()
         room = (ctypes.c_int32 * (len(data) + 8))()
@@ -260,14 +270,13 @@ class _Child:
         return list(room[:n])
 
     def greedy(self, ids: Sequence[int], most: int) -> list[int]:
-        self.clear()
         found: list[int] = []
-        self.decode(ids, 0, 1)
+        self.read(ids, 1)
         while len(found) < most:
             found.append(int(self.row(-1).argmax()))
             if self.lib.llama_vocab_is_eog(self.vocabulary, found[-1]) or len(found) == most:
                 break
-            self.decode(found[-1:], len(ids) + len(found) - 1, 1)
+            self.decode(found[-1:], 1)
         return found
 
 
@@ -289,8 +298,7 @@ def _serve() -> None:
                 answer = {"ids": child.greedy(said["ids"], said["most"])}
             else:
                 wanted = len(said["ids"]) - said["first"]
-                child.clear()
-                child.decode(said["ids"], 0, wanted)
+                child.read(said["ids"], wanted)
                 answer = {"rows": wanted, "columns": child.size}
                 data = b"".join(child.row(i - wanted).tobytes() for i in range(wanted))
         except _Refused as error:

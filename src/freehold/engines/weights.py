@@ -33,10 +33,12 @@ KINDS = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 class Weights(Protocol):
     """`sides` maps a tensor to its shape, outermost first. `source` is the folder or the file."""
 
-    source: Path
-    shape: Shape
-    sides: Mapping[str, tuple[int, ...]]
-
+    @property
+    def source(self) -> Path: ...
+    @property
+    def shape(self) -> Shape: ...
+    @property
+    def sides(self) -> Mapping[str, tuple[int, ...]]: ...
     def tensor(self, name: str, /) -> Floats: ...
 
 
