@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from freehold.measure import share
-from freehold.nouns import Artifact, Audit, LabelRow, Measure, Plan, TaskStudent, Verdict
+from freehold.nouns import Artifact, Audit, LabelRow, Measure, Plan, TaskStudent, TermsNotice, Verdict
 from freehold.project import Project
+from freehold.report import report
 from freehold.report.gather import gather, write_report
 from freehold.report.parity import parity
 
@@ -100,6 +101,20 @@ def test_a_half_written_parity_file_is_no_error(project: Project) -> None:
     (project.artifact_path(sha256) / "parity.json").write_bytes(b'{"rows": [')
     assert gather(project).exports[sha256].parity is None
     assert "LoRA on smollm2" in write_report(project).read_text()
+
+
+def test_each_rule_with_the_rows_it_counts(audit: Audit, verdict: Verdict) -> None:
+    (notice,) = verdict.terms
+    counted = dataclasses.replace(notice, rows=1200)
+    open_model = TermsNotice(
+        "qwen", "T9", "ALLOW", "An open model.", "Apache-2.0", "https://x.example", "2026-01-01", 30
+    )
+    one = dataclasses.replace(verdict, terms=(counted, open_model))
+    other = dataclasses.replace(verdict, task="other", terms=(dataclasses.replace(notice, rows=1),))
+    page = Page(report(audit, None, [one, other]))
+    assert page.text.count(notice.text) == 1
+    assert f"task {verdict.task} 1,200 rows of its log task other 1 row of its log" in page.text
+    assert f"task {verdict.task} 30 rows of its log" in page.text
 
 
 def test_it_fits_everywhere(project: Project, artifact: Artifact) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -69,12 +69,11 @@ def student_cards(
 
 def _terms(verdicts: Sequence[Verdict]) -> list[tuple[TermsNotice, list[tuple[str, int]]]]:
     """Each notice once, with the tasks it is about and how many of their rows it counts (0: not counted)."""
-    found: dict[tuple[str, ...], tuple[TermsNotice, list[tuple[str, int]]]] = {}
+    found: dict[TermsNotice, list[tuple[str, int]]] = {}
     for verdict in verdicts:
         for notice in verdict.terms:
-            same = (notice.vendor, notice.rule, notice.outcome, notice.text, notice.clause, notice.source, notice.as_of)
-            found.setdefault(same, (notice, []))[1].append((verdict.task, getattr(notice, "rows", 0)))
-    return list(found.values())
+            found.setdefault(replace(notice, rows=0), []).append((verdict.task, notice.rows))
+    return list(found.items())
 
 
 def _sources(audit: Audit, plan: Plan | None, verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:
