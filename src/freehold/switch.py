@@ -1,6 +1,6 @@
 """The journey: a log in; a verdict, a report and the command that serves it out.
 
-    read → audit → plan → (per label task) tune → prove → report
+    read → audit → plan → (per task) tune → shrink → prove → report
 
 Each step leaves its noun in the project folder and is skipped when nothing it rests on has changed, so a killed run
 goes on where it stopped, with the same result.
@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from freehold.errors import NothingToLearn
-from freehold.nouns import Measure, Verdict
+from freehold.errors import FAILS, STAYS, FreeholdError, NothingToLearn
+from freehold.nouns import Artifact, Audit, Measure, Plan, Task, Verdict
 from freehold.tell import Tell, quiet
+from freehold.tune.command import for_task, text_flags, text_given
 
 if TYPE_CHECKING:
     from freehold.project import Project
+    from freehold.traffic import Traffic
 
 __all__ = ["HELP", "Journey", "flags", "run", "switch"]
 
@@ -52,48 +54,79 @@ def switch(
     encoder: str | Sequence[str] | None = None,
     finetune: Path | None = None,
     student: Path | None = None,
+    text: Mapping[str, Any] | None = None,
     tell: Tell = quiet,
 ) -> Journey:
     """Run the whole journey on the logs at `paths` and return its verdicts.
 
-    `bar` and `confidence` default to freehold.toml; `until` (epoch seconds) keeps only earlier calls.
-    Raises LogError, ProjectError, StorageFailed, BadSetting.
+    `bar` and `confidence` default to freehold.toml; `until` (epoch seconds) keeps only earlier calls. `text` holds
+    tune's options for students that extract or write: kind, base, minutes, bits, permission, private.
+    Raises LogError, ProjectError, StorageFailed, BadSetting; where no task gets a student, what kept the first from it.
     """
     from freehold.audit import audit
-    from freehold.engines.open import open_student
     from freehold.plan import plan
     from freehold.project import check_bar
-    from freehold.prove import prove, without_student
     from freehold.report.gather import write_report
     from freehold.totals import kept_home, saved
     from freehold.traffic import read
-    from freehold.tune import tune
 
     bar = project.settings.bar if bar is None else check_bar(bar)
     confidence = project.settings.confidence if confidence is None else check_bar(confidence, "confidence")
     traffic = read(paths, until=until, tell=tell)
     project.claim_log(traffic.log.identity)
-    found = audit(traffic, tell=tell)
+    found = audit(traffic, project.settings, tell=tell)
     project.save(found)
     bars = sorted({*BARS, bar})
     planned = plan(found, machine_cost=project.settings.machine_cost, bars=bars, confidence=confidence)
     project.save(planned)
     project.drop_verdicts(keep=[task.name for task in found.tasks])
-    given: dict[str, Any] = {"encoder": encoder, "finetune": finetune, "student": student}
+    given = {"encoder": encoder, "finetune": finetune, "student": student, **(text or {})}
+    failed = _each_task(found, planned, traffic, project, bar, confidence, given, tell)
+    verdicts = project.verdicts()
+    page = write_report(project, tell=tell)
+    if failed is not None:
+        raise failed
+    money = saved(verdicts, planned.machine_cost)
+    return Journey(str(project.path), bar, confidence, kept_home(verdicts), money, verdicts, str(page), found.warnings)
+
+
+def _each_task(
+    found: Audit, planned: Plan, traffic: Traffic, project: Project, bar: float, confidence: float,
+    given: Mapping[str, Any], tell: Tell,
+) -> FreeholdError | None:  # fmt: skip
+    """A verdict for each task; what went wrong first, where no task got a student and not all stay by themselves."""
+    from freehold.engines.open import closing, open_student
+    from freehold.prove import prove, without_student
+
+    errors: list[FreeholdError] = []
+    students = 0
     for task, step in zip(found.tasks, planned.tasks, strict=True):
-        try:
-            artifact = tune(task, traffic, project, **given, tell=tell) if step.go == "try" else None
-        except NothingToLearn as error:  # the other tasks go on
-            artifact, step = None, replace(step, go="not_yet", reason=error.message)
+        artifact = None
+        if step.go == "try":
+            try:
+                artifact = _student(task, traffic, project, given, tell)
+            except (*STAYS, *FAILS) as error:
+                if task.kind == "labels" and not isinstance(error, NothingToLearn):
+                    raise
+                errors += [error] if isinstance(error, FAILS) else []
+                step = replace(step, go="not_yet", reason=str(error))
         if artifact is None:
             project.save(without_student(task, step, bar=bar, confidence=confidence))
             continue
+        students += 1
         own = open_student(project.artifact_path(artifact.sha256), artifact)
-        prove(task, own, artifact, traffic, project, bar=bar, confidence=confidence, audit=found, tell=tell)
-    verdicts = project.verdicts()
-    page = write_report(project, tell=tell)
-    money = saved(verdicts, planned.machine_cost)
-    return Journey(str(project.path), bar, confidence, kept_home(verdicts), money, verdicts, str(page), found.warnings)
+        with closing(own):
+            prove(task, own, artifact, traffic, project, bar=bar, confidence=confidence, audit=found, tell=tell)
+    return errors[0] if errors and not students else None
+
+
+def _student(task: Task, traffic: Traffic, project: Project, given: Mapping[str, Any], tell: Tell) -> Artifact:
+    """The task's student in the form in which it is served."""
+    from freehold.shrink import shrink
+    from freehold.tune import tune
+
+    artifact = tune(task, traffic, project, **for_task(task, given), tell=tell)
+    return shrink(task, artifact, project, tell=tell) if artifact.kind == "adapter" else artifact
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
@@ -112,6 +145,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
         "--finetune", metavar="DIR", type=Path, help="also fine-tune the BERT in this folder, as a further member"
     )
     parser.add_argument("--student", metavar="DIR", type=Path, help="your own ONNX classifier instead of tuning one")
+    text_flags(parser)
     parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")
 
 
@@ -126,7 +160,7 @@ def run(args: argparse.Namespace) -> int:
     _readable(args.log)  # before a folder is made for it
     project = Project.create(args.project)
     options: dict[str, Any] = {"bar": bar, "confidence": confidence, "until": until}
-    options |= {"encoder": args.encoder, "finetune": args.finetune, "student": args.student}
+    options |= {"encoder": args.encoder, "finetune": args.finetune, "student": args.student, "text": text_given(args)}
     with project.lock(), terminal() as tell:
         journey = switch(args.log, project, **options, tell=tell)
     if args.json:

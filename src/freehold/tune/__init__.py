@@ -1,7 +1,8 @@
 """A student for a task, from its log.
 
     evidence ─split→ fit side ─label.fit→ Fitted ─project→ artifacts/<sha256>/  kind label
-                         └ --student: the team's ONNX classifier, prior scored on the fit side   kind classifier
+                         ├ --student: the team's ONNX classifier, prior scored on the fit side   kind classifier
+                         └ text.py: the terms' gate, then a tagger or a decoder                  kind extract, adapter
 
 The other side of the split is never looked at here.
 """
@@ -28,20 +29,40 @@ def tune(
     encoder: str | Sequence[str] | None = None,
     finetune: Path | None = None,
     student: Path | None = None,
+    kind: str = "auto",
+    base: str | None = None,
+    minutes: float | None = None,
+    bits: int = 16,
+    permission: Path | None = None,
+    private: str = "leave-out",
     tell: Tell = quiet,
 ) -> Artifact:
     """Fit a student on the task's fit side, or take the team's classifier in the folder `student`, and store it.
 
-    `encoder`: a bundled name, a folder, or a name on the Hugging Face hub, instead of the default one; or several, each
-    with members of its own. `finetune`: a folder with a BERT that is trained on the task as a further member. The same
-    rows and recipe fit nothing twice: the artefact made before is returned. Raises StudentUnusable, NothingToLearn,
-    MissingExtra, StorageFailed, ArtifactDamaged.
+    For a label task, `encoder`: a bundled name, a folder, or a name on the Hugging Face hub, instead of the default one;
+    or several, each with members of its own. `finetune`: a folder with a BERT that is trained on the task as a further
+    member. The same rows and recipe fit nothing twice: the artefact made before is returned.
+    For the others (text.py), `kind` is auto, extract or decoder, `base` the open model of a decoder, `minutes` the CPU
+    minutes that are spent, `bits` 16 or 4 (QLoRA), `permission` a file with the vendor's consent, `private` what
+    becomes of rows with private data: leave-out, redact or keep.
+    Raises StudentUnusable, NothingToLearn, MissingExtra, StorageFailed, ArtifactDamaged; for the others also
+    TermsBlocked, BaseUnusable, TooLittleMemory, TrainingFailed, EngineFailed.
     """
     from freehold.tune.make import classifier, label
     from freehold.tune.rows import rows_of
+    from freehold.tune.text import How, text
 
     if task.kind != "labels":
-        raise StudentUnusable(f"{task.name} is a {task.kind} task.", "This version has students for label tasks only.")
+        if student is not None or finetune is not None:
+            other = "--student" if student is not None else "--finetune"
+            raise StudentUnusable(
+                f"{other} is for label tasks, and {task.name} is a {task.kind} task.", "Leave it out."
+            )
+        named = [encoder] if isinstance(encoder, str) else list(encoder or ())
+        if len(named) > 1:
+            raise StudentUnusable(f"Two encoders are given, and a tagger for {task.name} takes one.", "Give one.")
+        how = How(kind, next(iter(named), None), base, minutes, bits, permission, private)
+        return text(task, traffic, project, how, tell)
     named = [encoder] if isinstance(encoder, str) else list(encoder or ())
     rows = rows_of(task, traffic)
     if student is not None:

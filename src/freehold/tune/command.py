@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from freehold.errors import BadSetting, NothingToLearn
-from freehold.nouns import Artifact
+from freehold.errors import FAILS, STAYS, BadSetting, FreeholdError, NothingToLearn
+from freehold.nouns import Artifact, Task
 from freehold.tell import Tell
 
 if TYPE_CHECKING:
     from freehold.project import Project
 
-__all__ = ["HELP", "flags", "run"]
+__all__ = ["HELP", "flags", "for_task", "run", "text_flags", "text_given"]
 
+KINDS = ("auto", "extract", "decoder")
+PRIVATE = ("leave-out", "redact", "keep")
 HELP = "Fit a student for each task on its own calls, and store it with its lineage."
 
 
@@ -33,7 +36,41 @@ def flags(parser: argparse.ArgumentParser) -> None:
         "--finetune", metavar="DIR", type=Path, help="also fine-tune the BERT in this folder, as a further member"
     )
     parser.add_argument("--student", metavar="DIR", type=Path, help="your own ONNX classifier instead of a fitted one")
+    text_flags(parser)
     parser.add_argument("--json", action="store_true", help="the artefacts' manifests as JSON on stdout")
+
+
+def text_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags for students that extract or write, of tune and of switch."""
+    group = parser.add_argument_group("students that extract or write (JSON, tool calls, SQL, text)")
+    group.add_argument(
+        "--kind", choices=KINDS, default="auto", help="auto: a tagger where values are copied from the text"
+    )
+    group.add_argument(
+        "--base", metavar="NAME|DIR|GGUF", help="the open model that a decoder starts from (default smollm2)"
+    )
+    group.add_argument("--minutes", type=float, metavar="N", help="CPU minutes of tuning, a task (default 12)")
+    group.add_argument("--bits", type=int, choices=(16, 4), default=16, help="4: the base in NF4 while tuning (QLoRA)")
+    group.add_argument(
+        "--permission", metavar="FILE", type=Path, help="the vendor's written consent to train on its answers"
+    )
+    group.add_argument(
+        "--private", choices=PRIVATE, default="leave-out", help="rows with private data (default leave-out)"
+    )
+
+
+def text_given(args: argparse.Namespace) -> dict[str, Any]:
+    """tune's options out of those flags."""
+    if args.minutes is not None and not 0 < args.minutes < 1e5:
+        raise BadSetting(f"--minutes is {args.minutes:g}.", "Give CPU minutes above 0.")
+    return {name: getattr(args, name) for name in ("kind", "base", "minutes", "bits", "permission", "private")}
+
+
+def for_task(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options for one of many tasks: what is meant for label tasks alone is not said of the others."""
+    return {
+        name: value for name, value in given.items() if task.kind == "labels" or name not in ("finetune", "student")
+    }
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,14 +105,20 @@ def _tune(project: Project, args: argparse.Namespace, tell: Tell) -> list[Artifa
         raise BadSetting(f"The plan does not try {name}: {reason}", "See: freehold plan")
     traffic = read(audit.log.paths, until=audit.log.until, tell=tell)
     options: dict[str, Any] = {"encoder": args.encoder, "finetune": args.finetune, "student": args.student}
+    options |= text_given(args)
     made: list[Artifact] = []
+    failed: list[FreeholdError] = []
     for task in chosen:
         try:
-            made.append(tune(task, traffic, project, **options, tell=tell))
-        except NothingToLearn as error:
-            if name is not None:
+            own = options if name is not None else for_task(task, options)
+            made.append(tune(task, traffic, project, **own, tell=tell))
+        except (*STAYS, *FAILS) as error:
+            if name is not None or (task.kind == "labels" and not isinstance(error, NothingToLearn)):
                 raise
-            print(f"{task.name}: {error.message}", file=sys.stderr)
+            failed += [error] if isinstance(error, FAILS) else []
+            print(f"{task.name}: {error}", file=sys.stderr)
+    if failed and not made:
+        raise failed[0]
     return made
 
 
@@ -88,5 +131,7 @@ def _show(made: Sequence[Artifact], project: Project) -> None:
         what = f"{artifact.kind} {artifact.sha256[:8]}  {size:.0f} MB"
         print(f"{artifact.task}  {what}  on {artifact.base}, licence {artifact.licence}")
         print(f"  {folder}")
+        if artifact.kind == "adapter":
+            print(f"  next: freehold shrink --project {shlex.quote(str(project.path))}")
         if tuned := artifact.recipe.get("finetune"):
             print(f"  fine-tuned {tuned['base']['name']}: {tuned['why']}")

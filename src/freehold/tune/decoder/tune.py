@@ -54,6 +54,7 @@ class Asked:
     seed: int
     rate: float | None
     use: str
+    terms: list[dict[str, Any]]
 
     @property
     def key(self) -> str:
@@ -69,6 +70,7 @@ def tune_decoder(
     minutes: float,
     bits: Literal[16, 4] = 16,
     use: Sequence[int] | None = None,
+    terms: Sequence[dict[str, Any]] = (),
     rate: float | None = None,
     seed: int = 0,
     threads: int = 1,
@@ -78,7 +80,7 @@ def tune_decoder(
     answers the held-back rows better.
 
     `use`: the numbers of the rows that may teach (the others were refused by the vendor's terms, or hold private
-    data). `rate`: instead of the one that follows from the base's width. `threads`: more than one is faster on the
+    data), and `terms` what the gate said of them, kept in the recipe. `rate`: instead of the one that follows from the base's width. `threads`: more than one is faster on the
     clock, and then a run that was killed goes on to the same bits only with the same number. What a run before this one
     finished is returned; what it left half done is taken up where it was.
 
@@ -89,7 +91,7 @@ def tune_decoder(
     allowed = sorted(use) if use is not None else list(range(len(rows.texts)))
     used = hashlib.sha256(msgspec.json.encode(allowed)).hexdigest()
     prompt = Prompt.of(task.template)
-    asked = Asked(base.sha256, rows.sha256, prompt, minutes, bits, seed, rate, used)
+    asked = Asked(base.sha256, rows.sha256, prompt, minutes, bits, seed, rate, used, list(terms))
     for found in project.artifacts():
         if found.task == task.name and found.recipe.get("asked") == asked.key:
             return project.read_artifact(found.sha256)
@@ -238,6 +240,7 @@ class _Run:
         return {
             "student": "decoder 1",
             "asked": self.asked.key,
+            "terms": self.asked.terms,
             "minutes": self.asked.minutes,
             "seed": self.asked.seed,
             "base": {"name": self.base.name, "sha256": self.base.sha256, "source": self.base.source},

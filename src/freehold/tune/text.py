@@ -1,0 +1,125 @@
+"""A student for a task whose answers are extracted or written: the cheapest that fits the shape of the answers.
+
+rows ─gate: the vendor's terms, private data→ rows that may teach
+    json, tools ─extract.fit→ a tagger            kind extract: values copied from the text, no torch to serve
+           └ not extractable ↓
+    all    ─tune_decoder→ LoRA on an open base    kind adapter: shrink makes the form that is served
+                        └ or the untuned base with the nearest logged calls as examples    kind decoder
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import msgspec
+
+from freehold.errors import NothingToLearn, StudentUnusable
+from freehold.nouns import Artifact, Task, TermsNotice
+from freehold.project import Project
+from freehold.tell import Tell
+from freehold.traffic import Traffic
+from freehold.tune.gate import Gate, gate
+from freehold.tune.rows import Rows, rows_of
+
+__all__ = ["How", "text"]
+
+MINUTES = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """What a person may say of a text student: see tune."""
+
+    kind: str = "auto"
+    encoder: str | None = None
+    base: str | None = None
+    minutes: float | None = None
+    bits: int = 16
+    permission: Path | None = None
+    private: str = "leave-out"
+
+
+def text(task: Task, traffic: Traffic, project: Project, how: How, tell: Tell) -> Artifact:
+    """Fit the student and choose it for the task. Raises what tune does."""
+    rows = rows_of(task, traffic)
+    try:
+        artifact = _student(task, rows, project, how, tell)
+    except NothingToLearn:
+        project.choose(task.name, "")
+        raise
+    project.choose(task.name, artifact.sha256)
+    return artifact
+
+
+def _student(task: Task, rows: Rows, project: Project, how: How, tell: Tell) -> Artifact:
+    from freehold.tune.extract import NotExtractable
+
+    if how.kind != "decoder" and task.kind in ("json", "tools"):
+        try:
+            return _extract(task, rows, project, how, tell)
+        except NotExtractable as error:
+            if how.kind == "extract":
+                raise
+            tell(f"{task.name} is a decoder's: {error.message}")
+    elif how.kind == "extract":
+        raise StudentUnusable(
+            f"A tagger extracts JSON and tool calls, and {task.name} is {task.kind}.", "Leave --kind out."
+        )
+    return _decoder(task, rows, project, how, tell)
+
+
+def _allowed(task: Task, rows: Rows, project: Project, how: How, student: str, tell: Tell) -> tuple[Rows, Gate]:
+    """The rows as a student may see them, all of them, and which of them it may."""
+    passed = gate(task, rows.calls, project.settings, student=student, permission=how.permission, private=how.private)
+    for notice in passed.notices:
+        if notice.outcome != "ALLOW":
+            clause = f' "{notice.clause}"' if notice.clause else ""
+            about = f"{notice.outcome}, {notice.rows:,} rows, as of {notice.as_of}"
+            tell(f"terms {notice.rule} ({about}): {notice.text}{clause}")
+    if passed.redacts:
+        pairs = [passed.row(text, label) for text, label in zip(rows.texts, rows.labels, strict=True)]
+        rows = replace(rows, texts=[t for t, _ in pairs], labels=[a for _, a in pairs], whole=rows.sha256)
+    return rows, passed
+
+
+def _terms(notices: tuple[TermsNotice, ...]) -> list[dict[str, Any]]:
+    return cast(list[dict[str, Any]], msgspec.to_builtins(list(notices)))
+
+
+def _extract(task: Task, rows: Rows, project: Project, how: How, tell: Tell) -> Artifact:
+    from freehold.tune.extract import fit, recipe_of
+    from freehold.tune.extract.start import start_of
+
+    rows, passed = _allowed(task, rows, project, how, "extract", tell)
+    base = start_of(how.encoder)
+    asked = recipe_of(base, 0, how.minutes) | {"terms": _terms(passed.notices)}
+    for found in project.artifacts():
+        same = found.kind == "extract" and (found.task, found.data_sha256) == (task.name, rows.sha256)
+        if same and asked.items() <= found.recipe.items():
+            return project.read_artifact(found.sha256)
+    used = rows.take(passed.rows)
+    fitted = fit(used.texts, used.labels, groups=used.groups, base=how.encoder, minutes=how.minutes, tell=tell)
+    return project.write_artifact(
+        fitted.files,
+        kind="extract",
+        task=task.name,
+        base=f"{base.name} (fine-tuned)",
+        licence=base.licence,
+        recipe=fitted.recipe | asked,
+        data_sha256=rows.sha256,
+    )
+
+
+def _decoder(task: Task, rows: Rows, project: Project, how: How, tell: Tell) -> Artifact:
+    from freehold.engines import bases
+    from freehold.tune.decoder import tune_decoder
+
+    rows, passed = _allowed(task, rows, project, how, "decoder", tell)
+    base = bases.find(how.base)
+    bits: Literal[16, 4] = 4 if how.bits == 4 else 16
+    return tune_decoder(
+        rows, task, project, base, minutes=how.minutes or MINUTES, bits=bits, use=passed.rows,
+        terms=_terms(passed.notices), tell=tell,
+    )  # fmt: skip
