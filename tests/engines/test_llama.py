@@ -165,15 +165,15 @@ def test_characters_of_several_tokens_come_whole(real: Engine) -> None:
 
 
 def test_the_same_question_gives_the_same_bits_whatever_came_before(smollm2: Path, real: Engine) -> None:
-    system = "You turn what people ask for into one line of JSON that holds their intent, and no more."
+    system = "You turn what people ask for into one line of JSON that holds their intent, and no more.\n"
     asks = [f"{verb} {thing}" for verb in ("play", "book me", "find", "rate") for thing in
             ("some jazz", "a table for 4", "Moby Dick", "the film Dune at noon", "日本 in the rain")]  # fmt: skip
 
     def bits(engine: Engine, prefix: int, ask: str) -> Any:
-        ids = engine.ids([{"role": "system", "content": system}, {"role": "user", "content": ask}])
+        ids = engine.tokenize(system + ask)
         return engine.complete(Request(prompt_ids=ids, max_tokens=3, prefix=prefix))
 
-    for prefix, some in ((0, asks), (26, asks[:6])):
+    for prefix, some in ((0, asks), (18, asks[:6])):
         first = {ask: bits(real, prefix, ask) for ask in some}
         assert {ask: bits(real, prefix, ask) for ask in reversed(some)} == first  # in another order, after others
         real.complete(Request(LONG, max_tokens=2))

@@ -98,12 +98,11 @@ class Process:
             self._folder = tempfile.mkdtemp(prefix="freehold-", dir="/tmp")
         self.address = f"{self._folder}/engine.sock"
         self._log = Path(self._folder, "log")
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.kill)
             self._child = self._spawn()
             self._wait_ready()
-        except BaseException:
-            self.kill()
-            raise
+            undo.pop_all()
 
     def __repr__(self) -> str:
         return f"Process({self.settings.model.name}, pid {self._child.pid})"

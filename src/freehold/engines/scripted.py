@@ -53,7 +53,8 @@ class ScriptedEngine:
     """Answers as Engine does (llama.py), from `script`: {what the last user message holds: (answer, its score)}.
 
     A token is a byte. Wrong requests are refused in the same words; a schema is checked for its types and required
-    keys alone. `dies` is on how many of the next calls the engine dies: two running raise EngineFailed.
+    keys alone. `dies` is on how many of the next calls the engine dies: two running raise EngineFailed. `pace` is the
+    seconds that a token is said to have taken, `drafts` the tokens drafted and accepted for each answer.
     """
 
     def __init__(
@@ -65,6 +66,8 @@ class ScriptedEngine:
         slots: int = 1,
         adapters: Sequence[Path] = (),
         dies: int = 0,
+        pace: float = 0.01,
+        drafts: tuple[int, int] = (0, 0),
     ) -> None:
         self.script = dict(script)
         self.otherwise = otherwise
@@ -72,6 +75,8 @@ class ScriptedEngine:
         self.slots = slots
         self.adapters = list(adapters)
         self.dies = dies
+        self.pace = pace
+        self.drafts = drafts
         self.asked: list[Request] = []
         self.closed = False
 
@@ -124,6 +129,9 @@ class ScriptedEngine:
             top=[{token: math.log(score)} for token in tokens],
             stopped=stopped,
             prompt_tokens=len(ids),
+            seconds=self.pace * len(tokens),
+            drafted=self.drafts[0],
+            accepted=self.drafts[1],
         )
 
     def complete_all(self, requests: Sequence[Request]) -> list[Completion]:
