@@ -59,7 +59,8 @@ def project(tmp_path: Path, audit: Audit, plan: Plan, verdict: Verdict) -> Proje
     about = {"version": 1, "mode": "merged", "quant": "Q8_0"}
     artifact = made.write_artifact(
         {"decoder.json": json.dumps(about).encode(), "parity.json": table()},
-        kind="decoder", task=verdict.task, base="smollm2", licence="Apache-2.0", recipe={"rank": 16}, data_sha256="0",
+        kind="decoder", task=verdict.task, base="smollm2", licence="Apache-2.0", data_sha256="0",
+        recipe={"rank": 16, "terms": [{"vendor": "openai"}], "steps": [{"loss": 1.0}, {"loss": 0.5}]},
     )  # fmt: skip
     task = dataclasses.replace(audit.tasks[0], kind="json", rule="json", labels=(), why="98 % of answers are JSON")
     made.save(dataclasses.replace(audit, tasks=(task,)))
@@ -89,6 +90,7 @@ def test_the_student_in_words_and_what_its_export_lost(project: Project) -> None
     assert "at most 4.2e-04 at 1,080 positions; 100 texts give the same token ids" in page.text
     assert "the same answers as measured: 100.0 % (96.4 to 100.0, n = 100)" in page.text
     assert "secret song" not in page.text  # a user's text
+    assert "rank 16 steps 2 entries" in page.text  # the terms have a section of their own
 
 
 @pytest.mark.parametrize("data", [b"", b"null", b"[]", b"{}", b"\xff", table(formats=3), table(formats=[{}])])

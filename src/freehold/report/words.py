@@ -92,6 +92,8 @@ def flat(recipe: Mapping[str, Any], under: str = "") -> list[tuple[str, str]]:
             lines += flat(value, f"{name}.")
         elif isinstance(value, float):
             lines.append((name, f"{value:.6g}"))
+        elif isinstance(value, list | tuple) and any(isinstance(one, Mapping) for one in value):
+            lines.append((name, plural(len(value), "entry", "entries")))
         else:
             lines.append((name, listing(value) if isinstance(value, list | tuple) else str(value)))
     return lines
