@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 import sqlglot
@@ -31,6 +31,7 @@ logging.getLogger("sqlglot").addHandler(logging.NullHandler())  # what it doesn'
 LONGEST = 20_000  # characters of a query that is parsed
 DIALECTS = ("sqlite", "postgres", "mysql")
 FLIPPED = {"GT": "LT", "GTE": "LTE"}
+NEGATED: dict[type, str] = {exp.EQ: "NEQ", exp.NEQ: "EQ"}
 COMMUTES = ("EQ", "NEQ", "Add", "Mul", "NullSafeEQ", "NullSafeNEQ")
 COMPARES = ("EQ", "NEQ", "LT", "LTE", "GT", "GTE", "Like", "In")
 SKIPPED = ("with_", "with", "from_", "from", "joins", "expressions", "order", "group", "having")
@@ -46,6 +47,7 @@ class Scope:
     sources: dict[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
     ctes: dict[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
     outputs: dict[str, Key] = field(default_factory=dict)
+    commutes: bool = True
 
     def source(self, name: str) -> tuple[str, dict[str, str]] | None:
         if name in self.sources:
@@ -66,7 +68,7 @@ def same(ours: str, theirs: str) -> bool:
         left, right = _parse(ours, dialect), _parse(theirs, dialect)
         if left is not None and right is not None:
             try:
-                return _key(left, Scope()) == _key(right, Scope())
+                return _key(left, _outermost(left)) == _key(right, _outermost(right))
             except RecursionError:
                 return False
     return False
@@ -93,13 +95,18 @@ def _parse(query: str, dialect: str) -> exp.Expr | None:
     return tree if known else None
 
 
+def _outermost(tree: exp.Expr) -> Scope:
+    """In a statement that changes data, a = b may be an assignment: its sides stay."""
+    return Scope(commutes=isinstance(tree, exp.Query))
+
+
 def _key(node: Any, scope: Scope) -> Key:
     """The normal form of a part of the tree, as nested tuples that compare and sort by their repr."""
     if isinstance(node, exp.Paren):
         return _key(node.this, scope)
     if isinstance(node, exp.Select):
         return _select(node, scope)
-    if isinstance(node, exp.Subquery) and not node.alias:
+    if isinstance(node, exp.Subquery) and not _rest(node, scope, "this"):
         return _key(node.this, scope)
     if isinstance(node, exp.Column):
         return _column(node, scope)
@@ -110,16 +117,24 @@ def _key(node: Any, scope: Scope) -> Key:
     if isinstance(node, exp.Var):
         return ("var", node.name.lower())
     if isinstance(node, exp.Table):
-        return ("table", _table_name(node, scope))
+        return _table(node, scope)
     if isinstance(node, exp.Alias):
         return _key(node.this, scope)
     if isinstance(node, exp.And | exp.Or):
         return (type(node).__name__, *_sorted({_key(part, scope) for part in _flat(node, type(node))}))
+    if isinstance(node, exp.Not) and type(node.this.unnest()) in NEGATED:
+        return _other(node.this.unnest(), scope, NEGATED[type(node.this.unnest())])
     return _other(node, scope)
 
 
-def _other(node: exp.Expr, scope: Scope) -> Key:
-    name = type(node).__name__
+def _rest(node: exp.Expr, scope: Scope, *handled: str) -> list[Key]:
+    """All that a part says beyond what was handled."""
+    said = {key: value for key, value in node.args.items() if key not in handled and value not in (None, False, [])}
+    return sorted((key, _value(value, scope)) for key, value in said.items())
+
+
+def _other(node: exp.Expr, scope: Scope, name: str = "") -> Key:
+    name = name or type(node).__name__
     args = {key: value for key, value in node.args.items() if value not in (None, False, [])}
     if name in COMPARES:
         _as_text(args)
@@ -128,7 +143,7 @@ def _other(node: exp.Expr, scope: Scope) -> Key:
     if name == "Anonymous":
         args["this"] = str(args["this"]).lower()
     keyed = {key: _value(value, scope) for key, value in args.items()}
-    if name in COMMUTES:
+    if name in COMMUTES and scope.commutes:
         keyed["this"], keyed["expression"] = _sorted([keyed["this"], keyed["expression"]])
     if name == "In" and "expressions" in keyed:
         keyed["expressions"] = tuple(_sorted(keyed["expressions"]))
@@ -144,7 +159,7 @@ def _value(value: Any, scope: Scope) -> Any:
 
 
 def _select(node: exp.Select, outer: Scope) -> Key:
-    scope = Scope(outer.depth + 1, outer)
+    scope = Scope(outer.depth + 1, outer, commutes=outer.commutes)
     parts: list[Any] = ["select", *_ctes(node, scope), *_sources(node, scope)]
     chosen = [_key(one, scope) for one in node.expressions]
     scope.outputs = {one.alias.lower(): key for one, key in zip(node.expressions, chosen, strict=True) if one.alias}
@@ -152,9 +167,8 @@ def _select(node: exp.Select, outer: Scope) -> Key:
     for name in ("group", "having", "order"):
         if (part := node.args.get(name)) is not None:
             parts.append((name, _outcome(part, scope, chosen)))
-    rest = {key: value for key, value in node.args.items() if key not in SKIPPED and value not in (None, False, [])}
-    inner = Scope(scope.depth, outer, scope.sources, scope.ctes)  # WHERE knows nothing of the select list
-    return (*parts, *sorted((key, _value(value, inner)) for key, value in rest.items()))
+    scope.outputs = {}  # WHERE knows nothing of the select list
+    return (*parts, *_rest(node, scope, *SKIPPED))
 
 
 def _outcome(part: exp.Expr, scope: Scope, chosen: Sequence[Key]) -> Key:
@@ -166,7 +180,8 @@ def _outcome(part: exp.Expr, scope: Scope, chosen: Sequence[Key]) -> Key:
         at = int(inner.this) - 1 if place and len(inner.this) < 6 else -1
         key = chosen[at] if 0 <= at < len(chosen) else _key(inner, scope)
         keys.append((key, bool(one.args.get("desc")), str(one.args.get("nulls_first"))) if inner is not one else key)
-    return tuple(_sorted(keys)) if isinstance(part, exp.Group) else tuple(keys)
+    keys = _sorted(keys) if isinstance(part, exp.Group) else keys
+    return (*keys, *_rest(part, scope, "expressions", "this"))
 
 
 def _ctes(node: exp.Expr, scope: Scope) -> Iterator[Key]:
@@ -194,9 +209,7 @@ def _sources(node: exp.Select, scope: Scope) -> Iterator[Key]:
     for join, key in zip(joins, keys[1 if start is not None else 0 :], strict=True):
         side, kind = str(join.args.get("side") or ""), str(join.args.get("kind") or "")
         how = " ".join(word for word in (side, kind) if word.upper() not in ("", "INNER", "OUTER", "CROSS")).upper()
-        using = tuple(_value(one, scope) for one in join.args.get("using") or [])
-        on = join.args.get("on")
-        yield ("join", how, key, _key(on, scope) if on is not None else (), using, str(join.args.get("method") or ""))
+        yield ("join", how, key, *_rest(join, scope, "this", "side", "kind"))
 
 
 def _source(source: exp.Expr, name: str, scope: Scope) -> Key:
@@ -205,10 +218,10 @@ def _source(source: exp.Expr, name: str, scope: Scope) -> Key:
     if isinstance(source, exp.Table):
         known = scope.cte(source.name.lower()) if not source.db else None
         scope.sources[alias] = (name, known[1] if known else {})
-        return ("table", _table_name(source, scope))
-    key = _key(source.this, scope) if isinstance(source, exp.Subquery) else _value(source.args.get("this"), scope)
+        return _table(source, scope)
+    key = (type(source).__name__, *_rest(source, scope, "alias"))
     scope.sources[alias] = (name, _columns(source))
-    return ("sub", key)
+    return key
 
 
 def _columns(source: exp.Expr) -> dict[str, str]:
@@ -224,9 +237,13 @@ def _columns(source: exp.Expr) -> dict[str, str]:
     return {one.alias_or_name.lower(): f"column {i}" for i, one in enumerate(given) if one.alias_or_name}
 
 
-def _table_name(table: exp.Table, scope: Scope) -> str:
+def _table(table: exp.Table, scope: Scope) -> Key:
+    """A table or a function that gives one; its alias is known to the scope."""
+    more = _rest(table, scope, "this", "db", "catalog", "alias")
+    if not isinstance(table.this, exp.Identifier):
+        return ("table", _key(table.this, scope), *more)
     known = scope.cte(table.name.lower()) if not table.db else None
-    return known[0] if known else ".".join(part.name.lower() for part in table.parts)
+    return ("table", known[0] if known else ".".join(part.name.lower() for part in table.parts), *more)
 
 
 def _column(node: exp.Column, scope: Scope) -> Key:
@@ -236,32 +253,26 @@ def _column(node: exp.Column, scope: Scope) -> Key:
     found = scope.source(table) if table else None
     if not table and len(scope.sources) == 1:
         (found,) = scope.sources.values()
-    if found is None:
-        return ("column", table, name)
+    if found is None or node.args.get("db"):
+        return ("column", *(part.name.lower() for part in node.parts))
+    if isinstance(node.this, exp.Star) and len(scope.sources) == 1:
+        return _key(node.this, scope)
     return ("column", found[0], found[1].get(name, name))
 
 
 def _as_text(args: dict[str, Any]) -> None:
     """What is double-quoted and compared with a column is a text; of two quoted names the second is."""
     left, right = args.get("this"), args.get("expression")
-    if _quoted(right) and _is_column(left):
-        args["expression"] = _literal(right)
-    elif _quoted(left) and _is_column(right):
-        args["this"] = _literal(left)
-    if "expressions" in args and _is_column(left):  # IN ("a", "b")
-        args["expressions"] = [_literal(one) if _quoted(one) else one for one in args["expressions"]]
-
-
-def _is_column(node: Any) -> bool:
-    return isinstance(node, exp.Column)
+    if _quoted(right) and isinstance(left, exp.Column):
+        args["expression"] = exp.Literal.string(right.name)
+    elif _quoted(left) and isinstance(right, exp.Column):
+        args["this"] = exp.Literal.string(left.name)
+    if "expressions" in args and isinstance(left, exp.Column):  # IN ("a", "b")
+        args["expressions"] = [exp.Literal.string(one.name) if _quoted(one) else one for one in args["expressions"]]
 
 
 def _quoted(node: Any) -> bool:
-    return _is_column(node) and not node.table and bool(node.this.args.get("quoted"))
-
-
-def _literal(node: Any) -> Any:
-    return exp.Literal.string(node.name)
+    return isinstance(node, exp.Column) and not node.table and bool(node.this.args.get("quoted"))
 
 
 def _flat(node: exp.Expr, kind: type[exp.Expr]) -> Iterator[exp.Expr]:
@@ -282,6 +293,6 @@ def _sorted(keys: Any) -> list[Any]:
 
 def _number(text: str) -> str:
     try:
-        return str(Decimal(text).normalize())
+        return str(Decimal(text).normalize(Context(prec=1000)))
     except InvalidOperation:
         return text.lower()

@@ -10,8 +10,8 @@ the default that the tool's schema gives it. A reply in plain text instead of a 
 
 Accepted answers, one entry a call, each argument with the list of its accepted values; "" in it: may be left out:
     [{"book": {"city": ["Oslo", "Oslo, Norway"], "nights": [2], "smoking": ["", false]}}]
-as the Berkeley function-calling leaderboard writes and reads them (bfcl_eval/eval_checker/ast_eval/ast_checker.py in
-ShishirPatil/gorilla): texts are compared without case, blanks and , . / - _ * ^, and the order of calls is free.
+as the Berkeley function-calling leaderboard writes and reads them (ast_checker.py in ShishirPatil/gorilla): texts are
+compared without case, blanks and , . / - _ * ^, and the order of calls is free.
 """
 
 from __future__ import annotations
