@@ -50,14 +50,10 @@ class Scope:
     commutes: bool = True
 
     def source(self, name: str) -> tuple[str, dict[str, str]] | None:
-        if name in self.sources:
-            return self.sources[name]
-        return self.outer.source(name) if self.outer else None
+        return self.sources.get(name) or (self.outer.source(name) if self.outer else None)
 
     def cte(self, name: str) -> tuple[str, dict[str, str]] | None:
-        if name in self.ctes:
-            return self.ctes[name]
-        return self.outer.cte(name) if self.outer else None
+        return self.ctes.get(name) or (self.outer.cte(name) if self.outer else None)
 
 
 def same(ours: str, theirs: str) -> bool:
@@ -264,11 +260,15 @@ def _as_text(args: dict[str, Any]) -> None:
     """What is double-quoted and compared with a column is a text; of two quoted names the second is."""
     left, right = args.get("this"), args.get("expression")
     if _quoted(right) and isinstance(left, exp.Column):
-        args["expression"] = exp.Literal.string(right.name)
+        args["expression"] = _text(right)
     elif _quoted(left) and isinstance(right, exp.Column):
-        args["this"] = exp.Literal.string(left.name)
+        args["this"] = _text(left)
     if "expressions" in args and isinstance(left, exp.Column):  # IN ("a", "b")
-        args["expressions"] = [exp.Literal.string(one.name) if _quoted(one) else one for one in args["expressions"]]
+        args["expressions"] = [_text(one) if _quoted(one) else one for one in args["expressions"]]
+
+
+def _text(name: Any) -> exp.Literal:
+    return exp.Literal.string(name.name)
 
 
 def _quoted(node: Any) -> bool:
