@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,8 @@ def serve(
 
     `opener` makes a Student of an artefact; `pairs` is the share of home answers that are asked upstream too (0: none);
     `machine_cost` is in USD an hour. `ready` is called once it accepts connections, with what is served.
-    A second signal stops at once; ctrl-C ends in KeyboardInterrupt.
+    SIGUSR1 reads the project again, for new verdicts. A second signal to stop does so at once; ctrl-C ends in
+    KeyboardInterrupt.
     Raises PortInUse, ServeRefused, UpstreamMissing, BadSetting, StorageFailed, and ArtifactDamaged or StudentUnusable
     where nothing else could be served.
     """
@@ -91,6 +92,7 @@ async def running(
     `home` is USD a second.
     """
     from freehold.serve.app import App
+    from freehold.serve.grow import Grow
     from freehold.serve.ledger import Ledger
     from freehold.serve.listen import Listener, Stop, check_host
     from freehold.serve.pairs import Pairs
@@ -112,10 +114,12 @@ async def running(
     students, opening, ending = Students(), StudentThread(), StudentThread()
     try:
         share = pairs if watched else 0.0
-        opened = opening.submit(
-            open_rungs, project, audit, log, opener=opener, students=students, pairs=share, tell=tell
-        )
-        steps = await _unless_stopped(asyncio.wrap_future(opened), stop)
+
+        def opened(kept: Sequence[Step] = ()) -> list[Step]:
+            held = project.load(Audit) if kept else audit
+            return open_rungs(project, held, log, opener=opener, students=students, pairs=share, kept=kept, tell=tell)
+
+        steps = await _unless_stopped(asyncio.wrap_future(opening.submit(opened)), stop)
         if upstream is None:
             _something_to_serve(steps)
         ledger = Ledger(project)
@@ -127,6 +131,7 @@ async def running(
         app.port = listener.port
         tasks = [asyncio.create_task(ledger.keep_synced(log.retry))]
         tasks += [asyncio.create_task(pairing.run())] if pairing else []
+        tasks += [asyncio.create_task(Grow(app, opened, students, opening, tell).run(stop.again))]
         try:
             yield app
         finally:

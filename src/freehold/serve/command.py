@@ -146,7 +146,7 @@ def _announce(app: App, project: Project, host: str, as_json: bool) -> None:
     _say(_above(app))
     _say(f"watched: {app.pairs.share:.2%} of home answers are asked upstream too" if app.pairs else UNMONITORED)
     url = f"http://{'[::1]' if host == '::1' else '127.0.0.1'}:{app.port}"
-    _say(f"listening on {url}/v1; stop with ctrl-C")
+    _say(f"listening on {url}/v1; stop with ctrl-C, read new verdicts with kill -USR1 {os.getpid()}")
     call = _example(app)
     if call is not None:
         try:

@@ -125,11 +125,13 @@ class _Server(web.Server):
 
 
 class Stop:
-    """What signals ask for: `asked` is set by the first, `hurry` by the second. `number` is the first one's."""
+    """What signals ask for: `asked` is set by the first, `hurry` by the second. `number` is the first one's. `again` is
+    set by SIGUSR1: read the project again."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.hurry = asyncio.Event()
+        self.again = asyncio.Event()
         self.number = 0
 
     def __call__(self, number: int) -> None:
@@ -141,6 +143,7 @@ class Stop:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self, number)
+        loop.add_signal_handler(signal.SIGUSR1, self.again.set)
 
 
 def raise_file_limit() -> None:

@@ -68,28 +68,33 @@ def open_rungs(
     opener: Opener,
     students: Students,
     pairs: float,
+    kept: Sequence[Step] = (),
     tell: Tell = quiet,
 ) -> list[Step]:
     """A step for each task of `audit`, built from its verdict, the heaviest template first. `pairs` of 0: nothing is
-    watched."""
+    watched. `kept` are steps that run: an open one whose verdict is the same stays as it is."""
     verdicts = {verdict.task: verdict for verdict in project.verdicts()}
+    running = {step.rung.task.name: step for step in kept if step.rung.open}
     events = log.read()
-    steps: list[Step] = []
+    same: list[Step] = []
+    fresh: list[Step] = []
     for task in audit.tasks:
-        verdict = verdicts.get(task.name)
-        if verdict is None or verdict.decision != "move":
+        verdict, step = verdicts.get(task.name), running.get(task.name)
+        if step is not None and step.verdict == verdict:
+            same.append(step)
+        elif verdict is None or verdict.decision != "move":
             why = f"this task stays upstream ({verdict.decision if verdict else 'no verdict'})"
-            steps.append(Step(rung(task, why=why), bill=_bill(task)))
+            fresh.append(Step(rung(task, why=why), bill=_bill(task)))
         else:
             tell(f"check the student of {task.name}")
-            steps.append(_step(project, task, verdict, events, opener, students, pairs))
-    _remember(project, steps, tell)
-    for step in steps:
+            fresh.append(_step(project, task, verdict, events, opener, students, pairs))
+    _remember(project, fresh, tell)
+    for step in fresh:
         if step.rung.student:
             _record_start(project, log, step, events, tell)
         if not pairs:
             step.monitor = None
-    return sorted(steps, key=lambda step: step.rung.weight, reverse=True)
+    return sorted([*same, *fresh], key=lambda step: step.rung.weight, reverse=True)
 
 
 def close(rows: Rows, step: Step, why: str, by: str = "monitor") -> None:

@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from freehold.errors import EngineFailed, StudentUnusable
+from freehold.errors import EngineFailed, FreeholdError, StudentUnusable
 from freehold.nouns import Answer, Student
 from freehold.serve.thread import StudentThread
 
@@ -110,18 +110,20 @@ class Students:
     _closed: bool = False
 
     def open(self, make: Callable[[], Student], usual: float = 0.0, limit: float = OPENING) -> Seat:
-        """A seat for the student that `make` opens. Raises what it does, and StudentUnusable where it does not end."""
+        """A seat for the student that `make` opens. Raises the FreeholdError that it does, and StudentUnusable for
+        another error, or where it does not come to an end."""
         thread = StudentThread()
         opened = thread.submit(make)
-        seat: Seat | None = None
         try:
-            seat = Seat(opened.result(limit), thread, usual)
+            error = opened.exception(limit)
         except TimeoutError:
             opened.add_done_callback(_end_late)
-            raise StudentUnusable(f"The student was not open after {limit:g} s.") from None
-        finally:
-            if seat is None:
-                thread.shutdown(wait=False)
+            error = StudentUnusable(f"The student was not open after {limit:g} s.")
+        if error is not None:
+            thread.shutdown(wait=False)
+            known = isinstance(error, FreeholdError)
+            raise error if known else StudentUnusable(f"The student could not be opened: {type(error).__name__}.")
+        seat = Seat(opened.result(), thread, usual)
         with self._lock:
             if not self._closed:
                 self._seats.append(seat)
