@@ -28,6 +28,7 @@ __all__ = ["BUDGET", "MISSING", "Column", "NotExtractable", "columns", "labels_o
 BUDGET = 0.02  # share of rows in which one field may be out of reach: above it a student would be wrong too often
 SEEN = 3  # rows in which a label's value, or a key, must be seen to be learnt at all
 VALUES = 256  # of a label at most
+FEW = 32  # values of a field that is a label although it could be copied
 PATHS = 200  # different keys at most
 LOOKED_AT = 400  # rows on which a field's rule is chosen
 SETTLED = 0.1  # a constant is a field's "nothing" where it makes up more than this share of what can't be copied
@@ -67,8 +68,9 @@ def text_of(leaf: Any) -> str:
     return ABSENT if isinstance(leaf, _Missing) else json.dumps(leaf)
 
 
-def columns(words: Sequence[Words], parsed: Sequence[Parsed]) -> list[Column]:
-    """Every field's column; raises NotExtractable with the field that fits neither."""
+def columns(words: Sequence[Words], parsed: Sequence[Parsed], *, few: bool = False) -> list[Column]:
+    """Every field's column; raises NotExtractable with the field that fits neither. A field that could be both is
+    copied (so a new value is found too); with `few` it is a label where it is always there and has few values."""
     counts = Counter(path for p in parsed for path in p.leaves)
     inner = {path for p in parsed for path in p.keys}
     paths = [path for path, n in counts.items() if n >= SEEN and path not in inner]
@@ -77,14 +79,18 @@ def columns(words: Sequence[Words], parsed: Sequence[Parsed]) -> list[Column]:
             f"The answers have {len(paths):,} different keys, more than {PATHS}: they are data, not fields.",
             "Such a task needs a student that writes.",
         )
-    return [_column(path, words, parsed) for path in paths]
+    return [_column(path, words, parsed, few or _is_tool(path)) for path in paths]
 
 
-def _column(path: Path, words: Sequence[Words], parsed: Sequence[Parsed]) -> Column:
+def _column(path: Path, words: Sequence[Words], parsed: Sequence[Parsed], few: bool) -> Column:
     leaves = [p.leaves.get(path, MISSING) for p in parsed]
     texts = [text_of(leaf) for leaf in leaves]
     counts = Counter(texts)
     nothing = {text_of(n) for n in NOTHING} | {ABSENT}
+    kept = tuple(text for text, n in counts.most_common(VALUES) if n >= SEEN)
+    odd = len(texts) - sum(counts[text] for text in kept)
+    if few and odd == 0 and len(kept) <= FEW and not nothing & set(kept):
+        return Column(path, "", kept, frozenset())
     full = [i for i, text in enumerate(texts) if text not in nothing]
     rule, missed = _rule([(words[i], leaves[i]) for i in full[:: max(1, len(full) // LOOKED_AT)]])
     if rule:
@@ -94,13 +100,16 @@ def _column(path: Path, words: Sequence[Words], parsed: Sequence[Parsed]) -> Col
         out_of_reach = sum(text not in settled for text in lost)
         if out_of_reach <= BUDGET * len(full) and len(counts) > 1:
             return Column(path, rule, (), frozenset(nothing | settled))
-    kept = tuple(text for text, n in counts.most_common(VALUES) if n >= SEEN)
-    odd = len(texts) - sum(counts[text] for text in kept)
     if odd <= BUDGET * len(texts):
         return Column(path, "", kept, frozenset())
     if rule and out_of_reach <= BUDGET * len(texts):
         return Column(path, rule, (), frozenset(nothing | settled))
     raise NotExtractable(*_neither(path, len(full), out_of_reach if rule else len(full), len(counts)))
+
+
+def _is_tool(path: Path) -> bool:
+    """The name of a call in a list of calls."""
+    return len(path) == 2 and isinstance(path[0], int) and path[1] == "name"
 
 
 def _neither(path: Path, full: int, lost: int, distinct: int) -> tuple[str, str]:

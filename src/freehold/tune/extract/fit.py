@@ -79,7 +79,7 @@ def fit(
     examples = examples_of(
         understood.form, [rows.reads[i] for i in learned], [r for i in learned if (r := understood.rows[i]) is not None]
     )
-    bf16, arithmetic = faster(start, examples)
+    bf16, arithmetic = faster()
     size = {"rows": len(examples), "tokens": sum(len(e.read.ids) for e in examples)}
     how = plan(minutes or MINUTES, **size, per_token=start.per_token, width=start.width, bf16=bf16)
     tell(f"in {arithmetic}; {how.why}")
@@ -103,7 +103,7 @@ def fit(
         **counts,
         **size,
         "held_back": len(back),
-        "arithmetic": arithmetic,
+        "arithmetic": "bf16" if bf16 else "float32",
         "epochs": how.epochs,
         "rate": how.rate,
         "why": how.why,
@@ -125,25 +125,21 @@ def recipe_of(start: Start, seed: int, minutes: float | None) -> dict[str, Any]:
 
 
 def _understood(texts: Sequence[str], answers: Sequence[str], start: Start) -> tuple[_Rows, Understood, dict[str, int]]:
-    """Rows that can be read and parsed, as words where spans begin and end at words, else as pieces of words."""
+    """Rows that can be read and parsed, in the first way that leaves few out (whole words before pieces of words,
+    copied fields before labels), else in the one that leaves fewest."""
     parsed = parse_all(answers)
+    style = style_of(answers, parsed)
     found: list[tuple[_Rows, Understood]] = []
     refused: NotExtractable | None = None
-    for pieces in (False, True):
-        reads = Reader(start.tokenizer, most=start.most, pieces=pieces).read_all(texts)
-        rows = _Rows([], [], [])
-        for i, (read, p) in enumerate(zip(reads, parsed, strict=True)):
-            if read is not None and p is not None:
-                rows.at.append(i)
-                rows.reads.append(read)
-                rows.parsed.append(p)
+    for pieces, few in ((False, False), (False, True), (True, False), (True, True)):
+        rows, long = _readable(texts, parsed, Reader(start.tokenizer, most=start.most, pieces=pieces))
         _enough(rows, parsed)
         try:
-            found.append((rows, understand(rows.reads, rows.parsed, style_of(answers, parsed), pieces=pieces)))
+            found.append((rows, understand(rows.reads, rows.parsed, style, pieces=pieces, few=few)))
         except NotExtractable as error:
             refused = refused or error
-        if found and found[0][1].left_out <= BUDGET * len(rows.at):
-            break  # whole words do
+        if found and found[-1][1].left_out <= BUDGET * len(rows.at):
+            break
     if not found:
         assert refused is not None
         raise refused
@@ -154,9 +150,16 @@ def _understood(texts: Sequence[str], answers: Sequence[str], start: Start) -> t
             f"put together from their input, more than {LEFT_OUT:.0%}.",
             "Such a task needs a student that writes.",
         )
-    long = sum(read is None for read in reads)
     counts = {"not_parsed": parsed.count(None), "too_long": long, "left_out": understood.left_out}
     return rows, understood, counts
+
+
+def _readable(texts: Sequence[str], parsed: Sequence[Parsed | None], reader: Reader) -> tuple[_Rows, int]:
+    """The rows whose text is read whole and whose answer is JSON; and how many texts are too long."""
+    reads = reader.read_all(texts)
+    both = [(i, r, p) for i, (r, p) in enumerate(zip(reads, parsed, strict=True)) if r is not None and p is not None]
+    rows = _Rows([i for i, _, _ in both], [r for _, r, _ in both], [p for _, _, p in both])
+    return rows, reads.count(None)
 
 
 def _enough(rows: _Rows, parsed: Sequence[Parsed | None]) -> None:

@@ -49,10 +49,12 @@ class Understood:
         return sum(row is None for row in self.rows)
 
 
-def understand(reads: Sequence[Read], parsed: Sequence[Parsed], style: Style, *, pieces: bool) -> Understood:
-    """Raises NotExtractable."""
+def understand(
+    reads: Sequence[Read], parsed: Sequence[Parsed], style: Style, *, pieces: bool, few: bool = False
+) -> Understood:
+    """Raises NotExtractable. `pieces`: the reads are pieces of words; `few`: as `columns` takes it."""
     words = [Words(read) for read in reads]
-    fields = columns(words, parsed)
+    fields = columns(words, parsed, few=few)
     spans, labels = [c for c in fields if c.rule], [c for c in fields if not c.rule]
     chosen = [labels_of(labels, p.leaves) for p in parsed]
     placed = _place_all(spans, words, parsed)
@@ -128,7 +130,7 @@ def _form(
     pieces: bool,
 ) -> Form:
     values = [column.labels for column in labels]
-    governor = _governor(labels, rows)
+    governor = _governor(spans, labels, parsed, rows)
     of = [row[1][governor] if governor >= 0 else 0 for row in rows]
     count = len(values[governor]) if governor >= 0 else 1
     inner = sorted({path for p in parsed for path in p.keys} | {()}, key=lambda path: (len(path), str(path)))
@@ -155,20 +157,32 @@ def _form(
     )
 
 
-def _governor(labels: Sequence[Column], rows: Sequence[Any]) -> int:
-    """The label that says most about which span fields are there; -1 where none says anything."""
-    best, most = -1, 0.0
+def _governor(spans: Sequence[Column], labels: Sequence[Column], parsed: Sequence[Parsed], rows: Sequence[Any]) -> int:
+    """The label that says most about which span fields are there, and about what is written where one is not; -1 where
+    none says anything."""
+    best, most = -1, _says([0] * len(rows), spans, parsed, rows)
     for j, column in enumerate(labels):
-        if len(column.labels) < 2:
-            continue
-        there: defaultdict[int, set[int]] = defaultdict(set)
-        for placed, chosen in rows:
-            there[chosen[j]].update(f for f, _, _ in placed)
-        every = set().union(*there.values())
-        ruled_out = sum(len(every) - len(there[chosen[j]]) for _, chosen in rows) / len(rows)
-        if ruled_out > most:
-            best, most = j, ruled_out
+        told = _says([chosen[j] for _, chosen in rows], spans, parsed, rows) if len(column.labels) > 1 else most
+        if told > most:
+            best, most = j, told
     return best
+
+
+def _says(of: Sequence[int], spans: Sequence[Column], parsed: Sequence[Parsed], rows: Sequence[Any]) -> int:
+    """Over all rows: span fields ruled out, and fields whose "nothing" is what most rows of the same value write."""
+    there: defaultdict[int, set[int]] = defaultdict(set)
+    written: Counter[tuple[int, int, str]] = Counter()
+    for g, p, (placed, _) in zip(of, parsed, rows, strict=True):
+        there[g].update(f for f, _, _ in placed)
+        for f, column in enumerate(spans):
+            text = text_of(p.leaves.get(column.path, MISSING))
+            if text in column.nothing:
+                written[g, f, text] += 1
+    every = set().union(*there.values())
+    usual: dict[tuple[int, int], int] = {}
+    for (g, f, _), n in written.items():
+        usual[g, f] = max(n, usual.get((g, f), 0))
+    return sum(len(every) - len(there[g]) for g in of) + sum(usual.values())
 
 
 def _many(column: Column, parsed: Sequence[Parsed]) -> Any:
