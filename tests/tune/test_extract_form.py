@@ -14,6 +14,7 @@ from freehold.engines.extract_form import Writer
 from freehold.engines.extract_read import Reader
 from freehold.tune.extract.answers import parse_all, style_of
 from freehold.tune.extract.fields import NotExtractable
+from freehold.tune.extract.plan import plan
 from freehold.tune.extract.understand import Understood, understand
 
 READER, PIECES = (
@@ -210,3 +211,14 @@ def test_text_that_was_latin_1_and_text_beyond_it() -> None:
     found, made = understood(row)
     assert found.left_out == 0
     assert words(found, made, 0)["artist"] == [made[0][1]["artist"]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "minutes", "epochs", "used"),
+    [(300, 12, 20, 300), (12_800, 12, 7, 12_800), (12_800, 4, 2, 12_800), (500_000, 12, 2, 47_436), (100, 0.0001, 2, 100)],
+)
+def test_what_follows_from_the_minutes(rows: int, minutes: float, epochs: int, used: int) -> None:
+    made = plan(minutes, rows=rows, tokens=rows * 12, per_token=10_600_000, width=384, bf16=True)
+    assert (made.epochs, made.rows) == (epochs, pytest.approx(used, rel=0.05))
+    assert f"{minutes:g} minutes" in made.why
+    assert plan(minutes, rows=rows, tokens=rows * 12, per_token=10_600_000, width=768, bf16=False).rate == made.rate / 2

@@ -83,6 +83,9 @@ def fit(
     size = {"rows": len(examples), "tokens": sum(len(e.read.ids) for e in examples)}
     how = plan(minutes or MINUTES, **size, per_token=start.per_token, width=start.width, bf16=bf16)
     tell(f"in {arithmetic}; {how.why}")
+    if how.rows < len(examples):
+        some = np.random.default_rng(seed).permutation(len(examples))[: how.rows]
+        examples = [examples[i] for i in sorted(some.tolist())]
     trained = train(start, understood.form, examples, how, bf16=bf16, seed=seed, tell=tell)
     words = tuple(sorted({e.read.text[a:b].lower() for e in examples for a, b in e.read.places}))
     back = [i for i in range(len(held)) if held[i]]
@@ -104,6 +107,7 @@ def fit(
         **size,
         "held_back": len(back),
         "arithmetic": "bf16" if bf16 else "float32",
+        "rows_used": how.rows,
         "epochs": how.epochs,
         "rate": how.rate,
         "why": how.why,
