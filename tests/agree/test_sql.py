@@ -236,10 +236,10 @@ def test_a_logged_text_can_do_no_harm(file: Path, query: str) -> None:
 @pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize("query", ENDLESS, ids=range(len(ENDLESS)))
 def test_a_query_without_end_ends(file: Path, query: str) -> None:
-    database = Database(file)
+    database = Database(file, seconds=2.0)
     started = time.process_time()
     assert database.run(query) is None
-    assert time.process_time() - started < 10
+    assert time.process_time() - started < 5
     assert database.run("SELECT 1") == [(1,)]
 
 

@@ -63,7 +63,7 @@ def test_not_found(text: str) -> None:
 )
 def test_a_long_text_takes_linear_time(unit: str) -> None:
     started = time.process_time()
-    find(unit * (100_000 // len(unit)) + "x@")
+    find(unit * (50_000 // len(unit)) + "x@")
     assert time.process_time() - started < 2
 
 

@@ -46,10 +46,10 @@ Rows = list[tuple[Any, ...]]
 class Database:
     """A SQLite file, to be read. One query at a time; any thread may ask."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, seconds: float = SECONDS) -> None:
         self.path = path
+        self._seconds = seconds
         self._lock = threading.Lock()
-        self._over = ""
         try:
             if not path.is_file():
                 raise BadSetting(f"The database {path} is no file.", 'Say where it lies: database = "...".')
@@ -69,7 +69,7 @@ class Database:
     def run(self, query: str) -> Rows | None:
         """The rows of one query; None where it is refused, is no query, or comes to a limit."""
         with self._lock:
-            left, end = STEPS // TICK, time.monotonic() + SECONDS
+            left, end = STEPS // TICK, time.monotonic() + self._seconds
 
             def over() -> bool:
                 nonlocal left

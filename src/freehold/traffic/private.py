@@ -19,6 +19,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 __all__ = ["KINDS", "Found", "find", "redact", "redact_together"]
 
@@ -64,7 +65,9 @@ BEFORE = re.compile(
 )
 AFTER = re.compile(r"[ -]{1,2}(?:office|fax|mobile|cell|phone|home)\b", re.I)
 WINDOW = 48  # characters before a number in which such a word may stand
+WORD = re.compile(r"[^ ]+")
 WORDS = 8  # of a number, at most
+SIZES = range(7, 22)  # its digits, those of an extension too
 
 
 def find(text: str) -> list[Found]:
@@ -141,16 +144,16 @@ def _ips(text: str) -> Iterator[tuple[int, int]]:
 def _phones(text: str) -> Iterator[tuple[int, int]]:
     """In each run of digits, numbers may stand side by side: the longest first, from the left."""
     for match in NUMBER.finditer(text):
-        starts = [match.start(), *(match.start() + at + 1 for at, c in enumerate(match[0]) if c == " ")]
-        ends = [at - 1 for at in starts[1:]] + [match.end()]
+        words = [(match.start() + w.start(), match.start() + w.end()) for w in WORD.finditer(match[0])]
+        digits = [sum(map(str.isdigit, text[start:end])) for start, end in words]
         begin = 0
-        while begin < len(starts):
-            most = min(len(ends), begin + WORDS) - 1
-            fits = (i for i in range(most, begin - 1, -1) if _is_phone(text, starts[begin], ends[i]))
-            last = next(fits, None)
+        while begin < len(words):
+            total = list(accumulate(digits[begin : begin + WORDS]))
+            fits = (i for i in range(len(total) - 1, -1, -1) if total[i] in SIZES)
+            last = next((i for i in fits if _is_phone(text, words[begin][0], words[begin + i][1])), None)
             if last is not None:
-                yield starts[begin], ends[last]
-            begin = (begin if last is None else last) + 1
+                yield words[begin][0], words[begin + last][1]
+            begin += 1 if last is None else last + 1
 
 
 def _is_phone(text: str, start: int, end: int) -> bool:
