@@ -133,11 +133,11 @@ def pairs() -> list[tuple[str, str]]:
 def teach(folder: Path, steps: int = 220, seed: int = 0) -> None:
     """Train the whole tiny model in place until it mostly answers as pairs() do; every fifth pair is held back."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    words = AutoTokenizer.from_pretrained(folder)
+    words = PreTrainedTokenizerFast.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     rows = []
     for i, (text, answer) in enumerate(pairs()):

@@ -15,11 +15,10 @@ from freehold.engines.gguf_read import check
 from freehold.engines.label import check as recheck
 from freehold.engines.label import read_checks
 from freehold.engines.open import closing, open_student
+from freehold.engines.weights import open_weights
 from freehold.errors import AdapterMismatch, BadSetting, HopRefused, StudentUnusable, TooLittleMemory
-from freehold.shrink import shrink
+from freehold.shrink import room, shrink
 from freehold.shrink.hops import Hops
-from freehold.shrink.room import Need
-from freehold.shrink.room import check as check_room
 from freehold.shrink.source import Source
 
 
@@ -145,7 +144,6 @@ def test_stopped_in_the_middle_it_goes_on(tuned: Callable[..., Any], monkeypatch
 def test_a_base_that_is_a_gguf(tuned: Callable[..., Any], taught: Path, tmp_path: Path) -> None:
     """Its own keys are kept, torch reads it from a folder made of it, and a shipped file is tried as it is."""
     from freehold.engines.gguf_write import write
-    from freehold.engines.weights import open_weights
 
     write(open_weights(taught), tmp_path / "shipped.gguf", "Q8_0")
     t = tuned(base=tmp_path / "shipped.gguf")
@@ -180,12 +178,19 @@ def test_what_can_not_be_shrunk_is_told(tuned: Callable[..., Any], tiny: Callabl
         shrink(t.task, t.artifact, t.project, formats=("BF16",))
 
 
-def test_too_little_memory_is_told_before_the_start(tmp_path: Path) -> None:
-    check_room(Need(1e9, 1e3), tmp_path, memory=2e9)
-    with pytest.raises(TooLittleMemory, match=r"about 1\.0 GB of memory, and 0\.5 GB are free"):
-        check_room(Need(1e9, 1e3), tmp_path, memory=0.5e9)
-    with pytest.raises(TooLittleMemory, match=r"GB of disk"):
-        check_room(Need(1e3, 1e18), tmp_path, memory=1e9)
+def test_too_little_room_is_told_before_the_start(
+    taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = open_weights(taught)
+    need, files = room.memory(weights, 160), room.disk(weights, ("BF16",), 160, fold=True)
+    parameters = sum(int(np.prod(sides)) for sides in weights.sides.values())
+    assert need["weights"] == pytest.approx(1.3 * 4 * parameters, rel=0.01)
+    assert files > 4 * parameters * 2 + 2 * parameters
+    with pytest.raises(TooLittleMemory, match=r"Measuring against the float32 model needs about"):
+        room.check(weights, ("BF16",), 10**9, tmp_path, fold=False)
+    monkeypatch.setattr(room, "POSITIONS", 10**12)
+    with pytest.raises(TooLittleMemory, match=r"GB of disk, and .* has"):
+        room.check(weights, ("BF16",), 160, tmp_path, fold=False)
 
 
 def test_other_ids_are_refused_with_the_place(tuned: Callable[..., Any], taught: Path, tmp_path: Path) -> None:

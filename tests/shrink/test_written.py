@@ -55,13 +55,13 @@ def reference(folder: Path, ids: list[int], lora: Lora | None = None) -> Any:
 
 @pytest.mark.parametrize("how", SHAPES, ids=lambda how: "-".join(map(str, how.values())))
 def test_float32_is_what_transformers_computes(tiny: Tiny, tmp_path: Path, how: dict[str, Any]) -> None:
-    from transformers import AutoTokenizer
+    from transformers import PreTrainedTokenizerFast
 
     folder = tiny(**how)
     weights = HfWeights.open(folder)
     write(weights, tmp_path / "f32.gguf", "F32")
     check(tmp_path / "f32.gguf")
-    words = AutoTokenizer.from_pretrained(folder)
+    words = PreTrainedTokenizerFast.from_pretrained(folder)
     ids = words.encode(HARD[6] + HARD[9] + HARD[5], add_special_tokens=False)
     with Forced.start(tmp_path / "f32.gguf", kv="f32", flash=False, context=256, threads=1) as engine:
         ours = {text: engine.ids(text) for text in HARD}

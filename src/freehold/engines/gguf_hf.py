@@ -19,7 +19,7 @@ import numpy as np
 
 from freehold.engines.gguf_names import hf_name, permuted
 from freehold.engines.gguf_read import Gguf
-from freehold.engines.gguf_vocab import CONTROL, GPT2, PRE, USER
+from freehold.engines.gguf_vocab import CONTROL, GPT2, PRE, UNUSED, USER
 from freehold.engines.weights import GgufWeights
 from freehold.errors import BaseUnusable
 from freehold.tell import Tell, quiet
@@ -62,7 +62,8 @@ def tokenizer_json(file: Gguf) -> dict[str, Any]:
     model = {
         "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
         "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": pre == "llama-bpe",
-        "vocab": {token: i for i, token in enumerate(tokens)}, "merges": keys["tokenizer.ggml.merges"],
+        "vocab": {token: i for i, (token, kind) in enumerate(zip(tokens, types, strict=True)) if kind != UNUSED},
+        "merges": keys["tokenizer.ggml.merges"],
     }  # fmt: skip
     byte = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from freehold.errors import BadSetting, ProjectMissing
 from freehold.nouns import Artifact
@@ -13,7 +13,7 @@ from freehold.tell import Tell
 if TYPE_CHECKING:
     from freehold.project import Project
 
-__all__ = ["HELP", "flags", "run"]
+__all__ = ["HELP", "flags", "run", "show"]
 
 HELP = "Turn a tuned adapter into the smallest file that loses nothing of note, each hop measured on your own rows."
 FORMATS = "Q4_K_M,Q8_0,BF16"
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         print(dumps([{"artifact": a, "parity": t} for a, t in zip(made, tables, strict=True)]).decode())
     else:
         for artifact, table in zip(made, tables, strict=True):
-            _show(project, artifact, table)
+            show(project, artifact, table)
     return 0
 
 
@@ -87,19 +87,19 @@ def _table(project: Project, artifact: Artifact) -> dict[str, Any]:
     return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
 
 
-def _show(project: Project, artifact: Artifact, table: dict[str, Any]) -> None:
+def show(project: Project, artifact: Artifact, table: dict[str, Any], file: IO[str] | None = None) -> None:
+    """The table on stdout, or in `file`."""
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(file=file)
     title = f"{artifact.task}: {table['taken']}, {table['form']}, on {artifact.base}, licence {artifact.licence}"
     console.print(title, highlight=False)
     shown = Table(box=None, pad_edge=False)
-    columns = ("format", "MB", "KL mean", "p99", "max", "top-1", "answers equal", "agreement", "")
+    columns = ("format", "MB", "KL mean", "p99", "max", "top-1", "equal", "agree", "")
     for i, column in enumerate(columns):
-        shown.add_column(
-            column, justify="left" if i in (0, len(columns) - 1) else "right", no_wrap=i < len(columns) - 1
-        )
+        edge = i in (0, len(columns) - 1)
+        shown.add_column(column, justify="left" if edge else "right", no_wrap=column != "", overflow="fold")
     for line in table["formats"]:
         shown.add_row(*_cells(line, table["taken"]))
     console.print(shown)
@@ -117,9 +117,9 @@ def _show(project: Project, artifact: Artifact, table: dict[str, Any]) -> None:
 def _cells(line: dict[str, Any], taken: str) -> Sequence[str]:
     verdict = "taken" if line["format"] == taken else line["why"] if line["why"] else "passes"
     if line["format"] == "F32":
-        verdict = "the reference's own"
+        verdict = "as tuned"
     return (
-        line["format"], f"{line['bytes'] / 1e6:,.0f}", f"{line['kl']['value']:.2g}", f"{line['p99']:.2g}",
+        line["format"], f"{line['bytes'] / 1e6:,.1f}", f"{line['kl']['value']:.2g}", f"{line['p99']:.2g}",
         f"{line['max']:.2g}", _share(line["top1"]), _share(line["equal"]), _share(line["agreement"]), verdict,
     )  # fmt: skip
 

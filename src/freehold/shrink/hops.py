@@ -24,7 +24,7 @@ from freehold.engines.gguf_write import bytes_of, write, write_adapter
 from freehold.engines.weights import GgufWeights, Merged, Weights
 from freehold.errors import BadSetting, HopRefused
 from freehold.nouns import Artifact
-from freehold.project import Project
+from freehold.project import Project, sha256_file
 from freehold.shrink import room
 from freehold.shrink.files import Files
 from freehold.shrink.modelfile import modelfile, template
@@ -90,7 +90,8 @@ class Hops:
         order = self._order(formats)
         context = min(self.source.recipe.context, self.source.weights.shape.context)
         fold = isinstance(self.source.weights, GgufWeights)
-        room.check(room.needed(self.source.weights, order, context, fold=fold), self.files.folder)
+        written = [name for name in order if name in FORMATS]
+        room.check(self.source.weights, written, context, self.files.folder, fold=fold)
         reference = self._reference()
         self.rows = rows_of(
             self.source.own, reference, self.source.recipe.prompt.messages, context=context, most=self.most
@@ -229,15 +230,23 @@ class Hops:
         if candidate.adapter is None:
             files = self._texts(passed, "./model.gguf") | {"model.gguf": candidate.model}
         else:
-            shared = self.project.write_artifact(
-                {"model.gguf": candidate.model}, kind="base", task="", base=artifact.base, licence=artifact.licence,
-                recipe={"format": candidate.format, "sha256": self.source.base.sha256}, data_sha256="",
-            )  # fmt: skip
+            shared = self._shared(candidate)
             parents = (shared.sha256, artifact.sha256)
             files = self._texts(passed, f"../{shared.sha256}/model.gguf") | {"adapter.gguf": candidate.adapter}
         return self.project.write_artifact(
             files, kind="decoder", recipe=recipe, data_sha256=artifact.data_sha256, parents=parents, **common
         )
+
+    def _shared(self, candidate: Candidate) -> Artifact:
+        """The project's base artefact with this very file, or a new one."""
+        artifact, sha256 = self.source.artifact, sha256_file(candidate.model)
+        for found in self.project.artifacts():
+            if found.kind == "base" and found.files == {"model.gguf": sha256}:
+                return self.project.read_artifact(found.sha256)
+        return self.project.write_artifact(
+            {"model.gguf": candidate.model}, kind="base", task="", base=artifact.base, licence=artifact.licence,
+            recipe={"quant": candidate.format, "sha256": self.source.base.sha256}, data_sha256="",
+        )  # fmt: skip
 
     def _texts(self, passed: Passed, model: str) -> dict[str, bytes | Path]:
         served = passed.served

@@ -57,7 +57,8 @@ class Reference:
             model = hugging.AutoModelForCausalLM.from_pretrained(
                 folder, dtype=torch.float32, trust_remote_code=False, attn_implementation="eager"
             ).eval()
-            tokenizer = hugging.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            # as tokenizer.json says: AutoTokenizer may put a class of its own in its place (Qwen2: another normaliser)
+            tokenizer = hugging.PreTrainedTokenizerFast.from_pretrained(folder)
         except (OSError, ValueError, KeyError) as error:
             raise BaseUnusable(f"{folder} can't be loaded: {' '.join(str(error).split())[:200]}") from error
         pairs = {}
