@@ -88,4 +88,5 @@ def notices(task: Task, settings: Settings, artifact: Artifact) -> tuple[TermsNo
         return tuple(msgspec.convert(counted, list[TermsNotice]))
     found = {vendor for model in task.models if (vendor := vendor_of(model))}
     named = sorted(found) or ([settings.vendor] if settings.vendor else [])
-    return tuple(terms(vendor, task.kind, settings.use) for vendor in named)
+    sort = artifact.kind if artifact.kind in ("extract", "decoder") else "label"
+    return tuple(terms(vendor, task.kind, settings.use, sort) for vendor in named)

@@ -39,7 +39,7 @@ def tune(
 ) -> Artifact:
     """Fit a student on the task's fit side, or take the team's classifier in the folder `student`, and store it.
 
-    For a label task, `encoder`: a bundled name, a folder, or a name on the Hugging Face hub, instead of the default one;
+    For a label task, `encoder`: a bundled name, a folder, or a name on the Hugging Face hub, in place of the default;
     or several, each with members of its own. `finetune`: a folder with a BERT that is trained on the task as a further
     member. The same rows and recipe fit nothing twice: the artefact made before is returned.
     For the others (text.py), `kind` is auto, extract or decoder, `base` the open model of a decoder, `minutes` the CPU
