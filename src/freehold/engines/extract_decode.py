@@ -25,10 +25,11 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 FEATURES = ("share", "sum", "least", "labels", "doubt", "words", "spans", "strange")
 NEVER = -1e9
-REACH = 12.0  # nats: a governor's value further below the best one can't win
+REACH = 7.0  # nats that a governor's value may be below the best answer, to be looked at
 MOST = 8  # values of the governor looked at
 REPAIRS = 4
 FLOOR = 1e-7
+TINY = 1e-300
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,11 @@ class Decoder:
         """The most probable answer. `strange`: the share of words that no training text holds."""
         form = self.form
         likely = labels[form.governor] if form.governor >= 0 else np.zeros(1)
-        order = np.argsort(-likely, kind="stable")[:MOST].tolist()
-        ways = [self._way(g, tags, labels) for g in order if likely[g] >= likely[order[0]] - REACH]
+        ways: list[_Way] = []
+        for g in np.argsort(-likely, kind="stable")[:MOST].tolist():
+            if ways and likely[g] < max(way.score for way in ways) - REACH:
+                break  # no answer under it is likelier than its label
+            ways.append(self._way(g, tags, labels))
         top = max(ways, key=lambda way: way.score)
         total = float(np.logaddexp.reduce([way.total for way in ways]))
         return Found(top.labels, self._spans(top.paths), self._features(top, total, tags, labels, strange))
@@ -127,24 +131,26 @@ def _tags(fields: Indices, allowed: Sequence[int]) -> Indices:
 def _viterbi(p: Floats) -> Indices:
     """The best legal path through p [words, 1 + 2 fields]: an even state above 0 follows itself or the one before it
     (Viterbi 1967)."""
-    n, k = p.shape
+    n = len(p)
     path = np.zeros(n, np.int64)
     if n == 0:
         return path
-    back = np.zeros((n, k), np.int64)
+    tops, stays = [0] * n, [np.zeros(0, bool)] * n
     score = p[0].copy()
     score[2::2] = NEVER
     for t in range(1, n):
         top = int(score.argmax())
-        came = np.full(k, score[top])
-        back[t] = top
-        stays = score[2::2] >= score[1::2]
-        came[2::2] = np.where(stays, score[2::2], score[1::2])
-        back[t, 2::2] = np.arange(2, k, 2) - ~stays
-        score = came + p[t]
-    path[-1] = int(score.argmax())
-    for t in range(n - 1, 0, -1):
-        path[t - 1] = back[t, path[t]]
+        first, after = score[1::2], score[2::2]
+        tops[t], stays[t] = top, after >= first
+        best, score = score[top], p[t].copy()
+        came = np.maximum(first, after)
+        score[0] += best
+        score[1::2] += best
+        score[2::2] += came
+    at = int(score.argmax())
+    for t in range(n - 1, -1, -1):
+        path[t] = at
+        at = tops[t] if at == 0 or at % 2 else at if stays[t].size and stays[t][at // 2 - 1] else at - 1
     return path
 
 
@@ -152,14 +158,16 @@ def _sum(p: Floats) -> float:
     """log of the summed probability of all legal paths."""
     if len(p) == 0:
         return 0.0
-    score = p[0].copy()
-    score[2::2] = NEVER
-    for row in p[1:]:
-        top = score.max()
-        came = np.full(len(score), top + np.log(np.exp(score - top).sum()))
-        came[2::2] = np.logaddexp(score[2::2], score[1::2])
-        score = came + row
-    return float(np.logaddexp.reduce(score))
+    share, total = np.exp(p[0]), 0.0  # probabilities, rescaled at each word
+    share[2::2] = 0.0
+    odds = np.exp(p)
+    for row in odds[1:]:
+        every = max(float(share.sum()), TINY)
+        came = (share[1::2] + share[2::2]) / every
+        total += float(np.log(every))
+        share = row.copy()
+        share[2::2] *= came
+    return total + float(np.log(max(float(share.sum()), TINY)))
 
 
 def _score(p: Floats, path: Indices) -> float:

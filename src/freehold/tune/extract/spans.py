@@ -16,6 +16,7 @@ __all__ = ["Words", "found"]
 
 LONGEST = 8  # words of a number or a date
 SPELT = 3  # words of a number without a digit (forty - two)
+SPACE = r"\s+"
 MOST = 12  # places of one value that are looked at
 Places = tuple[tuple[int, int], ...]
 
@@ -66,25 +67,28 @@ def found(rule: str, wanted: Any, words: Words) -> Places:
 
 
 def _textual(rule: str, wanted: str, words: Words) -> Places:
-    if rule == "exact":
-        pattern, flags = re.escape(wanted), 0
-    else:
-        pattern, flags = r"\s+".join(map(re.escape, wanted.split())), re.IGNORECASE
     places: list[tuple[int, int]] = []
-    for match in re.finditer(f"(?={pattern})", words.text, flags) if pattern else ():
-        end = match.start() + len(wanted) if rule == "exact" else _end(pattern, words.text, match.start())
-        place = words.between(match.start(), end)
-        if place is not None and value(rule, words.text[match.start() : end]) == wanted:
+    for begin, end in _exactly(wanted, words.text) if rule == "exact" else _loosely(wanted, words.text):
+        place = words.between(begin, end)
+        if place is not None and value(rule, words.text[begin:end]) == wanted:
             places.append(place)
         if len(places) == MOST:
             break
     return tuple(places)
 
 
-def _end(pattern: str, text: str, begin: int) -> int:
-    match = re.compile(pattern, re.IGNORECASE).match(text, begin)
-    assert match is not None
-    return match.end()
+def _exactly(wanted: str, text: str) -> Iterator[tuple[int, int]]:
+    at = text.find(wanted)
+    while at >= 0:
+        yield at, at + len(wanted)
+        at = text.find(wanted, at + 1)
+
+
+def _loosely(wanted: str, text: str) -> Iterator[tuple[int, int]]:
+    """Whatever the case and the white space."""
+    parts = wanted.split()
+    for match in re.finditer(f"(?=({SPACE.join(map(re.escape, parts))}))", text, re.IGNORECASE) if parts else ():
+        yield match.span(1)
 
 
 def _shortest(places: Sequence[tuple[int, int]]) -> Places:
