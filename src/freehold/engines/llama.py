@@ -40,6 +40,7 @@ from freehold.nouns import Message
 __all__ = ["Answers", "Completion", "Engine", "Piece", "Request", "speculation"]
 
 T = TypeVar("T")
+Held = tuple[Process, tuple[int, ...], int | None]  # a prefix in the slot of a process, under an adapter
 
 
 class Engine:
@@ -52,7 +53,8 @@ class Engine:
         self._lock = threading.Lock()
         self._closed = False
         self._schemas: set[str] = set()
-        self._held: tuple[Process, tuple[int, ...], int | None] | None = None  # what the one slot begins with
+        self._template: bool | None = None
+        self._held: tuple[Held | None, int | None] = (None, None)  # what the one slot begins with, and the id behind it
 
     @classmethod
     def start(
@@ -163,7 +165,7 @@ class Engine:
 
     def template(self, messages: Sequence[Message]) -> str:
         """The prompt that the model's own chat template makes of the messages, up to where the answer begins."""
-        if not self._has_template():
+        if not self._templated():
             raise BaseUnusable(
                 f"{self.settings.model} has no chat template.", "Take an instruct model, or give prompt ids."
             )
@@ -185,10 +187,12 @@ class Engine:
         said = self._twice(lambda process: process.get("/props"))
         return self.tokenize(str(said["eos_token"]))[-1]
 
-    def _has_template(self) -> bool:
+    def _templated(self) -> bool:
         # llama.cpp falls back to a template of its own without a word; that would be another model than the tuned one
-        with self.settings.model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return data.find(b"tokenizer.chat_template") >= 0
+        if self._template is None:
+            with self.settings.model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                self._template = data.find(b"tokenizer.chat_template") >= 0
+        return self._template
 
     # answers
 
@@ -270,7 +274,7 @@ class Engine:
             "n_predict": room,
             "n_probs": max(1, request.logprobs),
             "return_tokens": True,
-            "cache_prompt": False,
+            "cache_prompt": self.settings.slots > 1,
             "lora": [{"id": i, "scale": float(i == request.adapter)} for i in range(count)],
             "stop": list(request.stop),
             "temperature": request.temperature,
@@ -287,7 +291,7 @@ class Engine:
         def ask() -> Completion:
             start = time.perf_counter()
             kept = self._prime(process, request, body)
-            said = process.post("/completion", {**body, "cache_prompt": kept}, len(body["prompt"]) + body["n_predict"])
+            said = process.post("/completion", {**body, **kept}, len(body["prompt"]) + body["n_predict"])
             return completion(said, said["completion_probabilities"], said["tokens"], time.perf_counter() - start)
 
         return _turn(process, ask)
@@ -300,7 +304,7 @@ class Engine:
             kept = self._prime(process, request, body)
             tokens = len(body["prompt"]) + body["n_predict"]
             text, ids, probs = [], [], []
-            rows = process.lines("/completion", {**body, "cache_prompt": kept}, tokens)
+            rows = process.lines("/completion", {**body, **kept}, tokens)
             with contextlib.closing(rows):
                 for row in rows:
                     found = row.get("completion_probabilities", [])
@@ -313,21 +317,23 @@ class Engine:
             whole = {**row, "content": "".join(text)}
             return completion(whole, probs, ids, time.perf_counter() - start)
 
-    def _prime(self, process: Process, request: Request, body: Mapping[str, Any]) -> bool:
+    def _prime(self, process: Process, request: Request, body: Mapping[str, Any]) -> dict[str, bool]:
         """Have exactly the first `prefix` ids in the slot, computed the same way each time: all of them from nothing,
         then the last one again alone (which llama.cpp does with a prompt that it holds already)."""
         wanted = (process, tuple(body["prompt"][: request.prefix]), request.adapter)
-        held, self._held = self._held, None
+        (held, next_id), self._held = self._held, (None, None)
         if not request.prefix:
-            return False
+            return {}
+        own = body["prompt"][request.prefix]
         ask = {"prompt": wanted[1], "n_predict": 0, "n_probs": 0, "lora": body["lora"], "response_fields": ["timings"]}
         if held != wanted:
             process.post("/completion", ask | {"cache_prompt": False}, request.prefix)
-        said = process.post("/completion", ask | {"cache_prompt": True}, request.prefix)
-        if said["timings"]["cache_n"] != request.prefix - 1:
-            raise EngineFailed("The embedded engine did not keep the prefix that it was told to keep.")
-        self._held = wanted
-        return True
+        if held != wanted or next_id == own:  # else llama.cpp drops all behind the prefix by itself
+            said = process.post("/completion", ask | {"cache_prompt": True}, request.prefix)
+            if said["timings"]["cache_n"] != request.prefix - 1:
+                raise EngineFailed("The embedded engine did not keep the prefix that it was told to keep.")
+        self._held = (wanted, own)
+        return {"cache_prompt": True}
 
 
 def idle_cores() -> int:
