@@ -35,12 +35,14 @@ RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Size:
-    """How much of it is run: rows to learn from, test rows of a written answer, minutes a decoder is tuned."""
+    """How much of it is run: rows to learn from, CPU minutes of a tagger (None: its default) and of a decoder, calls that
+    a written answer is asked for, calls over HTTP."""
 
     name: str
     rows: int | None
-    written: int
+    tagger: float | None
     minutes: dict[str, float]
+    written: int
     http: int
 
 

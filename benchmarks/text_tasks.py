@@ -41,8 +41,8 @@ ROWS = _run.CACHE / "text_tasks.jsonl"
 CODE = ("tune", "engines", "shrink", "agree.py", "measure.py", "traffic")
 
 
-SHORT = Size("short", 1_500, 24, {"snips": 1, "sql": 1, "calls": 1}, 200)
-FULL = Size("full", None, 600, {"snips": 15, "sql": 20, "calls": 40}, 2_000)
+SHORT = Size("short", 1_500, 1, {"snips": 1, "sql": 1, "calls": 1}, 24, 300)
+FULL = Size("full", None, None, {"snips": 15, "sql": 20, "calls": 40}, 600, 2_000)
 
 
 # the students
@@ -65,7 +65,7 @@ def tagger(world: World) -> dict[str, Any]:
     calls = evidence(world.task, world.traffic)
     texts = [world.task.text(call) for call in calls]
     start = cpu()
-    fitted = fit(texts, [call.answer for call in calls], groups=near_duplicates(texts))
+    fitted = fit(texts, [call.answer for call in calls], groups=near_duplicates(texts), minutes=world.size.tagger)
     fit_cpu = cpu() - start
     project = project_of(f"tagger-{world.size.name}")
     head = {"kind": "extract", "task": world.task.name, "base": "", "licence": "", "data_sha256": "0" * 64}
@@ -83,6 +83,7 @@ def product(world: World) -> dict[str, Any]:
     folder = WORK / f"switch-{world.size.name}"
     shutil.rmtree(folder, ignore_errors=True)
     argv = [sys.executable, "-m", "freehold", "switch", world.file, "--project", folder, "--bar", "0.9", "--json"]
+    argv += ["--minutes", world.size.tagger] if world.size.tagger else []
     cost = _run.must(_run.child(argv, env=ENV), "freehold switch")
     project = Project.open(folder)
     (verdict,) = project.verdicts()
@@ -99,42 +100,53 @@ def product(world: World) -> dict[str, Any]:
 
 
 def decoder(world: World) -> dict[str, Any]:
-    """The tuned decoder in its served form: tune on the fit side, shrink, certify, ask the test."""
+    """The tuned decoder in its served form: tune on the fit side, shrink, certify, ask the test. Where the untuned base
+    with examples answers the held-back rows better, tuning itself takes that (`mode` says so)."""
     from freehold.shrink import shrink
-    from freehold.tune import tune
+    from freehold.tune.decoder import tune_decoder
 
     project = project_of(f"decoder-{world.log.name}-{world.size.name}")
+    rows, cal = world.sides
     start = cpu()
-    artifact = tune(world.task, world.traffic, project, kind="decoder", minutes=minutes(world), tell=tell)
+    artifact = tune_decoder(rows, world.task, project, base(), minutes=minutes(world), tell=tell)
+    how = artifact.recipe
     tune_cpu, start = cpu() - start, cpu()
     if artifact.kind == "adapter":
         artifact = shrink(world.task, artifact, project, tell=tell)
     shrink_cpu, start = cpu() - start, cpu()
-    rows, cal = world.sides
+    most = world.size.written
     with opened(project, artifact) as student:
-        held, test = (
-            asked(student, world, cal[: world.size.written]),
-            asked(student, world, world.test(world.size.written)),
-        )
+        held, test = asked(student, world, cal[:most]), asked(student, world, world.test(most))
     about = json.loads((project.artifact_path(artifact.sha256) / "decoder.json").read_bytes())
     seconds = {"tune_cpu": tune_cpu, "shrink_cpu": shrink_cpu, "ask_cpu": cpu() - start}
     head = {"minutes": minutes(world), "mode": about["mode"], "quant": about["quant"], "fit_rows": len(rows.texts)}
     head |= {name: round(v, 1) for name, v in seconds.items()} | {"cal": len(held["ok"])}
-    return head | test | {"bars": certified(project, artifact, held, test)}
+    head |= {"recipe": how, "bars": certified(project, artifact, held, test)}
+    return head | test
 
 
 def fewshot(world: World) -> dict[str, Any]:
     """The rival: the untuned base with the nearest calls of the same fit side as examples."""
-    from freehold.engines.bases import find
     from freehold.tune.decoder.fewshot import fewshot as examples
 
     project = project_of(f"fewshot-{world.log.name}-{world.size.name}")
     rows, _ = world.sides
-    artifact = examples(rows, world.task, project, find(None))
+    artifact = examples(rows, world.task, project, base(), tell=tell)
     start = cpu()
     with opened(project, artifact) as student:
         found = asked(student, world, world.test(world.size.written))
     return found | {"ask_cpu": round(cpu() - start, 1), "fit_rows": len(rows.texts)}
+
+
+def base() -> Any:
+    """The default open base, brought where it is absent."""
+    from freehold.engines import bases
+    from freehold.errors import BaseUnusable
+
+    try:
+        return bases.find()
+    except BaseUnusable:
+        return bases.install()
 
 
 def minutes(world: World) -> float:
