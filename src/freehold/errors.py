@@ -33,7 +33,7 @@ Ctrl-C exits with 130.
 from __future__ import annotations
 
 __all__ = [
-    "FAILS", "STAYS", "AdapterMismatch", "ArtifactDamaged", "BadSetting", "BaseUnusable", "EngineFailed",
+    "AdapterMismatch", "ArtifactDamaged", "BadSetting", "BaseUnusable", "EngineFailed",
     "FreeholdError", "HopRefused", "LogEmpty", "LogError", "LogMissing", "LogMostlyBad", "LogUnreadable",
     "MissingExtra", "NothingToLearn", "PortInUse", "ProjectError", "ProjectMissing", "ProjectOtherLog",
     "ProjectVersion", "SchemaUnmet", "ServeRefused", "StorageFailed", "StudentUnusable", "TermsBlocked",

@@ -2,6 +2,7 @@
 
     task, call ─obstacle→ ("stop", "'stop' is not a field that the student honours")     it goes up
                           ("", "")                                                       it may stay
+    task, call, answer ─unfit→ "the student's answer is not whole JSON"                  it goes up all the same
 
 What is not understood goes up: a field is honoured because it is listed here, never because nobody thought of it.
 """
@@ -11,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from freehold.nouns import Call, Task
 
-__all__ = ["HONOURED", "LONGEST_TEXT", "longest_answer", "obstacle", "refusal"]
+__all__ = ["HONOURED", "LONGEST_TEXT", "longest_answer", "obstacle", "refusal", "unfit"]
 
 LONGEST_TEXT = 64 * 1024
 """Characters; a longer text is not what the certificate was made on, and it would hold others up."""
@@ -49,6 +52,23 @@ def obstacle(task: Task, call: Call, text: str, longest: int | None = None) -> t
         if value is not None and not honours(value, task.params.get(field, []), most):
             return field, f"the value of {field} is not one that the student honours"
     return "", ""
+
+
+def unfit(task: Task, call: Call, text: str) -> str:
+    """Why a student's answer would break its client whatever its score, or "": JSON that is none, or a call of a tool
+    that is not offered. An answer of a tools task that is no JSON list is a reply in words."""
+    if task.kind not in ("json", "tools"):
+        return ""
+    try:
+        said = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        torn = task.kind == "json" or text.startswith("[{")
+        return "the student's answer is not whole JSON" if torn else ""
+    if task.kind == "json" or not isinstance(said, list):
+        return ""
+    offered = [tool["function"]["name"] for tool in call.params.get("tools") or []]
+    known = all(isinstance(one, dict) and one.get("name") in offered for one in said)
+    return "" if known else "the student calls a tool that is not offered"
 
 
 def _anything(value: Any, seen: list[Any], longest: int) -> bool:

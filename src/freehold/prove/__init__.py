@@ -63,7 +63,7 @@ def prove(
     if saved is not None:
         return _today(saved, opening, project)
     ruling = judge(task)
-    scored = score(student, held, ruling, tell)
+    scored = score(task, student, held, ruling, tell)
     certificate = certify(thresholds, scored.scores[held.cal], scored.ok[held.cal])
     decided = decide(thresholds, certificate, held.calls, held.drawn, barred(held))
     moves = decided.decision == "move"

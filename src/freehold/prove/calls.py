@@ -22,18 +22,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freehold.agree import Judge
-from freehold.honour import longest_answer, obstacle
+from freehold.honour import longest_answer, obstacle, unfit
 from freehold.nouns import Answer, Call, Student, Task
 from freehold.tell import Tell
 from freehold.traffic import KEY, Split, Traffic, put_upstream, rows_sha256, split
 from freehold.wire import finished
 
-__all__ = ["UNABLE", "Held", "Scored", "held_out", "score"]
+__all__ = ["UNABLE", "UNFIT", "Held", "Scored", "held_out", "score"]
 
 UNPICKED = ("", "closed")
 NO_TEXT = "(no text: a refusal or a tool call)"
 BATCH = 64
-UNABLE = -1.0
+UNABLE, UNFIT = -1.0, -2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +43,8 @@ class Held:
     and `drawn` counts the draws with those that don't certify: `failed`, or `obstacles`, by the field that the server
     doesn't honour. `pool` has the group of every call of the side, and `certifies` tells which of them are in [all].
     `calls` counts the task's calls put upstream, `fit` those of the other side that fit, `kept_out` the held calls
-    that were picked. `fit_sha256` names the fit's rows as an artefact's data_sha256 does."""
+    that were picked. `fit_sha256` names the fit's rows as an artefact's data_sha256 does.
+    `calls_held` are the calls behind the texts [all]."""
 
     texts: tuple[str, ...]
     truths: tuple[str | None, ...]
@@ -59,6 +60,7 @@ class Held:
     fit: int
     fit_sha256: str
     kept_out: int
+    calls_held: tuple[Call, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -84,7 +86,7 @@ class Held:
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
     """The student's answers to all held calls: text, score and agreement, each [all]. A call that the student can't
-    read whole has the score -1: no threshold keeps it."""
+    read whole, or an answer that no client could use, has a score below 0: no threshold keeps it."""
 
     answers: tuple[str, ...]
     scores: NDArray[np.float64]
@@ -121,6 +123,7 @@ def held_out(task: Task, traffic: Traffic) -> Held:
         fit=len(fit),
         fit_sha256=rows_sha256([texts[i] for i in fit], [(calls[i].answer or "").strip() for i in fit]),
         kept_out=len(side) - len(pool),
+        calls_held=tuple(calls[i] for i in held),
     )
 
 
@@ -143,7 +146,7 @@ def _sides(calls: Sequence[Call], texts: Sequence[str]) -> tuple[list[int], list
     return fit, sorted(held), whole
 
 
-def score(student: Student, held: Held, judge: Judge, tell: Tell) -> Scored:
+def score(task: Task, student: Student, held: Held, judge: Judge, tell: Tell) -> Scored:
     """Ask the student each distinct text once."""
     distinct = list(dict.fromkeys(held.texts))
     said: dict[str, Answer] = {}
@@ -154,6 +157,7 @@ def score(student: Student, held: Held, judge: Judge, tell: Tell) -> Scored:
     answers = [said[text] for text in held.texts]
     scores = np.array([a.score for a in answers], float)
     assert bool(np.all((scores >= 0.0) & (scores <= 1.0))), "a student's scores are in [0, 1]"
+    scores[[bool(unfit(task, call, a.text)) for call, a in zip(held.calls_held, answers, strict=True)]] = UNFIT
     scores[[not a.able for a in answers]] = UNABLE
     pairs = zip(answers, held.truths, strict=True)
     ok = [truth is not None and judge.agree(a.text, truth) for a, truth in pairs]

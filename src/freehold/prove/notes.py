@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from freehold.nouns import Evidence, Measure
-from freehold.prove.calls import UNABLE, Held, Scored
+from freehold.prove.calls import UNABLE, UNFIT, Held, Scored
 from freehold.prove.describe import noise_note
 
 __all__ = ["barred", "notes", "reopened"]
@@ -23,6 +23,10 @@ def notes(held: Held, scored: Scored, found: Evidence, noise: Measure, moves: bo
         said.append(_sentence(barred(held)))
     if unable := int((scored.scores[held.cal] == UNABLE).sum()):
         said.append(f"{unable:,} certification calls are longer than the student can read: the server sends them up.")
+    if broken := int((scored.scores[held.cal] == UNFIT).sum()):
+        said.append(
+            f"{broken:,} answers are no whole JSON or call a tool that is not offered: the server sends those up."
+        )
     if held.failed:
         said.append(f"{held.failed:,} of {held.drawn:,} certification calls have no whole answer: none counts as kept.")
     if found.no_text:

@@ -16,11 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from freehold import wire
-from freehold.honour import longest_answer, refusal
+from freehold.honour import longest_answer, refusal, unfit
 from freehold.nouns import Answer, Call, Task
 
-__all__ = ["Decision", "Rung", "Why", "route", "rung", "settle", "unfit"]
+__all__ = ["Decision", "Rung", "Why", "route", "rung", "settle"]
 
 Why = Literal["home", "escalated", "closed", "unmatched", "refused"]
 
@@ -101,22 +100,3 @@ def settle(decision: Decision, one: Rung, answer: Answer, call: Call) -> Decisio
         return replace(decision, where="upstream", why="escalated", reason=reason)
     reason = unfit(one.task, call, answer.text)
     return replace(decision, where="upstream", why="refused", reason=reason) if reason else decision
-
-
-def unfit(task: Task, call: Call, text: str) -> str:
-    """Why an answer would break its client whatever its score, or "": JSON that is none, a tool that is not offered.
-
-    An answer of a tools task that is no JSON list is a reply in words.
-    """
-    if task.kind not in ("json", "tools"):
-        return ""
-    try:
-        said = wire.loads(text)
-    except wire.RowError:
-        torn = task.kind == "json" or text.startswith("[{")
-        return "the student's answer is not whole JSON" if torn else ""
-    if task.kind == "json" or not isinstance(said, list):
-        return ""
-    offered = [tool["function"]["name"] for tool in call.params.get("tools") or []]
-    known = all(isinstance(one, dict) and one.get("name") in offered for one in said)
-    return "" if known else "the student calls a tool that is not offered"
