@@ -65,7 +65,11 @@ def load(folder: Path, kind: str, *, bits: int = 16, longest: int = 0) -> Any:
     if scaled is not None:
         raise BaseUnusable(f"The base in {folder} scales its logits ({scaled}), which is not supported.")
     model.requires_grad_(False)
-    return model.eval()
+    model.eval()
+    for module in model.modules():
+        if type(module).__name__ == "Linear4bit":
+            module.train()  # else bitsandbytes packs the weights for inference, and no gradient passes any more
+    return model
 
 
 def _four_bits(transformers: Any, dtype: Any) -> Any:
@@ -135,7 +139,7 @@ def adapter(model: Any) -> dict[str, Any]:
     """The trained tensors by PEFT's names: base_model.model.<layer>.lora_A.weight [rank, in], ...lora_B [out, rank]."""
     from peft import get_peft_model_state_dict
 
-    state = get_peft_model_state_dict(model)
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)  # else peft asks the hub about the base
     return {name: state[name].detach().float().contiguous() for name in sorted(state)}
 
 

@@ -1,4 +1,4 @@
-"""decoder.json and own.json of what was tuned: the prompt, the room that a call takes, the schema where there is one."""
+"""decoder.json and own.json of what was tuned: the prompt, the room that a call takes, the schema if there is one."""
 
 from __future__ import annotations
 

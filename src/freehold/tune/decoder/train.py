@@ -25,7 +25,7 @@ __all__ = ["Trained", "held_out_loss", "measure_row", "train"]
 CLIP = 1.0  # the gradient's largest norm
 EVERY = 60.0  # CPU seconds between checkpoints
 PIECE = 1024  # ids of a step that are in memory at once, the shared prefix apart
-TOLD = 20  # how often a run says where it is
+TOLD = 10  # how often a run says its loss
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +57,7 @@ def train(
     optimiser = torch.optim.AdamW(named.values(), lr=plan.rate, weight_decay=0.0)
     _put(model, optimiser, named, state)
     losses, spent, start = list(state.losses), state.seconds, time.process_time()
-    saved = start
+    saved, voice = start, _Voice(tell, state.step, plan.steps)
     for step in range(state.step, plan.steps):
         rate = plan.rate_at(step)
         for group in optimiser.param_groups:
@@ -70,7 +70,7 @@ def train(
                 "Give a smaller rate, or another base.",
             )
         now = time.process_time()
-        _say(tell, plan.steps, step + 1, losses, (now - start) / (step + 1 - state.step))
+        voice.step(step + 1, losses, now - start)
         if now - saved >= every:
             write(folder, _state(model, optimiser, named, state, step + 1, losses, spent + now - start))
             saved = now
@@ -131,15 +131,21 @@ def _put(model: Any, optimiser: Any, named: dict[str, Any], state: Checkpoint) -
     torch.set_rng_state(state.tensors["rng"])
 
 
-def _say(tell: Tell, steps: int, done: int, losses: list[float], seconds_step: float) -> None:
-    """The loss, smoothed, and the time left; new words TOLD times a run, the bar at every step."""
-    mark = max(1, done * TOLD // steps) * steps // TOLD
-    if done == 1 or done * TOLD // steps != (done - 1) * TOLD // steps:
-        recent = losses[-max(1, min(done, steps // TOLD)) :]
-        left = (steps - done) * seconds_step / 60
-        tell(f"train: loss {sum(recent) / len(recent):.3f} at step {done} of {steps}, {left:.1f} CPU min left", 1.0)
-    elif mark == done:
-        tell("train", done / steps)
+class _Voice:
+    """Says at every step how far it is; the words, with the smoothed loss and the time left, change TOLD times a run."""
+
+    def __init__(self, tell: Tell, first: int, steps: int) -> None:
+        self._tell, self._first, self._steps = tell, first, steps
+        self._words = ""
+
+    def step(self, done: int, losses: list[float], seconds: float) -> None:
+        """After `done` steps in all; the ones of this process took `seconds`."""
+        each = max(1, self._steps // TOLD)
+        if not self._words or done % each == 0:
+            recent, left = losses[-each:], (self._steps - done) * seconds / (done - self._first) / 60
+            loss = sum(recent) / len(recent)
+            self._words = f"train: loss {loss:.3f} at step {done} of {self._steps}, {left:.1f} CPU min left"
+        self._tell(self._words, done / self._steps)
 
 
 def held_out_loss(model: Any, examples: Examples, pad: int, batch: int = 16) -> float:

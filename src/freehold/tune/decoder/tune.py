@@ -80,9 +80,10 @@ def tune_decoder(
     answers the held-back rows better.
 
     `use`: the numbers of the rows that may teach (the others were refused by the vendor's terms, or hold private
-    data), and `terms` what the gate said of them, kept in the recipe. `rate`: instead of the one that follows from the base's width. `threads`: more than one is faster on the
-    clock, and then a run that was killed goes on to the same bits only with the same number. What a run before this one
-    finished is returned; what it left half done is taken up where it was.
+    data), and `terms` what the gate said of them, kept in the recipe. `rate`: instead of the one that follows from the
+    base's width. `threads`: more than one is faster on the clock, and then a run that was killed goes on to the same
+    bits only with the same number. What a run before this one finished is returned; what it left half done is taken up
+    where it was.
 
     Raises NothingToLearn, BaseUnusable, TooLittleMemory, TrainingFailed, SchemaUnmet, EngineFailed, MissingExtra.
     """
