@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from freehold.engines.completion import Completion
-from freehold.engines.decoder import DecoderStudent, Examples, Prompt, Recipe, check_schema, score
+from freehold.engines.decoder import DecoderStudent, Examples, Prompt, Recipe, as_logged, check_schema, score
 from freehold.engines.encoder import bundled_names
 from freehold.engines.scripted import END, ScriptedEngine
 from freehold.errors import ArtifactDamaged, BadSetting, SchemaUnmet
@@ -207,6 +207,18 @@ def test_a_schema_is_held_against_the_log(
         return
     with pytest.raises(SchemaUnmet, match=words):
         check_schema(engine, CITY, answers)
+
+
+def test_a_schema_takes_the_blanks_of_the_log() -> None:
+    def form(*answers: str) -> Any:
+        return as_logged(CITY, answers).get("x-guidance")
+
+    assert form('{"a":[1,2]}', '{"b":"x, y: z"}')["item_separator"] == ","
+    assert form('{"a": [1, 2]}', '{"b": "x"}', "no JSON")["key_separator"] == ": "
+    assert form('{"a": 1}', '{"a":1}') is None
+    assert form('{\n "a": 1}') is None
+    assert form() is None
+    assert as_logged(CITY | {"x-guidance": {}}, ['{"a": 1}'])["x-guidance"] == {}
 
 
 # the real engine

@@ -33,7 +33,7 @@ from typing import Any, Literal, Self, TypeVar
 import msgspec
 
 from freehold.engines.completion import FIELDS, Answers, Completion, Piece, Request, completion, limit, speculation
-from freehold.engines.llama_process import Gone, Process, Settings
+from freehold.engines.llama_process import Gone, Process, Settings, check_files
 from freehold.errors import BadSetting, BaseUnusable, EngineFailed, SchemaUnmet
 from freehold.nouns import Message
 
@@ -132,6 +132,7 @@ class Engine:
         """Make one more adapter known, and give its number. A second process is started with the longer list, and takes
         over; calls under way end on the old one."""
         path = Path(path)
+        check_files(self.settings.model, [path])
         with self._lock:
             if path in self.settings.adapters:
                 return self.settings.adapters.index(path)

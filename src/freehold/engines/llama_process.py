@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import select
+import selectors
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +29,7 @@ import msgspec
 
 from freehold.errors import AdapterMismatch, BadSetting, BaseUnusable, EngineFailed, FreeholdError
 
-__all__ = ["Gone", "Process", "Settings"]
+__all__ = ["Gone", "Process", "Settings", "check_files"]
 
 START_SECONDS = 60.0  # to load a model, and a second for each 20 MB on top
 LOG_TAIL = 16 << 10
@@ -86,7 +86,7 @@ class Process:
     """A started child. Raises BaseUnusable, AdapterMismatch or EngineFailed where it doesn't come up."""
 
     def __init__(self, settings: Settings) -> None:
-        _check_files(settings)
+        check_files(settings.model, settings.adapters)
         self.settings = settings
         self.turn = threading.BoundedSemaphore(settings.slots)
         self._busy = 0
@@ -134,7 +134,10 @@ class Process:
         assert self._child.stdout is not None
         size = self.settings.model.stat().st_size
         limit = START_SECONDS + size / 20e6
-        if not select.select([self._child.stdout], [], [], limit)[0]:
+        with selectors.DefaultSelector() as ready:  # select() can't wait for a descriptor beyond 1023
+            ready.register(self._child.stdout, selectors.EVENT_READ)
+            spoke = bool(ready.select(limit))
+        if not spoke:
             raise EngineFailed(f"{self.settings.model} was not loaded within {limit:.0f} seconds.")
         line = self._child.stdout.readline()
         said: dict[str, Any] = msgspec.json.decode(line) if line.startswith(b"{") else {}
@@ -266,8 +269,9 @@ class Process:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _check_files(settings: Settings) -> None:
-    for path, error in ((settings.model, BaseUnusable), *((a, AdapterMismatch) for a in settings.adapters)):
+def check_files(model: Path, adapters: Sequence[Path]) -> None:
+    """Raises BaseUnusable or AdapterMismatch for a file that is not there, or no GGUF by its first bytes."""
+    for path, error in ((model, BaseUnusable), *((a, AdapterMismatch) for a in adapters)):
         try:
             with path.open("rb") as file:
                 start = file.read(4)
