@@ -1,9 +1,5 @@
 """Students that write: one open base, tuned or shown examples, asked through the embedded engine.
 
-    decoder.json   {"version": 1, "mode": "merged", "prompt": {"system": "...", "before": "", "after": ""},
-                    "context": 512, "max_tokens": 96, "stop": [], "schema": null, "quant": "Q8_0", "speculation": null,
-                    "score": "mean_logprob", "k": 0, "encoder": ""}
-
     merged    model.gguf                                                          the tuned weights, in one file
     adapter   adapter.gguf                        + the base artefact's model.gguf  one base for many tasks
     fewshot   examples.json, examples.safetensors + the base artefact's model.gguf  the untuned base with near examples
@@ -15,139 +11,26 @@ A text that doesn't fit the context is not able (it goes up, uncut); an answer n
 
 from __future__ import annotations
 
-import json
 import math
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self
-
-import msgspec
-import numpy as np
-import numpy.typing as npt
+from typing import Self
 
 from freehold.engines.completion import Answers, Completion, Request, speculation
+from freehold.engines.decoder_form import Examples, Prompt, Recipe
 from freehold.engines.llama import Engine, idle_cores
 from freehold.engines.llama_process import Settings
-from freehold.errors import ArtifactDamaged, BadSetting, SchemaUnmet
-from freehold.nouns import Answer, Artifact, Message, Template
+from freehold.engines.schema import as_logged, check_schema
+from freehold.errors import ArtifactDamaged, BadSetting
+from freehold.nouns import Answer, Artifact
 
 __all__ = ["DecoderStudent", "Examples", "Prompt", "Recipe", "as_logged", "check_schema", "score"]
 
-VERSION = 1
 MODEL = "model.gguf"
 WORTH_KEEPING = 24  # ids of a prefix: keeping a shorter one costs as much as computing it
 TOP = 8  # likeliest tokens looked at for the end token under a schema
-TRIED = 20  # logged answers held against a schema
-MANY = 1000  # logged answers whose blanks are looked at
-NO_JSON = object()
-Floats = npt.NDArray[np.float32]
-
-
-class Prompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The fixed words around a text: a system message, and what stands before and after it in the user's."""
-
-    system: str = ""
-    before: str = ""
-    after: str = ""
-
-    @classmethod
-    def of(cls, template: Template) -> Prompt:
-        """That of a task. Where several messages vary, their texts come as one, and no words stand around it."""
-        fixed = [slot.before for slot in template.slots if not slot.variable and slot.role in ("system", "developer")]
-        varying = [slot for slot in template.slots if slot.variable]
-        if len(varying) == 1:
-            return cls("\n\n".join(fixed), varying[0].before, varying[0].after)
-        return cls("\n\n".join(fixed))
-
-    def messages(self, text: str, shown: Sequence[tuple[str, str]] = ()) -> list[Message]:
-        """As a chat: the system message, `shown` (text, answer) pairs as turns before, and the text itself."""
-        said: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
-        for example, answer in shown:
-            said += [self._user(example), {"role": "assistant", "content": answer}]
-        return [*said, self._user(text)]
-
-    def _user(self, text: str) -> Message:
-        return {"role": "user", "content": f"{self.before}{text}{self.after}"}
-
-
-class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """decoder.json. `k` and `encoder` are for fewshot: how many examples at most, and whose vectors find them."""
-
-    version: int = VERSION
-    mode: Literal["merged", "adapter", "fewshot"]
-    prompt: Prompt
-    context: int
-    max_tokens: int
-    stop: tuple[str, ...] = ()
-    schema: dict[str, Any] | None = None
-    quant: str = ""
-    speculation: dict[str, Any] | None = None
-    score: Literal["mean_logprob"] = "mean_logprob"
-    k: int = 0
-    encoder: str = ""
-
-    def encode(self) -> bytes:
-        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
-
-    @classmethod
-    def read(cls, folder: Path) -> Recipe:
-        """From decoder.json in an artefact's folder; raises ArtifactDamaged."""
-        path = folder / "decoder.json"
-        try:
-            recipe = msgspec.json.decode(path.read_bytes(), type=cls)
-        except OSError as error:
-            raise ArtifactDamaged(f"{path} can't be read: {error.strerror}.", "Tune again.") from error
-        except msgspec.MsgspecError as error:
-            raise ArtifactDamaged(f"{path} is no recipe of this freehold: {error}.", "Tune again.") from error
-        if recipe.version != VERSION:
-            message = f"{path} was written by version {recipe.version}, and this freehold reads {VERSION}."
-            raise ArtifactDamaged(message, "Tune again.")
-        return recipe
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Logged texts and answers, found by the nearness of their vectors (float32 [n, dim], unit length)."""
-
-    pairs: tuple[tuple[str, str], ...]
-    vectors: Floats
-    encoder: Any
-
-    @classmethod
-    def of(cls, pairs: Sequence[tuple[str, str]], encoder: str) -> Examples:
-        from freehold.engines.encoder import Encoder
-
-        found = Encoder.bundled(encoder)
-        return cls(tuple(pairs), found.embed([text for text, _ in pairs]), found)
-
-    def near(self, text: str, k: int) -> list[tuple[str, str]]:
-        """The k nearest, the nearest last; the text itself is never among them (a row is not its own example)."""
-        heat = self.vectors @ self.encoder.embed([text])[0]
-        order = [int(i) for i in np.argsort(-heat, kind="stable") if self.pairs[i][0] != text]
-        return [self.pairs[i] for i in reversed(order[:k])]
-
-    def files(self) -> dict[str, bytes]:
-        from safetensors.numpy import save
-
-        return {"examples.json": msgspec.json.encode(self.pairs), "examples.safetensors": save({"x": self.vectors})}
-
-    @classmethod
-    def read(cls, folder: Path, encoder: str) -> Examples:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
-        from freehold.engines.encoder import Encoder
-
-        try:
-            pairs = msgspec.json.decode((folder / "examples.json").read_bytes(), type=tuple[tuple[str, str], ...])
-            vectors = load((folder / "examples.safetensors").read_bytes())["x"]
-        except (OSError, KeyError, msgspec.MsgspecError, SafetensorError) as error:
-            raise ArtifactDamaged(f"The examples in {folder} can't be read: {error}.", "Tune again.") from error
-        if len(pairs) != len(vectors):
-            raise ArtifactDamaged(f"{folder} holds {len(pairs)} examples and {len(vectors)} vectors.", "Tune again.")
-        return cls(pairs, np.ascontiguousarray(vectors, np.float32), Encoder.bundled(encoder))
 
 
 class DecoderStudent:
@@ -259,46 +142,6 @@ def score(said: Completion, end: int | None = None) -> float:
         logs[-1] = max(logs[-1], said.top[-1].get(end, -math.inf))
     known = [x for x in logs if not math.isnan(x)]
     return min(1.0, math.exp(math.fsum(known) / len(known))) if known else 0.0
-
-
-def check_schema(engine: Answers, schema: Mapping[str, Any], answers: Sequence[str]) -> None:
-    """Raises SchemaUnmet where the engine can't compile the schema, or none of the logged answers (20 are tried)
-    satisfies it. The engine's own grammar decides, so what passes here is what can be written."""
-    engine.obeys(schema)
-    tried = list(dict.fromkeys(answers))[:TRIED]
-    if tried and not any(_satisfies(engine, schema, answer) for answer in tried):
-        message = f"None of {len(tried)} logged answers satisfies the JSON schema; the first is {tried[0][:200]!r}."
-        raise SchemaUnmet(message, "Correct the schema, or leave it out.")
-
-
-def as_logged(schema: Mapping[str, Any], answers: Sequence[str]) -> dict[str, Any]:
-    """The schema with the blanks that the log's answers have between their parts, where 9 of 10 have the same (", " and
-    ": ", or none). Else, and where it says its own (x-guidance), as it is: llama.cpp then allows any blanks anywhere,
-    which an answer may be lost in."""
-    if "x-guidance" in schema:
-        return dict(schema)
-    values = [(answer, value) for answer in answers[:MANY] if (value := _parsed(answer)) is not NO_JSON]
-    for item, key in ((",", ":"), (", ", ": ")):
-        alike = sum(answer == json.dumps(value, separators=(item, key), ensure_ascii=False) for answer, value in values)
-        if values and alike >= 0.9 * len(values):
-            form = {"whitespace_flexible": False, "item_separator": item, "key_separator": key}
-            return {**schema, "x-guidance": form}
-    return dict(schema)
-
-
-def _parsed(answer: str) -> Any:
-    try:
-        return msgspec.json.decode(answer)
-    except msgspec.DecodeError:
-        return NO_JSON
-
-
-def _satisfies(engine: Answers, schema: Mapping[str, Any], answer: str) -> bool:
-    value = _parsed(answer)
-    if value is NO_JSON:
-        return False
-    shared = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
-    return engine.compiles({"allOf": [dict(schema), {"const": value}], **shared})
 
 
 def _base(folder: Path, artifact: Artifact) -> Path:
