@@ -65,7 +65,7 @@ class Forced:
         from freehold.engines.ggml import library
 
         library()  # an absent package is told here, not by the child
-        command = [sys.executable, "-m", "freehold.engines.forced"]
+        command = [sys.executable, "-P", "-m", "freehold.engines.forced"]  # -P: nothing is imported from where we stand
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         engine = cls(process, model)
         said = {"model": str(model), "adapter": str(adapter) if adapter else None, "kv": kv, "flash": flash}
@@ -287,7 +287,7 @@ def _serve() -> None:
     child: _Child | None = None
     for line in sys.stdin:
         said = json.loads(line)
-        data = b""
+        rows = range(0)
         try:
             if child is None:
                 child = _Child(said)
@@ -300,11 +300,13 @@ def _serve() -> None:
                 wanted = len(said["ids"]) - said["first"]
                 child.read(said["ids"], wanted)
                 answer = {"rows": wanted, "columns": child.size}
-                data = b"".join(child.row(i - wanted).tobytes() for i in range(wanted))
+                rows = range(-wanted, 0)
         except _Refused as error:
             answer = {"error": str(error), "hint": NEED if "build" in str(error) else ""}
         out.write(json.dumps(answer).encode() + b"\n")
-        out.write(data)
+        for i in rows:
+            assert child is not None
+            out.write(child.row(i).tobytes())
         out.flush()
 
 

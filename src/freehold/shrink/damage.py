@@ -19,13 +19,16 @@ from freehold.nouns import Measure
 __all__ = ["Damage", "divergence", "margins", "worse"]
 
 Floats = npt.NDArray[np.float32]
+BLOCK = 32  # positions at once: a vocabulary in float64, several times over
 Bools = npt.NDArray[np.bool_]
 
 
 def divergence(reference: Floats, other: Floats) -> tuple[npt.NDArray[np.float64], Bools]:
     """KL(reference || other) in nat per position, and whether both have the same likeliest token."""
-    p, q = _log_softmax(reference), _log_softmax(other)
-    kl = np.einsum("nv,nv->n", np.exp(p), p - q)
+    kl = np.empty(len(reference))
+    for start in range(0, len(kl), BLOCK):
+        p, q = _log_softmax(reference[start : start + BLOCK]), _log_softmax(other[start : start + BLOCK])
+        kl[start : start + BLOCK] = np.einsum("nv,nv->n", np.exp(p), p - q)
     return np.maximum(kl, 0.0), reference.argmax(1) == other.argmax(1)
 
 
