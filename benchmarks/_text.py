@@ -35,8 +35,8 @@ RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Size:
-    """How much of it is run: rows to learn from, CPU minutes of a tagger (None: its default) and of a decoder, calls that
-    a written answer is asked for, calls over HTTP."""
+    """How much of it is run: rows to learn from, CPU minutes of a tagger (None: its default) and of a decoder, calls
+    that a written answer is asked for, calls over HTTP."""
 
     name: str
     rows: int | None
