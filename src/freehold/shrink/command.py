@@ -96,13 +96,14 @@ def show(project: Project, artifact: Artifact, table: dict[str, Any], file: IO[s
     title = f"{artifact.task}: {table['taken']}, {table['form']}, on {artifact.base}, licence {artifact.licence}"
     console.print(title, highlight=False)
     shown = Table(box=None, pad_edge=False)
-    columns = ("format", "MB", "KL mean", "p99", "max", "top-1", "equal", "agree", "")
-    for i, column in enumerate(columns):
-        edge = i in (0, len(columns) - 1)
-        shown.add_column(column, justify="left" if edge else "right", no_wrap=column != "", overflow="fold")
+    for column in ("format", "MB", "KL mean", "p99", "max", "top-1", "equal", "agree", ""):
+        shown.add_column(column, justify="left" if column in ("format", "") else "right", no_wrap=True)
     for line in table["formats"]:
         shown.add_row(*_cells(line, table["taken"]))
     console.print(shown)
+    for line in table["formats"]:
+        if line["why"]:
+            console.print(f"{line['format']} refused: {line['why']}", highlight=False, soft_wrap=True)
     merge, exact, served = table["merge"], table["float32"], table["served"]
     console.print(
         f"merge: a logit moves by {merge['largest_logit_difference']:.1e}; GGUF in float32: by "
@@ -115,7 +116,7 @@ def show(project: Project, artifact: Artifact, table: dict[str, Any], file: IO[s
 
 
 def _cells(line: dict[str, Any], taken: str) -> Sequence[str]:
-    verdict = "taken" if line["format"] == taken else line["why"] if line["why"] else "passes"
+    verdict = "taken" if line["format"] == taken else "refused" if line["why"] else "passes"
     if line["format"] == "F32":
         verdict = "as tuned"
     return (
