@@ -7,9 +7,10 @@
     float32    the same Trainer as it comes, without bf16
 
 One CPU thread each, one process after the other; loading and the held-out losses are off the clock. The loss to reach
-is the Trainer's last one; our seconds to it are read off our own losses (on a line between two of them). The rows are
-calls of examples/extraction on SmolLM2-135M-Instruct: with the system prompt that was logged (311 ids that all calls share), and
-with one of about 30, where little is shared. The short form runs the second alone, for a few steps.
+is the Trainer's last one; our seconds to it are read off our own losses (on a line between two of them), in a run that
+may take a quarter more steps, on the same rows. The rows are
+calls of examples/extraction on SmolLM2-135M-Instruct: with the system prompt that was logged (311 ids that all calls
+share), and with one of about 30, where little is shared. The short form runs the second alone, for a few steps.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ PEER = _run.PEERS / "hf_trainer_lora.py"
 SYSTEM = 'Read what the person said and answer with JSON only: {"intent": "...", "slots": {"name": "value"}}'
 BATCH, RANK, RATE = 8, 16, 2e-3
 GOAL = 0.5
-SIZES = {False: {"short prompt": (4, 16)}, True: {"short prompt": (24, 64), "logged prompt": (12, 64)}}
+LONGER = 1.25  # our run may take so many times the steps: which rows come together decides a few hundredths of the loss
+SIZES = {False: {"short prompt": (4, 16)}, True: {"short prompt": (16, 48), "logged prompt": (8, 48)}}
 
 
 def rows(system: str | None, many: int) -> tuple[list[tuple[str, str]], str]:
@@ -57,10 +59,9 @@ def job(folder: Path, prompt: str, steps: int, held: int) -> dict[str, Any]:
         context=4096,
     )
     whole = [(row.rest, row.answer) for row in found.rows]
-    marks = sorted({max(1, round(steps * i / 6)) for i in range(1, 7)})
     return {
         "folder": str(folder), "prefix": found.prefix, "rows": whole[: steps * BATCH], "own": whole[steps * BATCH :],
-        "steps": steps, "batch": BATCH, "rank": RANK, "rate": RATE, "pad": tokens.pad, "marks": marks,
+        "steps": steps, "batch": BATCH, "rank": RANK, "rate": RATE, "pad": tokens.pad,
     }  # fmt: skip
 
 
@@ -71,8 +72,7 @@ def side(work: dict[str, Any], name: str, *, bf16: bool, **other: Any) -> dict[s
         said = _run.must(_run.child([sys.executable, PEER, file.name], env=ENV), name)
     found: dict[str, Any] = json.loads(said.out.splitlines()[-1])
     seen = found["points"][-1][0] * BATCH
-    used = work["rows"][:seen] if name != "ours" else work["rows"]
-    ids = sum(len(work["prefix"]) + len(p) + len(a) for p, a in used) * seen / len(used)
+    ids = seen * sum(len(work["prefix"]) + len(p) + len(a) for p, a in work["rows"]) / len(work["rows"])
     found["ids_a_second"] = round(ids / found["seconds"], 1)
     _run.say(
         f"  {name}: {found['seconds']:.0f} CPU s, {found['ids_a_second']} ids/s, loss {found['points'][-1][2]:.4f}"
@@ -96,9 +96,9 @@ def seconds_to(points: list[list[float]], loss: float) -> float | None:
 def measured(folder: Path, prompt: str, steps: int, held: int) -> dict[str, Any]:
     _run.say(f"{prompt}, {steps} steps of {BATCH} rows")
     work = job(folder, prompt, steps, held)
-    ends = [steps]
-    trainer = side(work, "trainer", bf16=True, marks=ends)
-    ours = side(work, "ours", bf16=True)
+    trainer = side(work, "trainer", bf16=True, marks=[steps])
+    longer = round(LONGER * steps)
+    ours = side(work, "ours", bf16=True, steps=longer, marks=list(range(max(1, steps // 2), longer + 1, 2)))
     plain = side(work, "float32", bf16=False, steps=2, marks=[2])
     target = trainer["points"][-1][2]
     took = seconds_to(ours["points"], target)

@@ -3,8 +3,9 @@
     python hf_trainer_lora.py JOB.json      -> one JSON line: points [[step, CPU seconds, held-out loss]], ids, seconds
 
 JOB: {"side": "ours" | "trainer", "bf16": bool, "folder", "rows": [[prompt ids, answer ids]], "own": [...], "steps",
-"marks": [steps at which the held-out loss is taken, off the clock], "batch", "rank", "rate", "pad"}. Both learn the same
-rows in steps of as many, from the same drawn adapter, at the same rate. The Trainer pads each batch to its longest row.
+"marks": [steps at which the held-out loss is taken, off the clock], "batch", "rank", "rate", "pad"}. Both learn the
+same rows, in steps of as many, from the same drawn adapter, at the same rate. The Trainer pads a batch to its longest
+row.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def ours(job: dict[str, Any], learn: Examples, own: Examples) -> Clock:
         load(Path(job["folder"]), kind, longest=learn.longest), rank=job["rank"], alpha=2 * job["rank"], seed=0
     )
     steps, batch = job["steps"], job["batch"]
-    plan = Plan(kind, 16, job["rank"], 2 * job["rank"], job["rate"], batch, steps * batch, 1, steps, ())
+    rows = len(learn.rows) // batch * batch
+    plan = Plan(kind, 16, job["rank"], 2 * job["rank"], job["rate"], batch, rows, -(-steps * batch // rows), steps, ())
     clock = Clock(model, own, job["marks"], job["pad"])
     done = 0
 

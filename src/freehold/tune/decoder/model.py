@@ -11,6 +11,7 @@ the result is that of computing it for every row). Logits are made at answer pos
 from __future__ import annotations
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from freehold.errors import BaseUnusable, MissingExtra
 from freehold.tune.decoder.data import Example, padded
 from freehold.tune.decoder.tokens import quiet_transformers
 
-__all__ = ["adapter", "adapter_config", "attach", "load", "loss", "put_adapter", "repeatable"]
+__all__ = ["SHORT", "adapter", "adapter_config", "attach", "load", "loss", "put_adapter", "repeatable"]
 
 HEADS = ("final_logit_softcapping", "logits_scaling", "logit_scale")  # a head that is more than one matrix
 SHORT = 512  # ids
@@ -87,6 +88,8 @@ def attach(model: Any, *, rank: int, alpha: int, seed: int) -> Any:
     """PEFT's LoRA on all linear layers but the head. A is drawn by the seed, B is 0 (so it starts at the base)."""
     import torch
 
+    # peft opens bitsandbytes where it is there, which warns of a kernel that it does not need
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:

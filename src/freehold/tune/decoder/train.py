@@ -132,7 +132,7 @@ def _put(model: Any, optimiser: Any, named: dict[str, Any], state: Checkpoint) -
 
 
 class _Voice:
-    """Says at every step how far it is; the words, with the smoothed loss and the time left, change TOLD times a run."""
+    """Says at every step how far it is; the words (smoothed loss, time left) change TOLD times a run."""
 
     def __init__(self, tell: Tell, first: int, steps: int) -> None:
         self._tell, self._first, self._steps = tell, first, steps

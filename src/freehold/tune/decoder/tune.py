@@ -29,7 +29,7 @@ from freehold.tune.decoder.data import Examples, encode, hold_back
 from freehold.tune.decoder.fewshot import MOST, WIDEST, K, Measured, compare, measure, rival
 from freehold.tune.decoder.fewshot import write as write_rival
 from freehold.tune.decoder.fidelity import check_ids
-from freehold.tune.decoder.model import adapter_config, attach, load, repeatable
+from freehold.tune.decoder.model import SHORT, adapter_config, attach, load, repeatable
 from freehold.tune.decoder.plan import BATCH, Plan, dtype_for, plan, shares
 from freehold.tune.decoder.recipe import own_json, recipe_of, room, room_of
 from freehold.tune.decoder.tokens import Tokens
@@ -177,7 +177,6 @@ class _Run:
         with repeatable(seed, self.threads):
             kind = dtype_for(shape.hidden, shape.inner)
             self._fits(shape, learn, 2 if kind[0] == "bfloat16" or bits == 4 else 4)
-            self.tell(kind[1])
             state = read(self.work, self.asked.key)
             first = state.plan if state else None
             if first:
@@ -223,6 +222,7 @@ class _Run:
             longest=learn.longest,
             answers=min(PIECE, BATCH * max(len(row.answer) for row in learn.rows)),
             width=width,
+            fused=learn.longest > SHORT,
         )
         refuse(need, f"Tuning {self.base.name}", hint="Take a smaller base, --bits 4, or a machine with more memory.")
 
