@@ -2,9 +2,12 @@
 
     python benchmarks/decode.py [--full] [--model FILE.gguf] [--threads 1]
 
-    ours          Engine (a child process, log-probabilities of every token)   one stream: a kept prefix, the same bits
-    bare          xllamacpp's Server, called in a process of its own, its defaults, no log-probabilities
+    ours          Engine (a child process); one stream as a student asks: a kept prefix, the same bits each time
+    bare          xllamacpp's Server, called in a process of its own, with its defaults
     transformers  generate on the same weights in float32, as many prompts a batch as there are streams
+
+    plain   no log-probabilities on either side        scored  each token's, on both: what a student needs
+    schema  scored, and held to a JSON schema
 
 Same file, prompts, context, threads and number of streams; the sides take turns (A B A B ...), a round's ratio compares
 neighbours, and the median over rounds is the figure, with the least and the most. The goal is for tokens per CPU
@@ -92,9 +95,8 @@ class Ours:
 
         prompts = said["prompts"]
         kept = _shared(prompts) if self.slots == 1 else 0
-        asked = [
-            Request(prompt_ids=p, max_tokens=said["max_tokens"], schema=said["schema"], prefix=kept) for p in prompts
-        ]
+        how: Row = {"max_tokens": said["max_tokens"], "schema": said["schema"], "prefix": kept}
+        asked = [Request(prompt_ids=p, logprobs=0 if said["scored"] else None, **how) for p in prompts]
         child = _child_cpu(self.engine.pid)
         start, used = time.perf_counter(), time.process_time()
         found = self.engine.complete_all(asked)
@@ -133,22 +135,22 @@ def sides(model: Path, slots: int, threads: int) -> Iterator[tuple[Ours, Side]]:
 
 
 def compare(model: Path, prompts: list[list[int]], streams: int, rounds: int, args: argparse.Namespace) -> Row:
-    """Without and with a schema, `rounds` of as many prompts as give each stream its share."""
-    found: dict[str, list[tuple[Row, Row]]] = {"free": [], "schema": []}
-    size = args.prompts if streams == 1 else max(args.prompts, streams)
-    with sides(model, streams, args.threads) as (ours, bare):
-        if streams > 1 and not args.full:
-            del found["schema"]
+    """Each way of asking, `rounds` of as many prompts as give each stream its share."""
+    ways = ("plain", "scored", "schema") if args.full else ("scored", "schema") if streams == 1 else ("plain", "scored")
+    found: dict[str, list[tuple[Row, Row]]] = {way: [] for way in ways}
+    size = max(args.prompts, streams)
+    with sides(model, streams, args.threads) as both:
         for at in range(-1, rounds):
-            for name, pairs in found.items():
-                start = max(at, 0) * size % (len(prompts) - size + 1)
-                said = {"prompts": prompts[start : start + size], "max_tokens": args.tokens}
-                said["schema"] = SCHEMA if name == "schema" else None
-                first = at % 2 == 0
-                rows = [side.ask(said) for side in ((ours, bare) if first else (bare, ours))]
-                if at >= 0:  # the first one loads pages, and computes the prefix
-                    pairs.append((rows[0], rows[1]) if first else (rows[1], rows[0]))
-    return {name: ratios(pairs) for name, pairs in found.items()}
+            for way in ways if at >= 0 else ways[-1:]:  # the first round loads pages, and computes the prefix
+                turn = max(at, 0) * len(ways) + ways.index(way)  # other prompts each time: none is in a cache
+                start = turn * size % (len(prompts) - size + 1)
+                said = {"prompts": prompts[start : start + size], "max_tokens": args.tokens, "scored": way != "plain"}
+                said["schema"] = SCHEMA if way == "schema" else None
+                first = at % 2
+                rows = {side: both[side].ask(said) for side in (first, 1 - first)}
+                if at >= 0:
+                    found[way].append((rows[0], rows[1]))
+    return {way: ratios(pairs) for way, pairs in found.items()}
 
 
 def ratios(pairs: Sequence[tuple[Row, Row]]) -> Row:
@@ -218,7 +220,7 @@ def main() -> int:
 
         args.model = bases.find("smollm2").path
     _run.CACHE.mkdir(exist_ok=True)
-    prompts = prompts_of(args.model, 120 if args.full else 20, args.full)
+    prompts = prompts_of(args.model, 160 if args.full else 80, args.full)
     streams = (1, 4, 16)
     result: Row = {}
     for n in streams:

@@ -1,6 +1,7 @@
 """xllamacpp called bare: a process that answers rounds of prompts with xllamacpp's own Server, nothing of freehold's.
 
-stdin   {"model", "context", "slots", "threads"}, then a round a line: {"prompts": [[id, ...]], "max_tokens", "schema"}
+stdin   {"model", "context", "slots", "threads"}, then a round a line:
+        {"prompts": [[id, ...], ...], "max_tokens", "schema", "scored"}
 stdout  a line a round: {"wall", "cpu", "tokens", "each": [seconds, ...]}
 """
 
@@ -31,6 +32,8 @@ def main() -> None:
         body = {"prompt": prompt, "max_tokens": asked["max_tokens"], "temperature": 0}
         if asked["schema"]:
             body["json_schema"] = asked["schema"]
+        if asked["scored"]:
+            body["logprobs"] = 1
         start = time.perf_counter()
         answer = server.handle_completions(body)
         return answer["usage"]["completion_tokens"], time.perf_counter() - start

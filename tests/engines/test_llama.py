@@ -151,6 +151,12 @@ def test_a_schema_is_held_to(real: Engine) -> None:
     assert all(len(top) == 3 for top in said.top)
 
 
+def test_log_probabilities_may_be_left_out(real: Engine) -> None:
+    scored, bare = (real.complete(Request(CAPITAL, max_tokens=3, logprobs=n)) for n in (0, None))
+    assert bare.tokens == scored.tokens
+    assert all(math.isnan(x) for x in bare.logprobs)
+
+
 def test_characters_of_several_tokens_come_whole(real: Engine) -> None:
     emojis = [
         {"role": "system", "content": "Answer with emojis."},

@@ -27,7 +27,8 @@ class Request:
     """What to answer: `messages`, or the ids of a whole prompt.
 
     `adapter` counts in the engine's adapters (None: the bare base). `schema` is a JSON schema that the answer is held
-    to. `logprobs` is how many of the likeliest tokens to report at each position (the chosen one's is always reported).
+    to. `logprobs` is how many of the likeliest tokens to report at each position (0: the chosen one alone; None: not
+    even that).
     `prefix`: how many leading ids to keep from question to question (one slot only). Temperature 0 is greedy.
     """
 
@@ -37,7 +38,7 @@ class Request:
     adapter: int | None = None
     schema: Mapping[str, Any] | None = None
     stop: tuple[str, ...] = ()
-    logprobs: int = 0
+    logprobs: int | None = 0
     temperature: float = 0.0
     prefix: int = 0
 

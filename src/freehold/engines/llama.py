@@ -273,7 +273,7 @@ class Engine:
         body: dict[str, Any] = {
             "prompt": ids,
             "n_predict": room,
-            "n_probs": max(1, request.logprobs),
+            "n_probs": 0 if request.logprobs is None else max(1, request.logprobs),
             "return_tokens": True,
             "cache_prompt": self.settings.slots > 1,
             "lora": [{"id": i, "scale": float(i == request.adapter)} for i in range(count)],
@@ -293,7 +293,9 @@ class Engine:
             start = time.perf_counter()
             kept = self._prime(process, request, body)
             said = process.post("/completion", {**body, **kept}, len(body["prompt"]) + body["n_predict"])
-            return completion(said, said["completion_probabilities"], said["tokens"], time.perf_counter() - start)
+            return completion(
+                said, said.get("completion_probabilities", []), said["tokens"], time.perf_counter() - start
+            )
 
         return _turn(process, ask)
 

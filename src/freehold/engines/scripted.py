@@ -125,7 +125,7 @@ class ScriptedEngine:
         return Completion(
             text=bytes(i for i in tokens if i < START).decode(errors="ignore"),
             tokens=tokens,
-            logprobs=[math.log(score)] * len(tokens),
+            logprobs=[math.nan if request.logprobs is None else math.log(score)] * len(tokens),
             top=[{token: math.log(score)} for token in tokens],
             stopped=stopped,
             prompt_tokens=len(ids),
