@@ -68,6 +68,8 @@ def task(database: str = "", rule: str = "sql") -> Task:
         ('SELECT name FROM city WHERE state = "ohio";', "```sql\nSELECT name FROM city WHERE state = 'ohio'\n```"),
         ("SELECT name FROM city ORDER BY name DESC", "SELECT name FROM city"),
         ("SELECT name FROM city WHERE pop > ALL (SELECT 5)", "select NAME from city where (pop > all (select 5));"),
+        ("SELECT name FROM city WHERE pop < 0", "select c.name from city c where 0 > c.pop"),
+        ("SELECT count(*) FROM city WHERE pop < 0", "select count(*) from city where pop < 0.0"),
     ],
 )
 def test_the_same_result_agrees(run: Judge, ours: str, theirs: str) -> None:
@@ -87,6 +89,13 @@ def test_the_same_result_agrees(run: Judge, ours: str, theirs: str) -> None:
         ("SELECT nothing FROM city", "SELECT name FROM city"),
         ("no query at all", "SELECT name FROM city"),
         ("", "SELECT name FROM city WHERE pop < 0"),
+        ("SELECT name FROM city WHERE state = 'utah'", "SELECT name FROM city WHERE pop < 0"),
+        ("SELECT 1 WHERE 0", "SELECT pop, name FROM city WHERE pop < 0"),
+        ("SELECT max(pop) FROM city WHERE state = 'utah'", "SELECT max(pop) FROM city WHERE pop < 0"),
+        ("SELECT count(*) FROM city WHERE state = 'utah'", "SELECT count(*) FROM city WHERE pop < 0"),
+        ("SELECT nvl(state, '') FROM city", "SELECT coalesce(state, '') FROM city"),
+        ("SELECT name::text FROM city", "SELECT CAST(name AS text) FROM city"),
+        ("SELECT pop / 2 FROM city", "SELECT pop / 2.0 FROM city"),
     ],
 )
 def test_another_result_does_not(run: Judge, ours: str, theirs: str) -> None:
@@ -106,6 +115,8 @@ def test_another_result_does_not(run: Judge, ours: str, theirs: str) -> None:
         ("SELECT max(d.k) FROM (SELECT count(*) k FROM t) AS d", "SELECT MAX(e.z) FROM (SELECT count(*) z FROM t) e"),
         ("WITH w AS (SELECT n FROM t) SELECT w.n FROM w", "WITH v AS (SELECT t.n FROM t) SELECT n FROM v"),
         ("SELECT n FROM t WHERE a <> 1", "SELECT n FROM t WHERE 1 != a"),
+        ("SELECT n FROM t WHERE a <= 5.0", "SELECT n FROM t WHERE 5 >= a"),
+        ("SELECT n FROM t WHERE a BETWEEN 1 AND 5", "SELECT n FROM t WHERE a BETWEEN 1.0 AND 5"),
         ("SELECT n FROM t WHERE NOT a = 1", "SELECT n FROM t WHERE NOT (1 = a)"),
         ("SELECT n FROM t WHERE a <> 1", "SELECT n FROM t WHERE NOT (a = 1)"),
         ("SELECT * FROM t", "SELECT t.* FROM t"),
@@ -132,6 +143,8 @@ def test_how_a_query_is_written_does_not_count(left: str, right: str) -> None:
         ("SELECT a FROM t LIMIT 1", "SELECT a FROM t LIMIT 2"),
         ("SELECT a FROM t ORDER BY a", "SELECT a FROM t ORDER BY a DESC"),
         ("SELECT a - b FROM t", "SELECT b - a FROM t"),
+        ("SELECT a * 100 / b FROM t", "SELECT a * 100.0 / b FROM t"),
+        ("SELECT a FROM t WHERE b / 2 > 1", "SELECT a FROM t WHERE b / 2.0 > 1"),
         ("SELECT count(a) FROM t", "SELECT count(DISTINCT a) FROM t"),
         ("SELECT a FROM t UNION SELECT a FROM u", "SELECT a FROM t UNION ALL SELECT a FROM u"),
         ("SELECT x.a FROM t x, t y", "SELECT y.a FROM t x, t y"),

@@ -1,10 +1,12 @@
-"""SQL answers: the same result on the task's database; where there is none, or it refuses one, the same query.
+"""SQL answers: the same result on the task's database; where that says nothing, the same query.
 
     ours, theirs ─Database.run→ rows ─same→ agree   a multiset of rows; in order where theirs ends with ORDER BY
-        └ no database, refused by it, or past a limit ─sql_tree.same→ agree
+        ├ one runs, the other is refused or comes to a limit → they disagree
+        └ no database, neither runs, or both find nothing ─sql_tree.same→ agree
 
 Columns count by place, not by name. Numbers are equal within 1e-9 of the larger (sums come in any order); 5 and 5.0 are
-equal, 5 and '5' are not. Two empty results are equal: the comparison is no better than the data in the file.
+equal, 5 and '5' are not. Rows without anything but NULL and 0 are nothing found: on a file that lacks the rows asked
+for, or all rows, any two queries would agree.
 
 The file is opened read-only and immutable, so it must not change meanwhile, and what is only in its -wal is not seen. A
 logged query is somebody's text: an authoriser lets it read tables and call functions that give the same each time, and
@@ -117,12 +119,19 @@ def agree(ours: str, theirs: str, database: Database | None = None) -> bool:
     mine, wanted = _query(ours), _query(theirs)
     if mine == wanted:
         return bool(wanted)
-    found = None if database is None else database.run(wanted)
-    if database is not None and found is not None:
-        rows = database.run(mine)
-        if rows is not None:
-            return same(rows, found, ordered=sql_tree.is_ordered(wanted))
-    return sql_tree.same(mine, wanted)
+    if database is None:
+        return sql_tree.same(mine, wanted)
+    rows, found = database.run(mine), database.run(wanted)
+    if rows is None or found is None:
+        return rows is found and sql_tree.same(mine, wanted)
+    if not same(rows, found, ordered=sql_tree.is_ordered(wanted)):
+        return False
+    return _tells(found) or sql_tree.same(mine, wanted)
+
+
+def _tells(rows: Rows) -> bool:
+    """Is anything found? 0 and NULL are what counts and sums of nothing give."""
+    return any(value not in (None, 0) for row in rows for value in row)
 
 
 def _query(text: str) -> str:

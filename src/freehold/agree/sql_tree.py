@@ -4,10 +4,11 @@
     select Name from CITY where 'ohio' = state and 5 < pop                    → the same key
 
 Doesn't count: case and quoting of names, names of aliases and of CTEs, the order of AND, OR, IN (...), = and <>, which
-way round < and > stand, the sides of + and *, brackets, ASC, INNER, OUTER, 5 or 5.0, comments, white space. A column
-without a table is one of the only table in its FROM. What a select list calls a column is seen through, and ORDER BY 2.
-"ohio" in double quotes is a text where it is compared with a column, as SQLite and MySQL read it; other quoted names
-are names. Different but equivalent queries (a join or a subquery) are not found equal: that takes a database.
+way round < and > stand, the sides of + and *, brackets, ASC, INNER, OUTER, comments, white space, and 5 or 5.0 where a
+number is compared (a / 2 and a / 2.0 differ). A column without a table is one of the only table in its FROM. What a
+select list calls a column is seen through, and ORDER BY 2. "ohio" in double quotes is a text where it is compared with
+a column, as SQLite and MySQL read it; other quoted names are names. Different but equivalent queries (a join or a
+subquery) are not found equal: that takes a database.
 
 The tree is sqlglot's. A table's alias becomes its depth and place in FROM, an outcome of that place alone, so that
 conditions can be sorted afterwards.
@@ -34,6 +35,7 @@ FLIPPED = {"GT": "LT", "GTE": "LTE"}
 NEGATED: dict[type, str] = {exp.EQ: "NEQ", exp.NEQ: "EQ"}
 COMMUTES = ("EQ", "NEQ", "Add", "Mul", "NullSafeEQ", "NullSafeNEQ")
 COMPARES = ("EQ", "NEQ", "LT", "LTE", "GT", "GTE", "Like", "In")
+MEASURES = ("EQ", "NEQ", "LT", "LTE", "GT", "GTE", "In", "Between")
 SKIPPED = ("with_", "with", "from_", "from", "joins", "expressions", "order", "group", "having")
 Key = tuple[Any, ...]
 
@@ -109,7 +111,7 @@ def _key(node: Any, scope: Scope) -> Key:
     if isinstance(node, exp.Identifier):
         return ("name", node.name.lower())
     if isinstance(node, exp.Literal):
-        return ("text", node.this) if node.is_string else ("number", _number(node.this))
+        return ("text", node.this) if node.is_string else ("number", _number(node.this), _whole(node.this))
     if isinstance(node, exp.Var):
         return ("var", node.name.lower())
     if isinstance(node, exp.Table):
@@ -139,6 +141,8 @@ def _other(node: exp.Expr, scope: Scope, name: str = "") -> Key:
     if name == "Anonymous":
         args["this"] = str(args["this"]).lower()
     keyed = {key: _value(value, scope) for key, value in args.items()}
+    if name in MEASURES:
+        keyed = {key: _measured(value) for key, value in keyed.items()}
     if name in COMMUTES and scope.commutes:
         keyed["this"], keyed["expression"] = _sorted([keyed["this"], keyed["expression"]])
     if name == "In" and "expressions" in keyed:
@@ -289,6 +293,18 @@ def _flat(node: exp.Expr, kind: type[exp.Expr]) -> Iterator[exp.Expr]:
 
 def _sorted(keys: Any) -> list[Any]:
     return sorted(keys, key=repr)
+
+
+def _measured(key: Any) -> Any:
+    """A number that is compared: 5 and 5.0 are the same there."""
+    if isinstance(key, tuple) and key and isinstance(key[0], tuple):
+        return tuple(_measured(one) for one in key)
+    return key[:2] if isinstance(key, tuple) and key[:1] == ("number",) else key
+
+
+def _whole(text: str) -> bool:
+    """Is it written as an integer? An operator may then round."""
+    return text.isdigit()
 
 
 def _number(text: str) -> str:
