@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from freehold.honour import LONGEST_TEXT, longest_answer, obstacle, refusal
+from freehold.honour import LONGEST_TEXT, longest_answer, obstacle, refusal, unfit
 from freehold.nouns import Call, Slot, Task, Template
 
 TASK = Task(
@@ -47,3 +48,36 @@ def test_another_model_and_an_endless_text() -> None:
 def test_the_longest_answer_is_counted_in_bytes_where_tokens_are_not_logged() -> None:
     assert longest_answer(TASK) == 4
     assert "max_tokens" in refusal(TASK, asks(max_tokens=9), "x", longest=10)
+
+
+OFFERED = [{"type": "function", "function": {"name": "find"}}]
+ODD = [{"type": "web_search"}, {"function": None}, "find", {"function": {"name": 5}}]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ['[{"name":"find","arguments":{"a":1}}]', "[]", "Hello [1].", "5", '{"name":"find"}', ' [{"name":"find","arguments":{}}] '],
+)  # fmt: skip
+@pytest.mark.parametrize("more", [[], ODD])
+def test_tool_calls_in_the_form_that_a_client_gets(answer: str, more: list[Any]) -> None:
+    task = replace(TASK, kind="tools", rule="tools")
+    assert unfit(task, asks(tools=[*more, *OFFERED]), answer) == ""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '[{"name":"find"}]',  # the rule reads all these as calls of find, and a client would get them as a text
+        '[{"name":"find","arguments":"{}"}]',
+        '[{"name":"find","arguments":{},"id":"x"}]',
+        '[{"name":"find","arguments":[]}]',
+        '[{"name":"lose","arguments":{}}]',
+        ' [{"name":"find","arguments":{"a":NaN}}]',
+        "[1]",
+        '[{"name":5,"arguments":{}}]',
+    ],
+)
+@pytest.mark.parametrize("tools", [OFFERED, ODD, {"find": 1}, None])
+def test_other_lists_are_no_answer(answer: str, tools: Any) -> None:
+    task = replace(TASK, kind="tools", rule="tools")
+    assert "student" in unfit(task, asks(tools=tools), answer)

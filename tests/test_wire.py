@@ -119,6 +119,37 @@ def test_a_ledger_row_that_did_not_end_well_holds_no_evidence(status: str) -> No
     assert (whole.answer, whole.why, whole.probability) == ("card_arrival", "escalated", 0.02)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"tool_calls": [{"type": "function", "function": None}]},
+        {"tool_calls": [{"type": "custom", "custom": {"name": "x", "input": "y"}}]},
+        {"tool_calls": [{"function": ["find"]}]},
+        {"tool_calls": ["find"]},
+        {"tool_calls": [None]},
+        {"tool_calls": {"function": {"name": "find"}}},
+        {"tool_calls": [{"function": {"arguments": "{}"}}]},
+        {"tool_calls": [{"function": {"name": "find", "arguments": '{"a":'}}]},
+        {"tool_calls": [{"function": {"name": "find", "arguments": "[1]"}}]},
+        {"tool_calls": [{"function": {"name": "find", "arguments": 5}}]},
+        {"function_call": "find"},
+        {"function_call": [1]},
+    ],
+)
+def test_a_tool_call_of_an_odd_shape_is_no_answer(said: dict[str, Any]) -> None:
+    message = {"role": "assistant", "content": None} | said
+    call = wire.call_from_row(row(response={"choices": [{"message": message, "finish_reason": "tool_calls"}]}))
+    assert wire.answer(call, "tools") is None
+    assert wire.finished(call)
+
+
+@pytest.mark.parametrize("arguments", ["", None, "{}", {}, " {} "])
+def test_a_tool_call_without_arguments_has_none(arguments: Any) -> None:
+    message = {"role": "assistant", "content": "", "function_call": {"name": "find", "arguments": arguments}}
+    call = wire.call_from_row(row(response={"choices": [{"message": message, "finish_reason": "function_call"}]}))
+    assert wire.answer(call, "tools") == '[{"name":"find","arguments":{}}]'
+
+
 def test_a_tool_call_is_no_text_answer() -> None:
     given_row = row()
     given_row["response"]["choices"][0]["message"] = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}

@@ -62,13 +62,27 @@ def unfit(task: Task, call: Call, text: str) -> str:
     try:
         said = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        torn = task.kind == "json" or text.startswith("[{")
+        torn = task.kind == "json" or text.lstrip().startswith("[{")
         return "the student's answer is not whole JSON" if torn else ""
     if task.kind == "json" or not isinstance(said, list):
         return ""
-    offered = [tool["function"]["name"] for tool in call.params.get("tools") or []]
-    known = all(isinstance(one, dict) and one.get("name") in offered for one in said)
+    if not all(map(_is_call, said)):
+        return "the student's answer is a list of something else than tool calls"
+    known = {one["name"] for one in said} <= _offered(call)
     return "" if known else "the student calls a tool that is not offered"
+
+
+def _is_call(one: Any) -> bool:
+    """In the one form that wire.completion makes a tool call of."""
+    whole = isinstance(one, dict) and one.keys() == {"name", "arguments"}
+    return whole and isinstance(one["name"], str) and isinstance(one["arguments"], dict)
+
+
+def _offered(call: Call) -> set[str]:
+    """The names of the functions that a request offers; other sorts of tools are none."""
+    tools = call.params.get("tools")
+    said = [tool.get("function") for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+    return {one["name"] for one in said if isinstance(one, dict) and isinstance(one.get("name"), str)}
 
 
 def _anything(value: Any, seen: list[Any], longest: int) -> bool:

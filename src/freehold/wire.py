@@ -206,14 +206,16 @@ def answer(call: Call, kind: str) -> str | None:
         return None
     try:
         return dumps([_tool(one["function"]) for one in asked]).decode()
-    except (KeyError, TypeError, RowError):
+    except (KeyError, TypeError, RowError):  # an entry that is no object, or a call of another sort
         return None
 
 
-def _tool(function: Mapping[str, Any]) -> dict[str, Any]:
+def _tool(function: Any) -> dict[str, Any]:
+    if not isinstance(function, dict):
+        raise RowError("a tool call that calls no function")
     given = function.get("arguments") or "{}"
     arguments = loads(given) if isinstance(given, str) else given
-    if not isinstance(arguments, dict) or not isinstance(function["name"], str):
+    if not isinstance(arguments, dict) or not isinstance(function.get("name"), str):
         raise RowError("a tool call without a name or with arguments that are no object")
     return {"name": function["name"], "arguments": arguments}
 
