@@ -21,7 +21,7 @@ import pytest
 from freehold.engines.completion import Request, speculation
 from freehold.engines.llama import Engine
 from freehold.engines.scripted import ScriptedEngine
-from freehold.errors import AdapterMismatch, BadSetting, BaseUnusable, EngineFailed, SchemaUnmet
+from freehold.errors import AdapterMismatch, BadSetting, BaseUnusable, EngineFailed, MissingExtra, SchemaUnmet
 
 CAPITAL = [{"role": "user", "content": "What is the capital of France? One word."}]
 ANSWER = "The capital of France is Paris."
@@ -188,6 +188,30 @@ def test_the_same_question_gives_the_same_bits_whatever_came_before(smollm2: Pat
             assert bits(other, prefix, some[-1]) == first[some[-1]]
 
 
+def test_a_schema_that_is_looked_at_between_two_questions_changes_no_bit(real: Engine) -> None:
+    """Two students share the engine, and one asks whether its schema compiles: the other's kept prefix is gone."""
+    system = "You turn what people ask for into one line of JSON that holds their intent, and no more.\n"
+
+    def bits(ask: str) -> Any:
+        return real.complete(Request(prompt_ids=real.tokenize(system + ask), max_tokens=2, prefix=18))
+
+    asks = ["play some jazz", "book a table for 4"]
+    first = {ask: bits(ask) for ask in asks}
+    for ask in asks:
+        assert real.compiles({"type": "object", "properties": {ask: {"type": "string"}}})
+        assert bits(ask) == first[ask]
+
+
+def test_a_prefix_that_was_lost_is_an_error_and_never_other_bits(real: Engine) -> None:
+    ids = real.tokenize("You turn what people ask for into one line of JSON that holds their intent, and no more. Go")
+    first = real.complete(Request(prompt_ids=ids, max_tokens=1, prefix=18))
+    with real.up().turn:
+        real.up().post("/completion", {"prompt": [1, 2, 3], "n_predict": 1})  # what nobody but a defect would do
+    with pytest.raises(EngineFailed, match="did not keep the prefix"):
+        real.complete(Request(prompt_ids=[*ids[:18], ids[17]], max_tokens=1, prefix=18))
+    assert real.complete(Request(prompt_ids=ids, max_tokens=1, prefix=18)) == first
+
+
 def test_the_number_of_threads_changes_no_bit(smollm2: Path, real: Engine) -> None:
     request = Request(prompt_ids=real.tokenize("One two three four five"), max_tokens=1, logprobs=5)
     with Engine.start(smollm2, context=256, threads=2) as other:
@@ -272,16 +296,29 @@ def test_a_child_that_hangs_is_ended(smollm2: Path) -> None:
         assert engine.tokenize("hello") == [28120]
 
 
-def test_the_child_ends_with_its_parent(smollm2: Path) -> None:
+def test_the_child_ends_with_its_parent_and_leaves_no_folder(smollm2: Path, tmp_path: Path) -> None:
     code = "import sys, os, signal; from pathlib import Path; from freehold.engines.llama import Engine\n"
-    code += "print(Engine.start(Path(sys.argv[1]), context=64, threads=1).pid, flush=True)\n"
+    code += "engine = Engine.start(Path(sys.argv[1]), context=64, threads=1)\n"
+    code += "print(engine.pid, engine.up().address, flush=True)\n"
     code += "os.kill(os.getpid(), signal.SIGKILL)"
-    done = subprocess.run([sys.executable, "-c", code, str(smollm2)], capture_output=True, text=True, check=False)
-    child = int(done.stdout)
+    (tmp_path / "msgspec.py").write_text("raise SystemExit(3)")  # what lies where we stand is not imported
+    command = [sys.executable, "-P", "-c", code, str(smollm2)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    child, address = int(done.stdout.split()[0]), Path(done.stdout.split()[1])
     deadline = time.monotonic() + 10
     while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, "the child outlived its parent"
         time.sleep(0.05)
+    assert not address.parent.exists()
+
+
+def test_without_its_package_the_sentence_says_what_to_install(
+    smollm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "xllamacpp.py").write_text("raise ModuleNotFoundError(\"No module named 'xllamacpp'\")")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(MissingExtra, match=r"needs the package xllamacpp.*freehold\[text\]"):
+        Engine.start(smollm2, context=64, threads=1)
 
 
 # files
@@ -392,6 +429,9 @@ def test_speculation_is_counted_and_changes_no_answer(smollm2: Path) -> None:
     assert said.drafted > 0
     assert 0 < said.accepted <= said.drafted
     assert said.text == expected.text
+    # llama.cpp's server looks at no probability of what was drafted: not known is not certain
+    assert not any(logprob == 0.0 for logprob in said.logprobs)
+    assert sum(math.isnan(logprob) for logprob in said.logprobs) >= said.accepted
 
 
 def test_an_unknown_speculation_lists_the_known() -> None:

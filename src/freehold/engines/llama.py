@@ -19,6 +19,7 @@ throughput where that doesn't matter.
 from __future__ import annotations
 
 import contextlib
+import math
 import mmap
 import os
 import threading
@@ -39,6 +40,7 @@ from freehold.nouns import Message
 
 __all__ = ["Answers", "Completion", "Engine", "Piece", "Request", "speculation"]
 
+NOT_KEPT = "The embedded engine did not keep the prefix that it was told to keep."
 T = TypeVar("T")
 Held = tuple[Process, tuple[int, ...], int | None]  # a prefix in the slot of a process, under an adapter
 
@@ -263,8 +265,13 @@ class Engine:
         """Whether llama.cpp holds an answer to this schema."""
         odd = self.tokenize("z", special=False)[-1]
         body = self._body(Request(prompt_ids=[odd], max_tokens=1, schema=schema)) | {"logit_bias": [[odd, 1e4]]}
-        said = self._twice(lambda process: _turn(process, lambda: process.post("/completion", body, 2)))
-        return list(said["tokens"]) != [odd]
+
+        def ask(process: Process) -> dict[str, Any]:
+            with process.turn:
+                self._held = (None, None)  # it takes the slot, and a kept prefix is gone from there
+                return process.post("/completion", body, 2)
+
+        return list(self._twice(ask)["tokens"]) != [odd]
 
     def _body(self, request: Request) -> dict[str, Any]:
         count = len(self.settings.adapters)
@@ -289,15 +296,13 @@ class Engine:
         return body
 
     def _one(self, process: Process, request: Request, body: Mapping[str, Any]) -> Completion:
-        def ask() -> Completion:
+        with process.turn:
             start = time.perf_counter()
             kept = self._prime(process, request, body)
             said = process.post("/completion", {**body, **kept}, len(body["prompt"]) + body["n_predict"])
-            return completion(
-                said, said.get("completion_probabilities", []), said["tokens"], time.perf_counter() - start
-            )
-
-        return _turn(process, ask)
+            self._kept(request, said)
+            found = self._told(said.get("completion_probabilities", []))
+            return completion(said, found, said["tokens"], time.perf_counter() - start)
 
     def _pieces(
         self, process: Process, request: Request, body: Mapping[str, Any]
@@ -310,13 +315,14 @@ class Engine:
             rows = process.lines("/completion", {**body, **kept}, tokens)
             with contextlib.closing(rows):
                 for row in rows:
-                    found = row.get("completion_probabilities", [])
+                    found = self._told(row.get("completion_probabilities", []))
                     text.append(row["content"])
                     ids += row["tokens"]
                     probs += found
                     if row["content"] or row["tokens"]:
                         chosen = tuple(p["logprob"] for p in found)
                         yield Piece(row["content"], tuple(row["tokens"]), chosen)
+            self._kept(request, row)
             whole = {**row, "content": "".join(text)}
             return completion(whole, probs, ids, time.perf_counter() - start)
 
@@ -334,9 +340,21 @@ class Engine:
         if held != wanted or next_id == own:  # else llama.cpp drops all behind the prefix by itself
             said = process.post("/completion", ask | {"cache_prompt": True}, request.prefix)
             if said["timings"]["cache_n"] != request.prefix - 1:
-                raise EngineFailed("The embedded engine did not keep the prefix that it was told to keep.")
+                raise EngineFailed(NOT_KEPT)
         self._held = (wanted, own)
         return {"cache_prompt": True}
+
+    def _kept(self, request: Request, said: Mapping[str, Any]) -> None:
+        """Raises EngineFailed where an answer was computed on another start than the kept prefix: other bits."""
+        if request.prefix and said["timings"]["cache_n"] != request.prefix:
+            self._held = (None, None)
+            raise EngineFailed(NOT_KEPT)
+
+    def _told(self, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """With speculation llama.cpp's server looks at no probability of what was drafted, and says 1: not known."""
+        if self.settings.speculation is None:
+            return found
+        return [row | {"logprob": math.nan, "top_logprobs": []} if row["logprob"] == 0.0 else row for row in found]
 
 
 def idle_cores() -> int:
@@ -348,11 +366,6 @@ def idle_cores() -> int:
     """
     cores = len(os.sched_getaffinity(0))
     return max(1, cores - round(os.getloadavg()[0]))
-
-
-def _turn(process: Process, ask: Callable[[], T]) -> T:
-    with process.turn:
-        return ask()
 
 
 def _why(process: Process | None) -> str:

@@ -1,7 +1,7 @@
 """The process that holds llama.cpp: `python -m freehold.engines.llama_child`, started by llama_process.py alone.
 
     stdin    one JSON line: the settings (Settings, and `socket`, where to listen); then silence. Its end is the order
-             to end, and so is the death of the parent: nothing is ever left behind.
+             to end, and so is the death of the parent: nothing is ever left behind, the socket's folder neither.
     stdout   one JSON line: {"ready": true, "address": "unix://..."} or {"failed": "llama.cpp's reason"}
     stderr   llama.cpp's errors (never its information lines, which may quote a prompt)
     socket   llama.cpp's own server, on a Unix socket in a folder that only this user can enter; no TCP port
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import sys
 import threading
 from collections.abc import Mapping
@@ -75,7 +76,8 @@ def main() -> None:
     voice = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what llama.cpp prints goes to stderr
     said: dict[str, Any] = msgspec.json.decode(sys.stdin.buffer.readline(), type=dict[str, Any])
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    folder = os.path.dirname(said["socket"])
+    threading.Thread(target=_end_with_parent, args=(os.getppid(), folder), daemon=True).start()
     try:
         import xllamacpp
 
@@ -87,13 +89,14 @@ def main() -> None:
     threading.Event().wait()
 
 
-def _end_with_parent(parent: int) -> None:
+def _end_with_parent(parent: int, folder: str) -> None:
     stdin = sys.stdin.fileno()
     while True:
         if select.select([stdin], [], [], PARENT_CHECK)[0] and not os.read(stdin, 4096):
             break
         if os.getppid() != parent:
             break
+    shutil.rmtree(folder, ignore_errors=True)  # a parent that was killed did not
     os._exit(0)  # no clean-up of llama.cpp's: it would wait for calls under way
 
 

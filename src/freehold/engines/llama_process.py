@@ -118,7 +118,12 @@ class Process:
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self._log.open("wb") as log:
             child = subprocess.Popen(
-                [sys.executable, "-m", "freehold.engines.llama_child"],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "freehold.engines.llama_child",
+                ],  # -P: nothing is imported from where we stand
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
