@@ -63,9 +63,9 @@ def test_it_answers_with_the_mean_logprob_as_score() -> None:
     assert [jazz.score, other.score] == pytest.approx([0.9, 0.25])
 
 
-def test_an_answer_that_is_not_finished_scores_nothing() -> None:
+def test_an_answer_that_is_not_finished_scores_nothing_and_is_never_kept() -> None:
     answer = DecoderStudent(RECIPE, scripted()).answers(["a long one"])[0]
-    assert (answer.text, answer.score, answer.able) == ("x" * 40, 0.0, True)
+    assert (answer.text, answer.score, answer.able) == ("x" * 40, 0.0, False)  # a threshold may be 0
 
 
 def test_a_text_longer_than_the_context_goes_up_and_is_never_asked() -> None:
@@ -78,8 +78,9 @@ def test_the_last_text_that_fits_is_asked() -> None:
     engine = scripted()
     student = DecoderStudent(RECIPE, engine)
     spare = 256 - len(engine.ids(PROMPT.messages("")))
-    assert [a.able for a in student.answers(["y" * (spare - 1), "y" * spare])] == [True, False]
-    assert student.answers(["y" * (spare - 1)])[0].score == 0.0  # one token is left, and "{}" is two
+    assert [a.able for a in student.answers(["y" * (spare - 3), "y" * spare])] == [True, False]
+    cut = student.answers(["y" * (spare - 1)])[0]  # one token is left, and "{}" with its end is three
+    assert (cut.text, cut.score, cut.able) == ("{", 0.0, False)
 
 
 def test_a_long_shared_prompt_is_kept_and_a_short_one_is_not() -> None:
@@ -264,9 +265,26 @@ def test_an_engine_ends_with_its_last_student(opened: DecoderStudent, tmp_path: 
     assert one.answers(["hi"])[0].score == 0.0  # two tokens are no whole answer
     assert engine.pid is not None
     one.close()
-    assert two.answers(["hi"])[0].able
+    one.close()  # once more: not the other's share of it
+    assert engine.pid is not None
+    assert two.answers(["hi"])[0].text
     two.close()
     assert engine.pid is None
+
+
+def test_a_student_that_does_not_open_gives_its_engine_back(tmp_path: Path) -> None:
+    from freehold.engines import decoder
+
+    before = dict(decoder._held)
+    base, folder = tmp_path / "base", tmp_path / "student"
+    base.mkdir()
+    folder.mkdir()
+    (base / "model.gguf").write_bytes(b"GGUF")
+    recipe = msgspec.structs.replace(RECIPE, mode="fewshot", k=2, encoder=bundled_names()[0])
+    (folder / "decoder.json").write_bytes(recipe.encode())
+    with pytest.raises(ArtifactDamaged, match="examples"):
+        DecoderStudent.open(folder, artifact(parents=("base",)))
+    assert decoder._held == before
 
 
 def _folder_of(engine: Any) -> Path:

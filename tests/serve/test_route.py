@@ -132,6 +132,15 @@ def test_a_text_longer_than_any_certificate_goes_up() -> None:
     assert route(call("x" * (LONGEST_TEXT + 1)), [OPEN]).why == "refused"
 
 
+def test_what_is_longer_than_the_context_or_was_not_finished_goes_up_even_at_a_threshold_of_0() -> None:
+    one = replace(OPEN, threshold=0.0, context=512)
+    decision = route(call(), [one])
+    long = settle(decision, one, Answer("", 0.0, able=False), call())
+    assert (long.where, long.reason) == ("upstream", "longer than the student's context: 512 tokens")
+    cut = settle(decision, one, Answer('{"a', 0.0, able=False), call())
+    assert (cut.where, cut.reason) == ("upstream", "the student's answer was not finished")
+
+
 def test_a_closed_rung_says_why_and_still_asks_for_the_record() -> None:
     decision = route(call(), [replace(OPEN, open=False, why="the promise fails")])
     assert (decision.where, decision.why, decision.reason) == ("upstream", "closed", "the promise fails")

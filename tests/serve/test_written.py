@@ -125,3 +125,18 @@ async def test_an_engine_that_hangs_lets_calls_up_and_leaves_no_orphan(
     assert child() == []
     reasons = [row["freehold"]["reason"] for row in ledger(written)]
     assert reasons == ["the student took longer than 0.3 s", "the student is busy", "the student is busy"]
+
+
+async def test_without_the_engines_package_the_rung_says_what_to_install(
+    written: Project, start: Start, upstream: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine starts with the first question, and tells only then that its package is absent."""
+    (tmp_path / "xllamacpp.py").write_text("raise ModuleNotFoundError(\"No module named 'xllamacpp'\")")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    async with start(upstream, opener=decoder) as app, client(app) as api:
+        said = rung(app, FIELDS)
+        assert not said["open"]
+        assert said["why"] == "The embedded engine needs the package xllamacpp. pip install 'freehold[text]'"
+        up = await api.chat.completions.create(**ask(FIELDS, TEXT))
+        assert up.model == "gpt-4o-mini-2024"
+    assert child() == []

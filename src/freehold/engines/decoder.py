@@ -6,7 +6,8 @@
 
 The answer is greedy. Its score is exp(mean log-probability of its tokens, end token included), of the bare model: a
 token that a schema forced on it counts as unlikely as it was, so an answer that the model did not mean scores low.
-A text that doesn't fit the context is not able (it goes up, uncut); an answer not finished within max_tokens scores 0.
+A text that doesn't fit the context is not able (it goes up, uncut); an answer not finished within max_tokens scores 0,
+and is not able either: no threshold, not even 0, keeps it.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class DecoderStudent:
         self.examples = examples
         self._prefix: list[int] | None = None
         self._end: int | None = None
+        self._open = True
 
     @classmethod
     def open(cls, folder: Path, artifact: Artifact, engine: Answers | None = None) -> DecoderStudent:
@@ -59,9 +61,13 @@ class DecoderStudent:
         held = engine or _lease(
             Settings(model, context=recipe.context, threads=idle_cores(), speculation=speculation(recipe.speculation))
         )
-        adapter = held.with_adapter(folder / "adapter.gguf") if recipe.mode == "adapter" else None
-        examples = Examples.read(folder, recipe.encoder) if recipe.mode == "fewshot" else None
-        return cls(recipe, held, adapter=adapter, examples=examples)
+        try:
+            adapter = held.with_adapter(folder / "adapter.gguf") if recipe.mode == "adapter" else None
+            examples = Examples.read(folder, recipe.encoder) if recipe.mode == "fewshot" else None
+            return cls(recipe, held, adapter=adapter, examples=examples)
+        except BaseException:
+            _release(held)
+            raise
 
     def __repr__(self) -> str:
         return f"DecoderStudent({self.recipe.mode}, {self.recipe.quant or 'as its base'}, {self.engine!r})"
@@ -73,8 +79,10 @@ class DecoderStudent:
         self.close()
 
     def close(self) -> None:
-        """Give the engine back; it ends with its last student."""
-        _release(self.engine)
+        """Give the engine back; it ends with its last student. May be called again."""
+        if self._open:
+            self._open = False
+            _release(self.engine)
 
     def answers(self, texts: Sequence[str], /) -> list[Answer]:
         return [self._answer(text) for text in texts]
@@ -100,7 +108,8 @@ class DecoderStudent:
         if request is None:
             return Answer("", 0.0, able=False)
         said = self.engine.complete(request)
-        return Answer(said.text, score(said, self._end_id() if request.schema is not None else None))
+        sure = score(said, self._end_id() if request.schema is not None else None)
+        return Answer(said.text, sure, able=said.stopped != "length")
 
     def _ids(self, text: str) -> list[int] | None:
         """The prompt, with as many of the nearest examples as leave room for an answer; None where the text alone

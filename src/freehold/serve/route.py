@@ -5,7 +5,7 @@
         where=upstream  why = unmatched | refused | closed
     settle(decision, rung, answer)       after it has
         where=student   why = home: the score reaches the certified threshold
-        where=upstream  why = escalated | closed | refused (longer than its context, not JSON, a tool nobody offered)
+        where=upstream  why = escalated | closed | refused (too long for its context, cut, not JSON, a strange tool)
 
 What is not understood goes up: honour.py lists the fields that a student honours.
 """
@@ -94,7 +94,8 @@ def settle(decision: Decision, one: Rung, answer: Answer, call: Call) -> Decisio
         return replace(decision, where="upstream", why="closed", reason=one.why)
     if not answer.able:
         size = f": {one.context:,} tokens" if one.context else ""
-        return replace(decision, where="upstream", why="refused", reason=f"longer than the student's context{size}")
+        reason = "the student's answer was not finished" if answer.text else f"longer than the student's context{size}"
+        return replace(decision, where="upstream", why="refused", reason=reason)
     if answer.score < one.threshold:
         reason = f"score {answer.score:.4f} is below {one.threshold:.4f}"
         return replace(decision, where="upstream", why="escalated", reason=reason)

@@ -22,7 +22,15 @@ from freehold import wire
 from freehold.agree import Judge, judge
 from freehold.engines.label import TOLERANCE, check, read_checks
 from freehold.engines.title import title, tokens_read
-from freehold.errors import ArtifactDamaged, FreeholdError, MissingExtra, StorageFailed, StudentUnusable
+from freehold.errors import (
+    AdapterMismatch,
+    ArtifactDamaged,
+    BaseUnusable,
+    FreeholdError,
+    MissingExtra,
+    StorageFailed,
+    StudentUnusable,
+)
 from freehold.nouns import Artifact, Audit, Student, Task, Verdict
 from freehold.project import Project, now
 from freehold.serve.ledger import past
@@ -165,7 +173,7 @@ def _seat(project: Project, artifact: Artifact, verdict: Verdict, opener: Opener
     seat = students.open(partial(opener, folder, artifact), _usual(verdict))
     try:
         _same_here(seat, artifact.sha256[:8], checks, "label" if verdict.kind == "labels" else "answer")
-    except StudentUnusable:
+    except FreeholdError:
         students.drop(seat)
         raise
     return seat
@@ -181,6 +189,8 @@ def _same_here(seat: Seat, name: str, checks: Sequence[Mapping[str, Any]], what:
         error = checked.exception(patience * max(1, len(checks)) + loading)
     except TimeoutError:
         raise StudentUnusable(f"The student {name} does not come to an end on its stored calls.") from None
+    if isinstance(error, MissingExtra | BaseUnusable | AdapterMismatch):  # an engine starts with the first question
+        raise error
     if error is not None:
         raise StudentUnusable(f"The student {name} failed on its stored calls: {type(error).__name__}.")
     worst = checked.result()
