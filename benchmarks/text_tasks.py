@@ -38,11 +38,11 @@ from kept_home import oracle  # noqa: E402
 
 CERTIFIED = {0.90: 0.93, 0.95: 0.82, 0.98: 0.58}
 ROWS = _run.CACHE / "text_tasks.jsonl"
-CODE = ("tune", "engines", "shrink", "agree.py", "measure.py", "traffic")
+CODE = ("tune", "engines", "shrink", "agree", "measure.py", "traffic")
 
 
 SHORT = Size("short", 1_500, 1, {"snips": 1, "sql": 1, "calls": 1}, 24, 300)
-FULL = Size("full", None, None, {"snips": 15, "sql": 20, "calls": 40}, 600, 2_000)
+FULL = Size("full", None, None, {"snips": 15, "sql": 20, "calls": 20}, 150, 2_000)
 
 
 # the students
