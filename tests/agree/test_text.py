@@ -91,3 +91,11 @@ def test_every_rule_is_asked_by_name(rule: str) -> None:
     assert agree(*answers.get(rule, ("a", "a ")), rule)
     with pytest.raises(ValueError, match="known: exact"):
         agree("a", "a", rule + "x")
+
+
+def test_json_in_a_fence_is_json() -> None:
+    fenced = [f'```json\n{{"id": {i}, "text": "{"long words " * 20}"}}\n```' for i in range(20)]
+    assert pick_rule("text", fenced)[0] == "json"
+    assert pick_rule("text", [*fenced, "I can't."])[0] == "json"
+    assert pick_rule("text", [*fenced, *["I can't say " * 20] * 3])[0] == "none"
+    assert pick_rule("text", [f"```\n{i}\n```" for i in range(20)])[0] != "json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,9 @@ def test_real_accepted_answers_accept_their_own_first_choice(shared: Path) -> No
     assert all(map(accepts, answers, entries))
     others = [*answers[1:], answers[0]]
     assert sum(map(accepts, others, entries)) == 0
+
+
+def test_where_the_tools_differ_from_call_to_call_nothing_is_filled_in() -> None:
+    several = replace(task([TOOLS]), reads=("tools",))
+    assert judge(task([TOOLS])).agree(say(("weather", {})), say(("weather", {"days": 1})))
+    assert not judge(several).agree(say(("weather", {})), say(("weather", {"days": 1})))

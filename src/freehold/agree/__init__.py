@@ -39,7 +39,8 @@ class Judge:
     """Compares answers by one rule. Any thread may ask; the same two answers get the same ruling.
 
     `why` is the reason for the rule, as the audit gave it. `database` is where queries run. `defaults` are what
-    tools take for arguments that are left out.
+    tools take for arguments that are left out; none where the tools differ from call to call, as another call's schema
+    may say otherwise.
     """
 
     rule: str = "exact"
@@ -82,7 +83,7 @@ def judge(task: Task, *, rule: str | None = None, database: Path | str | None = 
         rule=rule,
         why=task.why,
         database=_database(file) if rule == "sql" and file else None,
-        defaults=tools_rule.defaults([*task.params.get("tools", []), *task.params.get("functions", [])]),
+        defaults={} if "tools" in task.reads else tools_rule.defaults(task.params.get("tools", [])),
     )
 
 

@@ -1,6 +1,7 @@
 """Which rule compares the answers of a task, when the team has not said: from the kind and from the answers.
 
-labels → exact    json → json    sql → sql    tools → tools, or tools-any-order    text → exact, text, or none
+labels → exact    json → json    sql → sql    tools → tools, or tools-any-order    text → exact, text, or none; json
+                                                                                      where it is JSON in a code fence
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from freehold.nouns import Kind
 
 __all__ = ["RULES", "pick_rule"]
 
+MOST = 0.9  # of the answers must be JSON in a fence
 RULES = ("exact", "json", "sql", "tools", "tools-any-order", "text", "none")
 
 
@@ -32,7 +34,15 @@ def pick_rule(kind: Kind, answers: Sequence[str], texts: Sequence[str] = ()) -> 
         if tools_rule.order_varies(answers):
             return "tools-any-order", "Tool calls: equal names and arguments, in any order, as the log varies it."
         return "tools", "Tool calls: equal names and arguments, in the same order."
+    if answers and sum(map(_fenced, answers)) >= MOST * len(answers):
+        return "json", f"JSON in a code fence, which ours must have too: equal as values{_unread(answers)}."
     return text_rule(answers, texts)
+
+
+def _fenced(answer: str) -> bool:
+    """Is it a JSON object or list in a code fence?"""
+    inner, fenced = json_rule.unfenced(answer)
+    return fenced and inner.startswith(("{", "[")) and _reads(answer)
 
 
 def _unread(answers: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from freehold.audit.models import model_uses
 from freehold.audit.money import Bill, cost_calls, per_month
 from freehold.audit.repeats import count_conflicts, find_repeats
-from freehold.audit.rules import ruled
+from freehold.audit.rules import ruled, unused
 from freehold.audit.warn import warnings
 from freehold.nouns import Audit
 from freehold.project import Settings
@@ -57,6 +57,6 @@ def audit(
         models=models,
         repeats=repeats,
         conflicts=conflicts,
-        warnings=warnings(traffic, tasks, models, conflicts),
+        warnings=(*warnings(traffic, tasks, models, conflicts), *unused(tasks, settings)),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
     )
