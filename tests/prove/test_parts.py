@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+
 import numpy as np
 import pytest
 
+from freehold.agree import Judge
 from freehold.errors import BadSetting, ProjectMissing
 from freehold.measure import Certificate, certify, grid
 from freehold.nouns import Artifact, Call, Measure, Slot, Task, Template
+from freehold.prove.calls import Held, Scored
 from freehold.prove.command import _known, newest
 from freehold.prove.decide import agreement, decide, kept_home
-from freehold.prove.describe import design_effect, noise_floor, noise_note
+from freehold.prove.describe import FEW, WHOLE, design_effect, field_rows, noise_floor, noise_note
 
 
 def certificate(bar: float = 0.9, n: int = 400, right: int = 400) -> tuple[object, Certificate]:
@@ -85,3 +90,28 @@ def test_the_newest_student_of_a_task() -> None:
 def test_an_unknown_task_lists_the_known() -> None:
     with pytest.raises(BadSetting, match="Known: a, b"):
         _known("c", ["a", "b"])
+
+
+def held(truths: list[str | None]) -> Held:
+    n = len(truths)
+    every = np.arange(n, dtype=np.int64)
+    return Held(
+        tuple(map(str, range(n))), tuple(truths), (None,) * n, every, every, n, 0, Counter(), every, np.ones(n, bool),
+        n, 0, "", 0,
+    )  # fmt: skip
+
+
+def test_a_key_that_a_user_wrote_is_no_name_of_a_field() -> None:
+    truths: list[str | None] = [json.dumps({"people": {f"ann.{i}@firm.example": i}, "n": i}) for i in range(40)]
+    truths[0] = None
+    ours = [json.dumps({"people": {f"ann.{i}@firm.example": i + (i == 7)}, "n": i, "sure": True}) for i in range(40)]
+    scored = Scored(tuple(ours), np.ones(40), np.zeros(40, bool))
+    found = {
+        row.label: (row.calls, row.kept, row.wrong) for row in field_rows(held(truths), scored, 0.5, Judge("json"))
+    }
+    assert found == {"n": (39, 39, 0), FEW: (39, 39, 39), WHOLE: (1, 1, 1)}
+    scored = Scored(tuple(truth or "" for truth in truths), np.ones(40), np.ones(40, bool))
+    found = {
+        row.label: (row.calls, row.kept, row.wrong) for row in field_rows(held(truths), scored, 0.5, Judge("json"))
+    }
+    assert found == {"n": (39, 39, 0), FEW: (39, 39, 0), WHOLE: (1, 1, 1)}

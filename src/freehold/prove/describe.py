@@ -27,7 +27,11 @@ TIMED = 200
 TIMED_SECONDS = 60.0
 """Of timing at most: a language model takes as long for a hundred calls."""
 WHOLE = "the whole answer"
+FEW = "fields of few answers"
 MOST_FIELDS = 100
+LEAST_NAMED = 5
+SHARE_NAMED = 0.02
+"""Of the certification answers must have a field before it is shown by its name: a key may be what a user wrote."""
 
 
 def label_rows(held: Held, scored: Scored, threshold: float) -> tuple[LabelRow, ...]:
@@ -40,19 +44,31 @@ def label_rows(held: Held, scored: Scored, threshold: float) -> tuple[LabelRow, 
 
 def field_rows(held: Held, scored: Scored, threshold: float, ruling: Judge) -> tuple[LabelRow, ...]:
     """Per field of a JSON answer, per tool, or for the whole answer (an empty path): where kept certification calls
-    disagree. `confused_with` stays empty: two answers may be anybody's."""
+    disagree. Paths that few of the closed model's answers have are one row, without their names. `confused_with` stays
+    empty: two answers may be anybody's."""
     rows: dict[str, list[int]] = {}
+    named = _named(held, ruling)
     for i in held.cal.tolist():
-        truth = held.truths[i]
         kept = scored.scores[i] >= threshold
-        for path, same in ruling.fields(scored.answers[i], truth or "").items():
-            row = rows.setdefault(path or WHOLE, [0, 0, 0])
+        parts: dict[str, bool] = {}
+        for path, same in ruling.fields(scored.answers[i], held.truths[i] or "").items():
+            name = path if path in named else FEW if path else WHOLE
+            parts[name] = parts.get(name, True) and same
+        for name, same in parts.items():
+            row = rows.setdefault(name, [0, 0, 0])
             row[0] += 1
             row[1] += int(kept)
             row[2] += int(kept and not same)
     return tuple(
         sorted((LabelRow(path, row[0], row[1], row[2]) for path, row in rows.items()), key=_badness)[:MOST_FIELDS]
     )
+
+
+def _named(held: Held, ruling: Judge) -> set[str]:
+    """The paths that enough answers of the closed model have."""
+    truths = [truth for i in held.cal.tolist() if (truth := held.truths[i]) is not None]
+    counts = Counter(path for truth in truths for path in ruling.fields(truth, truth) if path)
+    return {path for path, n in counts.items() if n >= max(LEAST_NAMED, SHARE_NAMED * len(truths))}
 
 
 def _row(label: str, at: list[int], scored: Scored, threshold: float) -> LabelRow:
