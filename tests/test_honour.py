@@ -56,7 +56,7 @@ ODD = [{"type": "web_search"}, {"function": None}, "find", {"function": {"name":
 
 @pytest.mark.parametrize(
     "answer",
-    ['[{"name":"find","arguments":{"a":1}}]', "[]", "Hello [1].", "5", '{"name":"find"}', ' [{"name":"find","arguments":{}}] '],
+    ['[{"name":"find","arguments":{"a":1}}]', "[]", "Hi [1].", '{"name":"find"}', ' [{"name":"find","arguments":{}}] '],
 )  # fmt: skip
 @pytest.mark.parametrize("more", [[], ODD])
 def test_tool_calls_in_the_form_that_a_client_gets(answer: str, more: list[Any]) -> None:
