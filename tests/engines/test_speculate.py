@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +55,7 @@ def test_it_is_on_where_it_wins_and_the_best_setting_is_taken() -> None:
     assert found.on
     assert found.setting == {"kind": "ngram", "match": 3, "tokens": 8}
     assert found.ratio.value == pytest.approx(2.0)
-    assert (found.n, found.same, found.ratio.n) == (16, 16, 16)
+    assert (found.n, found.same, found.scored, found.ratio.n) == (16, 16, 16, 16)
     assert found.acceptance.value == pytest.approx(0.25)
     assert found.with_it.value == pytest.approx(2 * (found.without.value or 0))
     assert [setting for setting, _ in found.tried] == list(NGRAMS)
@@ -87,3 +88,35 @@ def test_a_draft_model_is_tried_beside_the_ngrams() -> None:
 def test_too_few_prompts_decide_nothing() -> None:
     with pytest.raises(BadSetting, match="16 prompts or more; there are 15"):
         speculate(SETTINGS, ASKED[:15], start=Start(lambda _: 0.01))
+
+
+class Unscored(Uneven):
+    """One that does not tell what it knew of a drafted token, as llama.cpp's server."""
+
+    def complete(self, request: Request, /):  # type: ignore[no-untyped-def]
+        said = super().complete(request)
+        known = said.logprobs[:1]
+        return replace(said, logprobs=[*known, *[math.nan] * (len(said.logprobs) - 1)])
+
+
+def test_without_the_log_probabilities_of_the_drafted_it_is_off() -> None:
+    def start(settings: Settings) -> ScriptedEngine:
+        kind, pace = (Uneven, 0.01) if settings.speculation is None else (Unscored, 0.005)
+        drafts = (0, 0) if settings.speculation is None else (40, 10)
+        engine = kind({}, otherwise=("yes", 0.9), pace=pace, drafts=drafts)
+        engine.spread = itertools.repeat(1.0)
+        return engine
+
+    found = speculate(SETTINGS, ASKED, start=start)
+    assert (found.on, found.same, found.scored) == (False, 16, 0)
+    assert "of 16 of 16 answers the engine gives other log-probabilities, or none." in found.why
+    unasked = [replace(request, logprobs=None) for request in ASKED]  # where nobody needs them
+    assert speculate(SETTINGS, unasked, start=Start(lambda _: 0.005)).on
+
+
+def test_a_time_limit_leaves_three_prompts_to_each() -> None:
+    start = Start(lambda _: 0.005)
+    found = speculate(SETTINGS, ASKED, start=start, seconds=0.0)
+    assert (found.on, found.n) == (True, 3)
+    assert [ratio.n for _, ratio in found.tried] == [3, 3, 3]
+    assert len(start.started[0].asked) == 4 * (1 + 3)

@@ -47,6 +47,14 @@ def test_every_hop_is_measured_and_the_smallest_that_passes_is_served(tuned: Cal
     first = next(name for name in ("Q4_K_M", "Q8_0", "BF16") if lines[name]["passed"])
     assert said["taken"] == first
     assert made.recipe["shrink"] == {"format": first, "form": "merged"}
+    guess = said["speculation"]
+    assert guess["n"] + 8 <= 24
+    assert guess["same"] == guess["n"]  # the same answers, whatever was guessed
+    assert guess["scored"] < guess["n"] or guess["acceptance"]["n"] == 0  # and not the scores, as of this llama.cpp
+    assert len(guess["tried"]) == 3
+    assert min(guess[name]["value"] for name in ("with", "without", "ratio")) > 0
+    recipe = msgspec.json.decode((t.project.artifact_path(made.sha256) / "decoder.json").read_bytes())
+    assert (recipe["speculation"], guess["on"]) == (None, False)
     for line in lines.values():
         assert line["passed"] == (line["why"] == "")
         assert line["agreement"]["n"] == line["equal"]["n"] == said["rows"]
@@ -66,7 +74,7 @@ def test_every_hop_is_measured_and_the_smallest_that_passes_is_served(tuned: Cal
 
 def test_an_adapter_beside_a_shared_base(tuned: Callable[..., Any]) -> None:
     t = tuned()
-    made = shrink(t.task, t.artifact, t.project, form="adapter", formats=("BF16", "F32"), threads=1)
+    made = shrink(t.task, t.artifact, t.project, form="adapter", formats=("BF16", "F32"), threads=1, speculation=False)
     base, adapter = made.parents
     assert adapter == t.artifact.sha256
     assert t.project.read_artifact(base).kind == "base"
@@ -74,7 +82,7 @@ def test_an_adapter_beside_a_shared_base(tuned: Callable[..., Any]) -> None:
     assert f"FROM ../{base}/model.gguf\nADAPTER ./adapter.gguf\n" in (folder / "Modelfile").read_text()
     with closing(open_student(folder, made)) as student:
         assert recheck(student, read_checks(folder)) <= 1e-3
-    again = shrink(t.task, t.artifact, t.project, form="adapter", formats=("F32",), threads=1)
+    again = shrink(t.task, t.artifact, t.project, form="adapter", formats=("F32",), threads=1, speculation=False)
     assert again.parents[0] != base
 
 
@@ -99,13 +107,13 @@ def test_a_format_that_loses_is_refused_and_the_next_taken(
     model.save_pretrained(folder)
     t = tuned(folder=folder)
     with pytest.raises(HopRefused) as refused:
-        shrink(t.task, t.artifact, t.project, formats=("Q4_K_M",), threads=1)
+        shrink(t.task, t.artifact, t.project, formats=("Q4_K_M",), threads=1, speculation=False)
     assert refused.value.exit_code == 36
     assert "No format of orders keeps its budget: Q4_K_M: " in refused.value.message
     assert "became" in refused.value.message
     assert len(refused.value.message) < 1000
     assert t.project.tuned()["orders"] == t.artifact.sha256
-    made = shrink(t.task, t.artifact, t.project, threads=1)
+    made = shrink(t.task, t.artifact, t.project, threads=1, speculation=False)
     said = table(t, made)
     lines = {line["format"]: line for line in said["formats"]}
     assert not lines["Q4_K_M"]["passed"]
@@ -122,7 +130,7 @@ def test_stopped_in_the_middle_it_goes_on(tuned: Callable[..., Any], monkeypatch
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        shrink(t.task, t.artifact, t.project, formats=("BF16",), threads=1, tell=tell)
+        shrink(t.task, t.artifact, t.project, formats=("BF16",), threads=1, speculation=False, tell=tell)
     (work,) = (t.project.path / "work").glob("shrink-*")
     before = {path.name: path.stat().st_mtime_ns for path in work.glob("*.gguf")}
     assert set(before) == {"F32.gguf", "BF16.gguf"}
@@ -131,12 +139,18 @@ def test_stopped_in_the_middle_it_goes_on(tuned: Callable[..., Any], monkeypatch
     (work / "BF16.gguf").write_bytes(data)  # half-done work that was damaged since is not trusted
     said: list[str] = []
     made = shrink(
-        t.task, t.artifact, t.project, formats=("BF16",), threads=1, tell=lambda what, done=None: said.append(what)
+        t.task,
+        t.artifact,
+        t.project,
+        formats=("BF16",),
+        threads=1,
+        speculation=False,
+        tell=lambda what, done=None: said.append(what),
     )
     assert "write F32" not in said
     assert "read along in float32" not in said
     assert "write BF16" in said
-    whole = shrink(t.task, t.artifact, t.project, formats=("BF16",), threads=1)
+    whole = shrink(t.task, t.artifact, t.project, formats=("BF16",), threads=1, speculation=False)
     assert whole.files["model.gguf"] == made.files["model.gguf"]
     assert whole.sha256 == made.sha256
 
@@ -147,7 +161,7 @@ def test_a_base_that_is_a_gguf(tuned: Callable[..., Any], taught: Path, tmp_path
 
     write(open_weights(taught), tmp_path / "shipped.gguf", "Q8_0")
     t = tuned(base=tmp_path / "shipped.gguf")
-    made = shrink(t.task, t.artifact, t.project, form="adapter", formats=("BF16",), threads=1)
+    made = shrink(t.task, t.artifact, t.project, form="adapter", formats=("BF16",), threads=1, speculation=False)
     said = table(t, made)
     assert [line["format"] for line in said["formats"]][:2] == ["F32", "Q8_0"]
     model = t.project.artifact_path(made.parents[0]) / "model.gguf"
@@ -202,7 +216,7 @@ def test_other_ids_are_refused_with_the_place(tuned: Callable[..., Any], taught:
     (folder / "tokenizer.json").write_bytes(msgspec.json.encode(said | {"normalizer": {"type": "Lowercase"}}))
     t = tuned(folder=folder)
     with pytest.raises(HopRefused, match=r"GGUF reads other ids than the tuning did, from the \d+th on"):
-        shrink(t.task, t.artifact, t.project, formats=("BF16",), threads=1)
+        shrink(t.task, t.artifact, t.project, formats=("BF16",), threads=1, speculation=False)
 
 
 def test_sources_and_hops_say_what_they_are(tuned: Callable[..., Any]) -> None:

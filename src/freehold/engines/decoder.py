@@ -12,6 +12,7 @@ and is not able either: no threshold, not even 0, keeps it.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from collections.abc import Sequence
@@ -58,16 +59,17 @@ class DecoderStudent:
         """
         recipe = Recipe.read(folder)
         model = folder / MODEL if recipe.mode == "merged" else _base(folder, artifact)
-        held = engine or _lease(
-            Settings(model, context=recipe.context, threads=idle_cores(), speculation=speculation(recipe.speculation))
-        )
-        try:
+        guess = speculation(recipe.speculation)
+        if guess is not None and "path" in guess:  # the artefact's own file, under its sha256
+            guess = {**guess, "path": str(folder / Path(guess["path"]).name)}
+        held = engine or _lease(Settings(model, context=recipe.context, threads=idle_cores(), speculation=guess))
+        with contextlib.ExitStack() as undo:
+            undo.callback(_release, held)
             adapter = held.with_adapter(folder / "adapter.gguf") if recipe.mode == "adapter" else None
             examples = Examples.read(folder, recipe.encoder) if recipe.mode == "fewshot" else None
-            return cls(recipe, held, adapter=adapter, examples=examples)
-        except BaseException:
-            _release(held)
-            raise
+            student = cls(recipe, held, adapter=adapter, examples=examples)
+            undo.pop_all()
+        return student
 
     def __repr__(self) -> str:
         return f"DecoderStudent({self.recipe.mode}, {self.recipe.quant or 'as its base'}, {self.engine!r})"

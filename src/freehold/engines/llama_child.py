@@ -64,6 +64,8 @@ def _speculate(p: Any, xllamacpp: Any, said: Mapping[str, Any]) -> None:
         p.speculative.types = [kinds.COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE]
         p.speculative.draft.mparams.path = said["path"]
         p.speculative.draft.n_max = said["tokens"]
+        for cores in (p.speculative.draft.cpuparams, p.speculative.draft.cpuparams_batch):  # else all, and eagerly
+            cores.n_threads, cores.poll = p.cpuparams.n_threads, p.cpuparams.poll
     else:
         p.speculative.types = [kinds.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
         p.speculative.ngram_simple.size_n = said["match"]

@@ -10,6 +10,7 @@ Formats are tried from the smallest on; the first that keeps its budget (budgets
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Literal
 
 from freehold.engines.bases import Base
@@ -32,26 +33,32 @@ def shrink(
     rows: int | None = None,
     whole: bool = False,
     threads: int | None = None,
+    speculation: bool = True,
+    draft: Path | None = None,
     tell: Tell = quiet,
 ) -> Artifact:
     """The smallest of `formats` that loses no more than its budget, as an artefact of the kind decoder.
 
     `form` adapter keeps base and adapter apart, so that tasks share one base file. `agree` is the task's rule (by
     default agree.judge's). At most `rows` held-back rows are compared. `whole` measures every format, also those after
-    the one that passes. What was written before a stop is used again. Raises HopRefused where no format passes, and
+    the one that passes. `speculation` tries whether guessing ahead pays, with the small GGUF model `draft` too.
+    What was written before a stop is used again. Raises HopRefused where no format passes, and
     AdapterMismatch, ArtifactDamaged, BaseUnusable, BadSetting, EngineFailed, MissingExtra, StorageFailed,
     StudentUnusable, TooLittleMemory.
     """
     from freehold.agree import judge
+    from freehold.engines.gguf_read import check
     from freehold.shrink.budgets import ROWS
     from freehold.shrink.hops import Hops
     from freehold.shrink.source import Source
 
+    if draft is not None:
+        check(draft)
     rule = agree or judge(task).agree
     source = Source.open(artifact, project, base)
     hops = Hops(source, project, form, rule, rows or ROWS, threads, tell)
     found = hops.run(formats, whole)
-    made = hops.store(found)
+    made = hops.store(hops.guess(found, draft) if speculation else found)
     project.choose(task.name, made.sha256)
     hops.clear()
     return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from freehold.errors import BadSetting, ProjectMissing
@@ -29,6 +30,8 @@ def flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", metavar="NAME|PATH", help="where the base is now, if it was moved since the tuning")
     parser.add_argument("--rows", type=int, metavar="N", help="held-back rows to compare (default: 100)")
     parser.add_argument("--all", action="store_true", help="measure every format, also after one has passed")
+    parser.add_argument("--draft", type=Path, metavar="FILE", help="a small GGUF model to guess ahead with, tried too")
+    parser.add_argument("--no-speculation", action="store_true", help="don't try whether guessing ahead is quicker")
     parser.add_argument("--json", action="store_true", help="the artefacts and their tables as JSON on stdout")
 
 
@@ -39,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.rows is not None and args.rows < 1:
         raise BadSetting(f"--rows is {args.rows}.", "Give 1 or more.")
+    if args.draft is not None and args.no_speculation:
+        raise BadSetting("--draft asks for what --no-speculation leaves out.", "Give one of them.")
     project = Project.open(args.project)
     with project.lock(), terminal() as tell:
         made = _shrink(project, args, tell)
@@ -64,6 +69,7 @@ def _shrink(project: Project, args: argparse.Namespace, tell: Tell) -> list[Arti
         where = f"of the task {args.task}" if args.task else f"in {project.path}"
         raise ProjectMissing(f"There is no adapter {where} to shrink.", f"Run: freehold tune --project {project.path}")
     options: dict[str, Any] = {"formats": tuple(filter(None, args.formats.split(","))), "form": args.form}
+    options |= {"speculation": not args.no_speculation, "draft": args.draft}
     options |= {"rows": args.rows, "whole": args.all, "base": bases.find(args.base) if args.base else None}
     return [shrink(tasks[a.task], a, project, **options, tell=tell) for a in adapters if a.task in tasks]
 
@@ -112,7 +118,15 @@ def show(project: Project, artifact: Artifact, table: dict[str, Any], file: IO[s
         f"(n = {served['agreement']['n']:,})",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
+    if "speculation" in table:
+        console.print(_guessing(table["speculation"]), highlight=False, soft_wrap=True)
     console.print(f"  {project.artifact_path(artifact.sha256)}", highlight=False, soft_wrap=True)
+
+
+def _guessing(said: dict[str, Any]) -> str:
+    """Speculation in one line."""
+    speed = f", {said['without']['value']:.1f} tokens/s without it, {said['with']['value']:.1f} with it"
+    return f"speculation {'on' if said['on'] else 'off'}{speed if 'with' in said else ''}: {said['why']}"
 
 
 def _cells(line: dict[str, Any], taken: str) -> Sequence[str]:

@@ -1,6 +1,7 @@
 """The hops in order, for one adapter: what is written, measured, refused, and stored.
 
 Hops(source, ...).run(["Q4_K_M", "Q8_0"]) -> Passed(candidate, line, served)     HopRefused where none passes
+                 .guess(passed, draft)    -> Passed                              speculation, where it pays
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,7 @@ from freehold.nouns import Artifact
 from freehold.project import Project, sha256_file
 from freehold.shrink import room
 from freehold.shrink.files import Files
+from freehold.shrink.guess import DRAFT, same, tried
 from freehold.shrink.modelfile import modelfile, template
 from freehold.shrink.parity import Expected, Seen, expect, float32, measure, merged, same_ids
 from freehold.shrink.reference import Reference
@@ -56,9 +58,13 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
+    """`speculation`: the setting that the student is served with; None: none."""
+
     candidate: Candidate
     line: Line
     served: Served
+    answers: Answers
+    speculation: Mapping[str, Any] | None = None
 
 
 class Hops:
@@ -157,13 +163,41 @@ class Hops:
         if not line.passed or not needed:
             self.lines.append(line)
             return None
-        served = serve(
-            self.files.folder / "stage", self.recipe(form), replace(self.source.artifact, parents=("base",)),
-            candidate.model, candidate.adapter, reference=reference, rows=self.rows, wanted=answers.format,
-            theirs=answers.theirs, own=self.source.own, agree=self.agree, threads=self.threads, tell=self.tell,
-        )  # fmt: skip
+        served = self._served(candidate, answers, reference, None)
         self.lines.append(replace(line, passed=not served.why, why=served.why))
-        return None if served.why else Passed(candidate, self.lines[-1], served)
+        return None if served.why else Passed(candidate, self.lines[-1], served, answers)
+
+    def _served(
+        self, candidate: Candidate, answers: Answers, reference: Reference, speculation: Mapping[str, Any] | None
+    ) -> Served:
+        artifact = replace(self.source.artifact, parents=("base",))
+        return serve(
+            self.files.folder / "stage", self.recipe(candidate.format), artifact, candidate.model,
+            candidate.adapter, reference=reference, rows=self.rows, wanted=answers.format, theirs=answers.theirs,
+            own=self.source.own, agree=self.agree, threads=self.threads, speculation=speculation, tell=self.tell,
+        )  # fmt: skip
+
+    def guess(self, passed: Passed, draft: Path | None) -> Passed:
+        """Speculation tried on the student that passed; on only where every held-back answer and score stays."""
+        assert self.reference is not None
+        candidate = passed.candidate
+        recipe = self.recipe(candidate.format)
+        found = tried(
+            candidate.model, candidate.adapter, recipe, self.source.own.texts, draft=draft, threads=self.threads,
+            tell=self.tell,
+        )  # fmt: skip
+        self.said["speculation"] = found.said
+        if found.setting is None:
+            return passed
+        again = self._served(candidate, passed.answers, self.reference, found.setting)
+        kept, n = same(passed.served.answers, again.answers), len(again.answers)
+        if kept == n:
+            return replace(passed, served=again, speculation=found.setting)
+        self.said["speculation"] |= {
+            "on": False,
+            "why": f"{n - kept} of {n} held-back answers or scores change with it.",
+        }
+        return passed
 
     # what they are made of
 
@@ -218,8 +252,9 @@ class Hops:
 
     # what is stored
 
-    def recipe(self, form: str) -> Recipe:
-        return msgspec.structs.replace(self.source.recipe, mode=self.form, quant=form)
+    def recipe(self, form: str, speculation: Mapping[str, Any] | None = None) -> Recipe:
+        own = None if speculation is None else {**speculation, **({"path": DRAFT} if "path" in speculation else {})}
+        return msgspec.structs.replace(self.source.recipe, mode=self.form, quant=form, speculation=own)
 
     def store(self, passed: Passed) -> Artifact:
         """The artefact; with the adapter apart, the base's too, where it is not there yet."""
@@ -256,8 +291,10 @@ class Hops:
                                               "agreement": served.agreement, "gained": served.gained},
         }  # fmt: skip
         said = msgspec.json.format(msgspec.json.encode(table), indent=2) + b"\n"
+        draft = (passed.speculation or {}).get("path")
         return {
-            "decoder.json": self.recipe(passed.candidate.format).encode(),
+            **({} if draft is None else {DRAFT: Path(draft)}),
+            "decoder.json": self.recipe(passed.candidate.format, passed.speculation).encode(),
             "parity.json": said,
             "Modelfile": self._modelfile(passed.candidate, model).encode(),
             "prior.safetensors": served.prior,

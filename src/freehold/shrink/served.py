@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,8 @@ Agree = Callable[[str, str], bool]
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """`why`: "" where the hop passed. `equal`: answers that are the format's own, to the letter."""
+    """`why`: "" where the hop passed. `equal`: answers that are the format's own, to the letter. `answers`: to every
+    held-back row."""
 
     why: str
     ids: int
@@ -44,6 +46,7 @@ class Served:
     gained: Measure
     prior: bytes
     checks: bytes
+    answers: tuple[Answer, ...]
 
 
 def serve(
@@ -60,13 +63,16 @@ def serve(
     own: Own,
     agree: Agree,
     threads: int | None,
+    speculation: Mapping[str, Any] | None = None,
     tell: Tell,
 ) -> Served:
     """`wanted`: the format's answers to `rows` as the gate found them; `theirs`: whether the reference's agree with the
     log. Raises HopRefused where the server reads other ids."""
     student_folder = _stage(folder, recipe, artifact, model, adapter)
     adapters = () if adapter is None else (student_folder / "adapter.gguf",)
-    with Engine.start(model, adapters=adapters, context=recipe.context, threads=threads) as engine:
+    with Engine.start(
+        model, adapters=adapters, context=recipe.context, threads=threads, speculate=speculation
+    ) as engine:
         ids = same_ids(
             reference,
             rows,
@@ -92,7 +98,7 @@ def serve(
     return Served(
         why, ids, share(equal, len(rows)), share(sum(ok), len(ok)), gained,
         prior=encode_prior(np.array([a.score for a in answers]), np.array(ok, bool)),
-        checks=encode_checks([own.texts[i] for i in able], [answers[i] for i in able]),
+        checks=encode_checks([own.texts[i] for i in able], [answers[i] for i in able]), answers=tuple(answers),
     )  # fmt: skip
 
 
