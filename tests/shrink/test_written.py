@@ -153,6 +153,24 @@ def test_a_base_in_gguf_keeps_its_keys(tiny: Tiny, tmp_path: Path) -> None:
     assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()
 
 
+def test_the_chats_own_end_token_is_said_where_it_is_another_than_the_tokenizers(tiny: Tiny, tmp_path: Path) -> None:
+    weights, key = HfWeights.open(tiny(kind="llama", hidden=64)), "tokenizer.ggml.eot_token_id"
+    write(weights, tmp_path / "a.gguf", "F32")
+    with Forced.start(tmp_path / "a.gguf", context=64, threads=1) as engine:
+        ids = engine.ids("hello there")
+        said = engine.greedy(ids, 4)
+    assert len(said) == 4
+    eos = check(tmp_path / "a.gguf").keys["tokenizer.ggml.eos_token_id"]
+    write(weights, tmp_path / "same.gguf", "F32", end=eos)
+    assert (tmp_path / "same.gguf").read_bytes() == (tmp_path / "a.gguf").read_bytes()
+    write(weights, tmp_path / "b.gguf", "F32", end=said[0])
+    assert check(tmp_path / "b.gguf").keys[key] == said[0]
+    with Forced.start(tmp_path / "b.gguf", context=64, threads=1) as engine:
+        assert engine.greedy(ids, 4) == said[:1]  # llama.cpp stops there
+    write(open_weights(tmp_path / "b.gguf"), tmp_path / "c.gguf", "F32", end=said[1])
+    assert check(tmp_path / "c.gguf").keys[key] == said[0]  # a base that says its own keeps it
+
+
 def test_a_model_of_another_kind_is_refused_by_name(tiny: Tiny, tmp_path: Path) -> None:
     folder = tmp_path / "gemma"
     folder.mkdir()

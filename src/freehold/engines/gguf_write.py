@@ -34,6 +34,7 @@ __all__ = ["bytes_of", "write", "write_adapter"]
 
 Floats = npt.NDArray[np.float32]
 WIDTHS = {name: (block, width) for name, block, width in TYPES.values()}
+EOT = "tokenizer.ggml.eot_token_id"
 OWN = ("general.file_type", "general.quantization_version", "general.architecture", "general.alignment")
 
 
@@ -43,12 +44,15 @@ def bytes_of(weights: Weights, form: str) -> int:
     return sum(_bytes(weights.sides[name], kind) for name, kind in kinds.items()) + 64 * weights.shape.vocabulary
 
 
-def write(weights: Weights, path: Path, form: str, *, tell: Tell = quiet) -> dict[str, str]:
-    """Write a model in `form`; returns the type of each tensor. Raises BaseUnusable, MissingExtra, StorageFailed."""
+def write(weights: Weights, path: Path, form: str, *, end: int | None = None, tell: Tell = quiet) -> dict[str, str]:
+    """Write a model in `form`; returns the type of each tensor. `end`: the id that ends an answer in the chat template,
+    said beside the tokenizer's own end token where it is another, so that whoever reads the file stops there.
+    Raises BaseUnusable, MissingExtra, StorageFailed."""
     kinds = _types(weights, form)
     factors = _rope_factors(weights.shape)
     with _writer(path, weights.shape.architecture) as writer:
         _add_keys(writer, weights, form)
+        _add_end(writer, end)
         if factors is not None:
             writer.add_tensor_info("rope_freqs.weight", factors.shape, factors.dtype, factors.nbytes)
         for name, kind in kinds.items():
@@ -153,6 +157,12 @@ def _add_keys(writer: GGUFWriter, weights: Weights, form: str) -> None:
         add_vocabulary(writer, weights.source, weights.shape.vocabulary)
     writer.add_file_type(FILE_TYPES[form])
     writer.add_quantization_version(2)
+
+
+def _add_end(writer: GGUFWriter, end: int | None) -> None:
+    known = {name: field.value for name, field in writer.kv_data[0].items()}
+    if end is not None and end != known.get("tokenizer.ggml.eos_token_id") and EOT not in known:
+        writer.add_eot_token_id(end)
 
 
 def _add_shape(writer: GGUFWriter, shape: Shape) -> None:

@@ -25,7 +25,7 @@ from freehold.tell import Tell
 
 __all__ = ["DRAFT", "SECONDS", "Tried", "same", "tried"]
 
-SECONDS = 60.0  # about how long it may take: after that fewer prompts decide
+SECONDS = 30.0  # about how long it may take: after that fewer prompts decide
 PROMPTS = 3 * FEWEST
 DRAFT = "draft.gguf"  # the draft model's name in the artefact
 

@@ -213,15 +213,16 @@ class Hops:
         return order
 
     def _written(self, form: str) -> Candidate:
+        end = None if self.reference is None else self.reference.end
         if self.form == "merged":
-            path = self.files.have(f"{form}.gguf", lambda p: write(self.weights, p, form, tell=self.tell))
+            path = self.files.have(f"{form}.gguf", lambda p: write(self.weights, p, form, end=end, tell=self.tell))
             return Candidate(form, path, None)
         shape = self.source.weights.shape
         adapter = self.files.have("adapter.gguf", lambda p: write_adapter(self.source.lora, shape, p))
         base = self.source.weights
         if isinstance(base, GgufWeights) and form == base.file.quantisation:
             return Candidate(form, base.source, adapter)
-        path = self.files.have(f"{form}.gguf", lambda p: write(base, p, form, tell=self.tell))
+        path = self.files.have(f"{form}.gguf", lambda p: write(base, p, form, end=end, tell=self.tell))
         return Candidate(form, path, adapter)
 
     def _answers(self, expected: Expected, reference: Reference, turned: dict[int, list[int]]) -> Answers:
