@@ -16,6 +16,7 @@ second), 8 seconds, 100,000 rows or 64 MB of result.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import sqlite3
 import threading
@@ -67,6 +68,11 @@ class Database:
         self._db.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         self._db.setlimit(sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000)
         self._db.set_authorizer(_authorise)
+
+    @property
+    def sha256(self) -> str:
+        with self.path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
 
     def run(self, query: str) -> Rows | None:
         """The rows of one query; None where it is refused, is no query, or comes to a limit."""

@@ -48,8 +48,8 @@ def prove(
     """Certify `student` on the task's held-out calls and save the verdict in the project.
 
     The same question to the same calls returns the saved verdict. `audit` gives the months that the log spans.
-    Raises BadSetting for a bar or confidence outside (0, 1), ProjectMissing for a student of another state of the log,
-    ArtifactDamaged, StorageFailed.
+    Raises BadSetting for a bar or confidence outside (0, 1) and for a database that can't be read, ProjectMissing for a
+    student of another state of the log, ArtifactDamaged, StorageFailed.
     """
     bar, confidence = check_bar(bar), check_bar(confidence, "confidence")
     tell("choose the certification calls", 0.0)
@@ -58,11 +58,12 @@ def prove(
         message = f"The log has changed since the student of {task.name} was fitted."
         raise ProjectMissing(message, f"Run: freehold tune --project {project.path}")
     thresholds = grid(*_prior(project, artifact), n=len(held.cal), bar=bar, confidence=confidence)
-    opening = open_calls(task, artifact, held, project, traffic.log.identity, bar=bar, confidence=confidence)
-    saved = _same(task, artifact, held, project, bar, confidence)
-    if saved is not None:
-        return _today(saved, opening, project)
     ruling = judge(task)
+    data = ruling.database.sha256 if ruling.database else ""
+    opening = open_calls(task, artifact, held, project, traffic.log.identity, bar=bar, confidence=confidence, data=data)
+    saved = _same(task, artifact, held, project, bar, confidence)
+    if saved is not None and saved.evidence is not None and saved.evidence.method == _method(data):
+        return _today(saved, opening, project)
     scored = score(task, student, held, ruling, tell)
     certificate = certify(thresholds, scored.scores[held.cal], scored.ok[held.cal])
     decided = decide(thresholds, certificate, held.calls, held.drawn, barred(held))
@@ -72,7 +73,7 @@ def prove(
     answered = evidence(task, traffic)
     noise = noise_floor(task, answered, confidence)
     shown = (certificate.threshold or 0.0) if moves else 0.0
-    found = _evidence(held, scored, certificate, opening, shown, moves)
+    found = replace(_evidence(held, scored, certificate, opening, shown, moves), method=_method(data))
     verdict = replace(
         bare(task, decided, bar, confidence),
         kept_home=kept,
@@ -112,6 +113,11 @@ def _same(
         if found.evidence.cal_sha256 == held.sha256 and facts:
             return found
     return None
+
+
+def _method(data: str) -> str:
+    """How it was certified; `data` is the sha256 of the database that queries were run on."""
+    return f"{METHOD}; queries run on the database with sha256 {data[:16]}" if data else METHOD
 
 
 def _prior(project: Project, artifact: Artifact) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

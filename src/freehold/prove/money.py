@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import msgspec
 
-from freehold.facts import machine_cost, terms, vendor_of
+from freehold.facts import answer_terms, machine_cost, terms, vendor_of
 from freehold.nouns import Artifact, Audit, Call, Measure, Task, TermsNotice
 from freehold.project import Settings
 from freehold.totals import HOURS
@@ -82,11 +82,16 @@ def _months(calls: Sequence[Call], audit: Audit | None) -> float | None:
 
 def notices(task: Task, settings: Settings, artifact: Artifact) -> tuple[TermsNotice, ...]:
     """What each vendor in the log says about a student like this one: as the gate counted it when the student was
-    tuned, else from the log's models."""
+    tuned, with the rules that hold by now and did not then (another use, another vendor); else from the log's models.
+    """
+    sort = artifact.kind if artifact.kind in ("extract", "decoder") else "label"
     counted = artifact.recipe.get("terms")
     if counted is not None:
-        return tuple(msgspec.convert(counted, list[TermsNotice]))
+        then = tuple(msgspec.convert(counted, list[TermsNotice]))
+        told = {(notice.vendor, notice.rule) for notice in then}
+        today = {answer_terms(model, settings.vendor, task.kind, settings.use, sort) for model in task.models or ("",)}
+        later = [notice for notice in today if (notice.vendor, notice.rule) not in told]
+        return (*then, *sorted(later, key=lambda notice: (notice.rule, notice.vendor)))
     found = {vendor for model in task.models if (vendor := vendor_of(model))}
     named = sorted(found) or ([settings.vendor] if settings.vendor else [])
-    sort = artifact.kind if artifact.kind in ("extract", "decoder") else "label"
     return tuple(terms(vendor, task.kind, settings.use, sort) for vendor in named)

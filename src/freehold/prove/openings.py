@@ -4,10 +4,11 @@ openings.jsonl, one row each time another question is put to calls:
     {"at": "...", "task": "t1", "question": "<sha256>", "opening": 2, "joint_confidence": 0.9, "bar": 0.99,
      "confidence": 0.95, "student": "<sha256>", "calls": ["9f0c...", ...]}
 
-A question is a task's calls with a bar, a confidence and a student. The same question again is no opening: its answer
-is known. Another one that shares calls with earlier ones is: each spends 1 - confidence, so that the joint confidence
-of t openings is at least 1 - t (1 - confidence) (Bonferroni). A known answer too is one of all that were given about
-its calls, so asking again reports the openings of today. Fresh calls start again at 1.
+A question is a task's calls with a bar, a confidence, a student, and what answers are compared by (the rule, and the
+database where queries run). The same question again is no opening: its answer is known. Another one that shares calls
+with earlier ones is: each spends 1 - confidence, so that the joint confidence of t openings is at least
+1 - t (1 - confidence) (Bonferroni). A known answer too is one of all that were given about its calls, so asking again
+reports the openings of today. Fresh calls start again at 1.
 A call's id is a keyed hash, the key the log's own identity, so the file alone tells no text.
 """
 
@@ -47,10 +48,19 @@ class _Row:
 
 
 def open_calls(
-    task: Task, artifact: Artifact, held: Held, project: Project, identity: str, *, bar: float, confidence: float
+    task: Task,
+    artifact: Artifact,
+    held: Held,
+    project: Project,
+    identity: str,
+    *,
+    bar: float,
+    confidence: float,
+    data: str = "",
 ) -> Opening:
-    """Count this look at the calls, on disk before the first of them is scored. Raises ArtifactDamaged."""
-    question = _question(task, artifact, held, bar, confidence)
+    """Count this look at the calls, on disk before the first of them is scored. `data` is the sha256 of the database
+    that answers are compared on. Raises ArtifactDamaged."""
+    question = _question(task, artifact, held, bar, confidence, data)
     ids = _ids(held, identity)
     earlier = _rows(project)
     known = any(row.question == question for row in earlier)
@@ -89,8 +99,8 @@ def _damaged(project: Project, number: int, why: str) -> ArtifactDamaged:
     )
 
 
-def _question(task: Task, artifact: Artifact, held: Held, bar: float, confidence: float) -> str:
-    parts = (held.sha256, artifact.sha256, repr(bar), repr(confidence), task.rule)
+def _question(task: Task, artifact: Artifact, held: Held, bar: float, confidence: float, data: str) -> str:
+    parts = (held.sha256, artifact.sha256, repr(bar), repr(confidence), task.rule, *([data] if data else []))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
