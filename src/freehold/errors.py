@@ -161,5 +161,10 @@ class MissingExtra(FreeholdError):
 
 STAYS = (NothingToLearn, TermsBlocked)
 """What keeps a task with the closed model as a verdict does."""
-FAILS = (BaseUnusable, EngineFailed, HopRefused, MissingExtra, SchemaUnmet, TooLittleMemory, TrainingFailed)
+FAILS = (
+    AdapterMismatch, BaseUnusable, EngineFailed, HopRefused, MissingExtra, SchemaUnmet, StudentUnusable,
+    TooLittleMemory, TrainingFailed,
+)  # fmt: skip
 """What keeps one text task from its student while the others go on; an error only where no task gets a student."""
+QUOTING = (BaseUnusable, HopRefused, SchemaUnmet)
+"""May show a piece of a logged text, so that a person sees what differs: for the terminal, never for a page."""

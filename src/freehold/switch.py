@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from freehold.errors import FAILS, STAYS, FreeholdError, NothingToLearn
-from freehold.nouns import Artifact, Audit, Measure, Plan, Task, Verdict
+from freehold.errors import FAILS, QUOTING, STAYS, FreeholdError, NothingToLearn
+from freehold.nouns import Audit, Measure, Plan, Task, Verdict
 from freehold.tell import Tell, quiet
 from freehold.tune.command import for_task, text_flags, text_given
 
@@ -95,38 +95,48 @@ def _each_task(
     given: Mapping[str, Any], tell: Tell,
 ) -> FreeholdError | None:  # fmt: skip
     """A verdict for each task; what went wrong first, where no task got a student and not all stay by themselves."""
-    from freehold.engines.open import closing, open_student
-    from freehold.prove import prove, without_student
+    from freehold.prove import without_student
 
     errors: list[FreeholdError] = []
     students = 0
     for task, step in zip(found.tasks, planned.tasks, strict=True):
-        artifact = None
         if step.go == "try":
             try:
-                artifact = _student(task, traffic, project, given, tell)
+                _one(task, found, traffic, project, bar, confidence, given, tell)
+                students += 1
+                continue
             except (*STAYS, *FAILS) as error:
                 if task.kind == "labels" and not isinstance(error, NothingToLearn):
                     raise
+                tell(f"{task.name}: {error}")
                 errors += [error] if isinstance(error, FAILS) else []
-                step = replace(step, go="not_yet", reason=str(error))
-        if artifact is None:
-            project.save(without_student(task, step, bar=bar, confidence=confidence))
-            continue
-        students += 1
-        own = open_student(project.artifact_path(artifact.sha256), artifact)
-        with closing(own):
-            prove(task, own, artifact, traffic, project, bar=bar, confidence=confidence, audit=found, tell=tell)
+                step = replace(step, go="not_yet", reason=_reason(error))
+        project.save(without_student(task, step, bar=bar, confidence=confidence))
     return errors[0] if errors and not students else None
 
 
-def _student(task: Task, traffic: Traffic, project: Project, given: Mapping[str, Any], tell: Tell) -> Artifact:
-    """The task's student in the form in which it is served."""
+def _one(
+    task: Task, found: Audit, traffic: Traffic, project: Project, bar: float, confidence: float,
+    given: Mapping[str, Any], tell: Tell,
+) -> None:  # fmt: skip
+    """A student in the form in which it is served, and its verdict."""
+    from freehold.engines.open import closing, open_student
+    from freehold.prove import prove
     from freehold.shrink import shrink
     from freehold.tune import tune
 
     artifact = tune(task, traffic, project, **for_task(task, given), tell=tell)
-    return shrink(task, artifact, project, tell=tell) if artifact.kind == "adapter" else artifact
+    if artifact.kind == "adapter":
+        artifact = shrink(task, artifact, project, tell=tell)
+    with closing(open_student(project.artifact_path(artifact.sha256), artifact)) as own:
+        prove(task, own, artifact, traffic, project, bar=bar, confidence=confidence, audit=found, tell=tell)
+
+
+def _reason(error: FreeholdError) -> str:
+    """What the verdict says, which goes onto pages: nothing that a user wrote."""
+    if not isinstance(error, QUOTING):
+        return str(error)
+    return f"It got no student ({type(error).__name__}, exit code {error.exit_code}); freehold tune and shrink say why."
 
 
 def flags(parser: argparse.ArgumentParser) -> None:

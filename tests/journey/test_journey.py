@@ -20,8 +20,10 @@ from typing import Any
 import openai
 import pytest
 
+from freehold.errors import HopRefused, TooLittleMemory
 from freehold.nouns import Audit
 from freehold.project import Project
+from freehold.switch import _reason
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOG = ROOT / "examples" / "support-desk" / "calls.jsonl.gz"
@@ -234,6 +236,30 @@ def test_a_task_with_nothing_to_learn_stops_no_other(tmp_path: Path) -> None:
     few = next(task for task in found["tasks"] if task["student"] is None)
     assert "different texts" in few["reason"]
     assert (tmp_path / "p" / "report.html").exists()
+
+
+def test_a_flag_that_fits_no_text_task_stops_no_label_task(tmp_path: Path) -> None:
+    some = rows(0, 300)
+    asked = rows(300, 320)
+    for n, row in enumerate(asked):
+        row["request"]["messages"] = [
+            {"role": "system", "content": "Write a query for the shop."},
+            {"role": "user", "content": f"what did guest {n} of table {n * 7} pay"},
+        ]
+        row["response"]["choices"][0]["message"]["content"] = f"SELECT paid FROM bill WHERE guest = {n}"
+    log = write(tmp_path / "log.jsonl", [*asked, *some])
+    found = switch(log, "--project", tmp_path / "p", "--bar", "0.9", "--kind", "extract")
+    task = {one["kind"]: one for one in found["tasks"]}
+    assert task["sql"]["student"] is None
+    assert "tagger" in task["sql"]["reason"]
+    assert task["labels"]["student"] is not None
+
+
+def test_what_a_page_says_quotes_no_user() -> None:
+    assert _reason(HopRefused("The answer to 'my card 4929' differs.", "Give BF16.")) == (
+        "It got no student (HopRefused, exit code 36); freehold tune and shrink say why."
+    )
+    assert _reason(TooLittleMemory("It takes 9 GB.", "Give --bits 4.")) == "It takes 9 GB. Give --bits 4."
 
 
 def test_the_kept_share_is_the_served_share(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def letter(tmp_path: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("body", "date"), [("On 2026-10-02 we", "dated 2026-10-02"), ("We", "file of 2026-09-21")])
+@pytest.mark.parametrize(("body", "date"), [("On 2026-10-02 we", "dated 2026-10-02"), ("We", "without a date in it")])
 def test_written_consent_opens_what_it_names(tmp_path: Path, body: str, date: str) -> None:
     path = letter(tmp_path, f"\n  Letter from   Anthropic PBC\n{body} consent to the training of models on outputs.\n")
     found = gate(task(), [call(CLAUDE), call(LLAMA3)], INSIDE, student="decoder", permission=path)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HELP", "flags", "run"]
 
+NO_LABELS = "Its calls to learn from hold one label, or too few texts."
+NO_STUDENT = "The last tuning gave it no student, and said why; see: freehold tune"
 HELP = "Certify each student on calls it has never seen, and write the verdicts."
 
 
@@ -61,7 +63,7 @@ def _prove(project: Project, name: str | None, bar: float, confidence: float, te
             continue
         step, chosen = steps[task.name], project.tuned().get(task.name)
         if step.go == "try" and chosen == "":
-            step = replace(step, go="not_yet", reason="Its calls to learn from hold one label, or too few texts.")
+            step = replace(step, go="not_yet", reason=NO_STUDENT if task.kind != "labels" else NO_LABELS)
         if step.go == "try" and chosen is None and task.kind != "labels":
             step = replace(step, go="not_yet", reason="No student has been tuned for it; see: freehold tune")
         if step.go == "try":

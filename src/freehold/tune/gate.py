@@ -17,7 +17,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -177,8 +176,7 @@ def _consent(path: Path) -> Consent:
         )
     first = " ".join(next(line for line in text.splitlines() if line.strip()).split())[:120]
     dated = re.search(r"(?<!\d)20\d\d-[01]\d-[0-3]\d(?!\d)", text)
-    written = datetime.fromtimestamp(path.stat().st_mtime, UTC).date().isoformat()
-    date = f"dated {dated[0]}" if dated else f"file of {written}"
+    date = f"dated {dated[0]}" if dated else "without a date in it"  # the file's own changes with each copy
     digest = hashlib.sha256(data).hexdigest()
     return Consent(text, f'"{first}" ({path.name}, {date}, sha256 {digest})')
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from freehold.errors import NothingToLearn, StudentUnusable
+from freehold.errors import STAYS, StudentUnusable
 from freehold.nouns import Artifact, Task, TermsNotice
 from freehold.project import Project
 from freehold.tell import Tell
@@ -26,6 +26,7 @@ from freehold.tune.rows import Rows, rows_of
 __all__ = ["How", "text"]
 
 MINUTES = 12.0
+SHUT = ("BLOCK", "QUARANTINE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def text(task: Task, traffic: Traffic, project: Project, how: How, tell: Tell) -
     rows = rows_of(task, traffic)
     try:
         artifact = _student(task, rows, project, how, tell)
-    except NothingToLearn:
+    except STAYS:
         project.choose(task.name, "")
         raise
     project.choose(task.name, artifact.sha256)
@@ -74,10 +75,12 @@ def _allowed(task: Task, rows: Rows, project: Project, how: How, student: str, t
     """The rows as a student may see them, all of them, and which of them it may."""
     passed = gate(task, rows.calls, project.settings, student=student, permission=how.permission, private=how.private)
     for notice in passed.notices:
-        if notice.outcome != "ALLOW":
+        if notice.outcome not in ("ALLOW", *SHUT):
             clause = f' "{notice.clause}"' if notice.clause else ""
             about = f"{notice.outcome}, {notice.rows:,} rows, as of {notice.as_of}"
             tell(f"terms {notice.rule} ({about}): {notice.text}{clause}")
+    if passed.blocked:
+        tell(f"terms: {passed.blocked}")
     if passed.redacts:
         pairs = [passed.row(text, label) for text, label in zip(rows.texts, rows.labels, strict=True)]
         rows = replace(rows, texts=[t for t, _ in pairs], labels=[a for _, a in pairs], whole=rows.sha256)
