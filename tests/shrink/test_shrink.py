@@ -137,6 +137,7 @@ def test_stopped_in_the_middle_it_goes_on(tuned: Callable[..., Any], monkeypatch
     data = bytearray((work / "BF16.gguf").read_bytes())
     data[-9] ^= 8
     (work / "BF16.gguf").write_bytes(data)  # half-done work that was damaged since is not trusted
+    known = (work / "reference.json").read_bytes()
     said: list[str] = []
     made = shrink(
         t.task,
@@ -150,6 +151,8 @@ def test_stopped_in_the_middle_it_goes_on(tuned: Callable[..., Any], monkeypatch
     assert "write F32" not in said
     assert "read along in float32" not in said
     assert "write BF16" in said
+    work.mkdir(exist_ok=True)
+    (work / "reference.json").write_bytes(known)  # of a file that is not there
     whole = shrink(t.task, t.artifact, t.project, formats=("BF16",), threads=1, speculation=False)
     assert whole.files["model.gguf"] == made.files["model.gguf"]
     assert whole.sha256 == made.sha256

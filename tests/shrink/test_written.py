@@ -179,6 +179,15 @@ def test_a_model_of_another_kind_is_refused_by_name(tiny: Tiny, tmp_path: Path) 
         HfWeights.open(folder)
 
 
+@pytest.mark.parametrize("lost", ["llama.attention.head_count", "llama.context_length", "token_embd.weight"])
+def test_a_gguf_that_does_not_say_its_shape_is_refused(tiny: Tiny, tmp_path: Path, lost: str) -> None:
+    path = tmp_path / "a.gguf"
+    write(HfWeights.open(tiny(kind="llama", hidden=64)), path, "F32")
+    path.write_bytes(path.read_bytes().replace(lost.encode(), lost[:-1].encode() + b"_", 1))
+    with pytest.raises(BaseUnusable, match=rf"lacks {lost}\."):
+        open_weights(path)
+
+
 def test_a_pickle_under_the_name_of_safetensors_is_refused(tiny: Tiny, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()

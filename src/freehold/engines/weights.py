@@ -27,6 +27,9 @@ from freehold.errors import AdapterMismatch, BaseUnusable
 __all__ = ["GgufWeights", "HfWeights", "Lora", "Merged", "Weights", "open_weights"]
 
 Floats = npt.NDArray[np.float32]
+SHAPE = ("attention.head_count", "embedding_length", "block_count", "feed_forward_length", "context_length",
+         "attention.layer_norm_rms_epsilon")  # fmt: skip
+"""What a GGUF must say of a model to be taken apart here."""
 KINDS = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 
 
@@ -247,6 +250,13 @@ def _complete(stored: Mapping[str, Stored], shape: Shape, where: str) -> None:
 
 
 def _shape_of(file: Gguf) -> Shape:
+    """Raises BaseUnusable for a file that does not say its own shape."""
+    missing = next((name for name in SHAPE if not file.hyper(name)), "")
+    if missing or "token_embd.weight" not in file.tensors:
+        raise BaseUnusable(
+            f"{file.path} lacks {f'{file.architecture}.{missing}' if missing else 'token_embd.weight'}.",
+            "Fetch or convert the model again.",
+        )
     heads, hidden = int(file.hyper("attention.head_count")), int(file.hyper("embedding_length"))
     return Shape(
         architecture=file.architecture,
