@@ -9,13 +9,15 @@ rows ─gate: the vendor's terms, private data→ rows that may teach
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import msgspec
 
-from freehold.errors import STAYS, StudentUnusable
+from freehold.agree import Judge
+from freehold.errors import STAYS, NothingToLearn, StudentUnusable
 from freehold.nouns import Artifact, Task, TermsNotice
 from freehold.project import Project
 from freehold.tell import Tell
@@ -115,14 +117,27 @@ def _extract(task: Task, rows: Rows, project: Project, how: How, tell: Tell) -> 
     )
 
 
+def _readable(task: Task, rows: Rows, which: Sequence[int], tell: Tell) -> list[int]:
+    """Those whose answer agrees at least with itself: JSON that can't be read is nothing to learn. Raises
+    NothingToLearn."""
+    ruling = Judge(task.rule)
+    good = [i for i in which if task.rule != "json" or ruling.agree(rows.labels[i], rows.labels[i])]
+    if not good:
+        raise NothingToLearn(f"None of {len(which):,} answers of {task.name} is JSON.", "See: freehold audit")
+    if len(good) < len(which):
+        tell(f"{len(which) - len(good):,} of {len(which):,} answers of {task.name} are no JSON: they are left out")
+    return good
+
+
 def _decoder(task: Task, rows: Rows, project: Project, how: How, tell: Tell) -> Artifact:
     from freehold.engines import bases
     from freehold.tune.decoder import tune_decoder
 
     rows, passed = _allowed(task, rows, project, how, "decoder", tell)
+    use = _readable(task, rows, passed.rows, tell)
     base = bases.find(how.base)
     bits: Literal[16, 4] = 4 if how.bits == 4 else 16
     return tune_decoder(
-        rows, task, project, base, minutes=how.minutes or MINUTES, bits=bits, use=passed.rows,
+        rows, task, project, base, minutes=how.minutes or MINUTES, bits=bits, use=use,
         terms=_terms(passed.notices), tell=tell,
     )  # fmt: skip
