@@ -222,3 +222,21 @@ machine_cost(), retirement("gpt-4o"), terms(vendor_of("gpt-4o"), "labels")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("model", "said", "kind", "rule", "vendor"),
+    [
+        ("our-proxy/gpt-4o", "deepseek", "text", "T2", "openai"),
+        ("our-proxy/gpt-4o", "openai", "text", "T2", "openai"),
+        ("our-proxy/gpt-4o", "", "text", "T10", "unknown"),
+        ("our-proxy/best", "deepseek", "text", "T7", "deepseek"),
+        ("deepseek/gpt-4o", "", "text", "T2", "openai"),
+        ("vertex_ai/claude-sonnet-4-5", "", "text", "T5", "anthropic"),
+        ("azure/gpt-4o", "", "text", "T2", "azure-openai"),
+        ("openrouter/deepseek/deepseek-chat", "", "text", "T7", "deepseek"),
+    ],
+)
+def test_a_host_before_the_name_launders_no_answer(model: str, said: str, kind: str, rule: str, vendor: str) -> None:
+    notice = answer_terms(model, said, kind, "internal", "decoder")  # type: ignore[arg-type]
+    assert (notice.rule, notice.vendor) == (rule, vendor)

@@ -48,12 +48,15 @@ def terms(vendor: str | None, kind: Kind, use: str = "internal", student: str | 
 def answer_terms(model: str, said: str, kind: Kind, use: str, student: str) -> TermsNotice:
     """The notice for one logged answer: by the model that gave it, else by the vendor that the team says (`said`).
 
-    An open model's answers follow its licence (T9), and the terms of the service that it was called through where
-    those are on file by name; the strictest wins. Raises BadSetting for an unknown use.
+    Where a host stands before a model's name (vertex_ai/claude-..., our-proxy/gpt-4o), the terms of both hold. An open
+    model's answers follow its licence (T9), and the terms of the service that it was called through where those are on
+    file by name. The strictest wins. Raises BadSetting for an unknown use.
     """
     licence = licence_of(model)
     if licence is None:
-        return terms(vendor_of(model) or said, kind, use, student)
+        maker = vendor_of(plain_name(model))
+        served = terms(vendor_of(model) or said, kind, use, student)
+        return max([served, *([terms(maker, kind, use, student)] if maker else [])], key=strictness)
     found = [_notice(str(licence["family"]), {**licence, "rule": "T9"})]
     hosts = [host for host in model.strip().lower().split("/")[:-1] if host not in ROUTERS]
     service = vendor_of(model) if hosts and hosts[0] not in PUBLISHERS else None
