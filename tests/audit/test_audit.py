@@ -174,3 +174,10 @@ def test_an_audit_edits_nothing(make: Make, tmp_path: Path) -> None:
     first = audit(traffic, today=TODAY)
     assert json.dumps(traffic.calls[0].row) == before
     assert audit(traffic, today=TODAY).tasks == first.tasks
+
+
+def test_json_that_says_the_same_is_no_conflict(make: Make) -> None:
+    pairs = [('{"a": 1, "b": [2]}', '{"b":[2.0],"a":1}'), ('{"a": 1}', '{"a": 2}'), ("yes", "yes "), ("1", "1.0")]
+    found = make([row(f"Say {i}.", answer) for i, pair in enumerate(pairs) for answer in pair])
+    assert found.conflicts == 2
+    assert found.repeats.self_agreement.value == 0.5

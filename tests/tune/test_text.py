@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from freehold.audit import audit
+from freehold.cli import main
 from freehold.errors import NothingToLearn, TermsBlocked
 from freehold.nouns import Slot, Task, Template
 from freehold.project import Project
@@ -20,9 +21,10 @@ from freehold.tune.rows import Rows
 from freehold.tune.text import _readable
 
 
-def test_what_the_terms_block_unseats_the_student_tuned_before(tmp_path: Path) -> None:
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
     rows = []
-    for i in range(40):
+    for i in range(160):
         messages = [
             {"role": "system", "content": "Read out the city."},
             {"role": "user", "content": f"to Oslo {i * 7}"},
@@ -31,16 +33,33 @@ def test_what_the_terms_block_unseats_the_student_tuned_before(tmp_path: Path) -
         rows.append({"request": {"model": "gpt-4o-mini", "messages": messages}, "response": {"choices": [choice]}})
     path = tmp_path / "calls.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    project = Project.create(tmp_path / "p")
-    traffic = read([path])
+    Project.create(tmp_path / "p")
+    (tmp_path / "p" / "freehold.toml").write_text('use = "sold"\n')
+    return path
+
+
+def test_what_the_terms_block_unseats_the_student_tuned_before(log: Path) -> None:
+    project = Project.open(log.parent / "p")
+    traffic = read([log])
     (task,) = audit(traffic).tasks
     assert task.kind == "json"
     project.choose(task.name, "0" * 64)
-    toml = project.path / "freehold.toml"
-    toml.write_text(toml.read_text().replace('use = "internal"', 'use = "sold"'))
     with pytest.raises(TermsBlocked, match="T3"):
-        tune(task, traffic, Project.open(project.path))
+        tune(task, traffic, project)
     assert project.tuned()[task.name] == ""
+
+
+def test_the_command_says_why_no_student_was_made(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project = str(log.parent / "p")
+    assert main(["audit", str(log), "--project", project]) == main(["plan", "--project", project]) == 0
+    capsys.readouterr()
+    assert main(["tune", "--project", project]) == 0
+    out, err = capsys.readouterr()
+    assert out == "No student was made.\n"
+    assert "read-out-city: No answer" in err
+    assert main(["tune", "--project", project, "--task", "read-out-city"]) == 38
+    assert main(["prove", "--project", project]) == 0
+    assert "last tuning gave it no student" in " ".join(capsys.readouterr().out.split())
 
 
 def test_json_that_cannot_be_read_teaches_no_decoder() -> None:

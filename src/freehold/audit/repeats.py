@@ -28,16 +28,21 @@ def find_repeats(calls: Sequence[Call]) -> Repeats:
         return [call.model, call.messages, {k: v for k, v in call.params.items() if k not in PERSONAL}]
 
     groups = [answers for answers in _answers(calls, request) if len(answers) > 1]
-    agreeing = sum(agree(answers[0], answers[1]) for answers in groups)
+    agreeing = sum(_alike(answers[0], answers[1]) for answers in groups)
     return Repeats(len(groups), sum(map(len, groups)), share(agreeing, len(groups)))
 
 
 def count_conflicts(calls: Sequence[Call]) -> int:
     """How many texts (equal messages, whatever the settings) were answered in more than one way."""
     return sum(
-        any(not agree(answers[0], answer) for answer in answers[1:])
+        any(not _alike(answers[0], answer) for answer in answers[1:])
         for answers in _answers(calls, lambda call: call.messages)
     )
+
+
+def _alike(one: str, other: str) -> bool:
+    """The same text, or the same JSON: of that, only the values count."""
+    return agree(one, other) or (one.lstrip().startswith(("{", "[")) and agree(one, other, "json"))
 
 
 def _answers(calls: Sequence[Call], key: Any) -> Iterator[list[str]]:

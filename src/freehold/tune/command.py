@@ -103,6 +103,9 @@ def _tune(project: Project, args: argparse.Namespace, tell: Tell) -> list[Artifa
     if name is not None and not chosen:
         reason = next((step.reason for step in plan.tasks if step.name == name), "it is not in the plan")
         raise BadSetting(f"The plan does not try {name}: {reason}", "See: freehold plan")
+    if not chosen:
+        print("The plan has no task to try yet; see: freehold plan", file=sys.stderr)
+        return []
     traffic = read(audit.log.paths, until=audit.log.until, tell=tell)
     options: dict[str, Any] = {"encoder": args.encoder, "finetune": args.finetune, "student": args.student}
     options |= text_given(args)
@@ -124,7 +127,7 @@ def _tune(project: Project, args: argparse.Namespace, tell: Tell) -> list[Artifa
 
 def _show(made: Sequence[Artifact], project: Project) -> None:
     if not made:
-        print("The plan has no task to try yet; see: freehold plan")
+        print("No student was made.")
     for artifact in made:
         folder = project.artifact_path(artifact.sha256)
         size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
