@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from freehold.engines.completion import Request, speculation
-from freehold.engines.llama import Engine
+from freehold.engines.llama import Engine, container_cores, idle_cores
 from freehold.engines.scripted import ScriptedEngine
 from freehold.errors import AdapterMismatch, BadSetting, BaseUnusable, EngineFailed, MissingExtra, SchemaUnmet
 
@@ -216,6 +216,16 @@ def test_the_number_of_threads_changes_no_bit(smollm2: Path, real: Engine) -> No
     request = Request(prompt_ids=real.tokenize("One two three four five"), max_tokens=1, logprobs=5)
     with Engine.start(smollm2, context=256, threads=2) as other:
         assert other.complete(request) == real.complete(request)
+
+
+@pytest.mark.parametrize(
+    ("said", "cores"), [("200000 100000\n", 2), ("50000 100000\n", 1), ("max 100000\n", 65536), ("", 65536)]
+)
+def test_a_container_has_no_more_threads_than_its_share(tmp_path: Path, said: str, cores: int) -> None:
+    (tmp_path / "cpu.max").write_text(said)
+    assert container_cores(tmp_path / "cpu.max") == cores
+    assert container_cores(tmp_path / "none") == 65536
+    assert 1 <= idle_cores() <= len(os.sched_getaffinity(0))
 
 
 def test_a_cancelled_stream_frees_the_engine(real: Engine) -> None:

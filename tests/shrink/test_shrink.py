@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from freehold.engines.label import check as recheck
 from freehold.engines.label import read_checks
 from freehold.engines.open import closing, open_student
 from freehold.engines.weights import open_weights
-from freehold.errors import AdapterMismatch, BadSetting, HopRefused, StudentUnusable, TooLittleMemory
+from freehold.errors import AdapterMismatch, BadSetting, HopRefused, MissingExtra, StudentUnusable, TooLittleMemory
 from freehold.shrink import room, shrink
 from freehold.shrink.hops import Hops
 from freehold.shrink.source import Source
@@ -193,6 +194,22 @@ def test_what_can_not_be_shrunk_is_told(tuned: Callable[..., Any], tiny: Callabl
     t = tuned(rows=4)
     with pytest.raises(HopRefused, match="Only 4 held-back rows fit"):
         shrink(t.task, t.artifact, t.project, formats=("BF16",))
+
+
+@pytest.mark.parametrize("lost", ["xllamacpp", "gguf"])
+def test_an_absent_package_is_told_before_anything_is_measured(
+    tuned: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    from freehold.engines.ggml import library
+
+    t = tuned()
+    monkeypatch.setitem(sys.modules, lost, None)
+    library.cache_clear()
+    said: list[str] = []
+    with pytest.raises(MissingExtra, match=rf"package {lost}.*freehold\[text\]"):
+        shrink(t.task, t.artifact, t.project, threads=1, tell=lambda what, done=None: said.append(what))
+    assert "read along in float32" not in said
+    assert t.project.tuned()["orders"] == t.artifact.sha256
 
 
 def test_too_little_room_is_told_before_the_start(

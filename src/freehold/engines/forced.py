@@ -63,6 +63,7 @@ class Forced:
     ) -> Forced:
         """Load the model in a child. `flash` None: as the library chooses. Raises EngineFailed, MissingExtra."""
         from freehold.engines.ggml import library
+        from freehold.engines.llama import idle_cores
 
         library()  # an absent package is told here, not by the child
         command = [sys.executable, "-P", "-m", "freehold.engines.forced"]  # -P: nothing is imported from where we stand
@@ -70,7 +71,7 @@ class Forced:
         engine = cls(process, model)
         said = {"model": str(model), "adapter": str(adapter) if adapter else None, "kv": kv, "flash": flash}
         try:
-            engine._ask({**said, "context": context, "threads": threads or len(os.sched_getaffinity(0))})
+            engine._ask({**said, "context": context, "threads": threads or idle_cores()})
         except EngineFailed:
             engine.close()
             raise

@@ -361,11 +361,21 @@ def idle_cores() -> int:
     """Cores that this process may use and nobody uses now, by the load of the last minute; at least one.
 
     llama.cpp's threads wait for each other hundreds of times a token, spinning: on a busy core that costs more than the
-    second thread brings (20 short answers at load 4 on two cores: 15 CPU seconds with one thread, 78 with two). The
-    answers are the same bits with any number.
+    second thread brings (20 short answers at load 4 on two cores: 15 CPU seconds with one thread, 78 with two; four
+    take 2.4 s with one and 10.8 s with two). More threads than a container's share of the machine wait in the same way.
+    The answers are the same bits with any number.
     """
-    cores = len(os.sched_getaffinity(0))
-    return max(1, cores - round(os.getloadavg()[0]))
+    idle = len(os.sched_getaffinity(0)) - round(os.getloadavg()[0])
+    return max(1, min(idle, container_cores()))
+
+
+def container_cores(path: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """The cores that a container may use, by its cgroup ("200000 100000": 2); a very large number without a limit."""
+    try:
+        limit_, period = path.read_text().split()
+        return max(1, int(limit_) // int(period))
+    except (OSError, ValueError):  # no such file, or "max 100000"
+        return 1 << 16
 
 
 def _why(process: Process | None) -> str:

@@ -47,11 +47,13 @@ def shrink(
     StudentUnusable, TooLittleMemory.
     """
     from freehold.agree import judge
+    from freehold.engines.ggml import library
     from freehold.engines.gguf_read import check
     from freehold.shrink.budgets import ROWS
     from freehold.shrink.hops import Hops
     from freehold.shrink.source import Source
 
+    library()  # an absent engine is told before minutes of measuring
     if draft is not None:
         check(draft)
     rule = agree or judge(task).agree
