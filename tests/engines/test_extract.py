@@ -43,6 +43,11 @@ TOKENIZER = _data().joinpath("all-minilm-l6-v2", "tokenizer.json").read_bytes()
         ("date:%d.%m.%Y:d", "3 Sept 2026", "03.09.2026"),
         ("date:%Y-%m-%d:d", "31 February 2026", None),
         ("date:%Y-%m-%d:d", "7 of 2026", None),
+        ("date:%Y-%m-%d:n", "May 4, 2026", "2026-05-04"),
+        ("date:%Y-%m-%d:n", "3/4/2026", None),
+        ("date:%Y-%m-%d:n", "4/4/2026", "2026-04-04"),
+        ("date:%Y-%m-%d:n", "13/4/2026", "2026-04-13"),
+        ("date:%Y-%m-%d:n", "4/13/2026", "2026-04-13"),
     ],
 )
 def test_a_rule_writes_the_value_or_nothing(rule: str, span: str, wanted: object) -> None:

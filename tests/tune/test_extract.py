@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def test_it_learns_what_is_copied_and_what_is_chosen(fitted: Fitted) -> None:
     form = fitted.student.form
     assert {(s.path, s.rule, s.many) for s in form.spans} == {
         (("trip", "cities"), "exact", "always"),
-        (("trip", "date"), "date:%Y-%m-%d:d", "never"),
+        (("trip", "date"), "date:%Y-%m-%d:n", "never"),
         (("people",), "number", "never"),
         (("ref",), "exact", "never"),
     }
@@ -200,6 +201,7 @@ def test_answers_that_are_written_are_refused(tiny: Path) -> None:
         (lambda t: "[1, 2]" if t < "c" else '{"a": NaN}', "no JSON object"),
         (lambda t: json.dumps({t: 1}), "can't be put together|different keys"),
         (lambda t: "[" * 5000 + "]" * 5000, "no JSON object"),
+        (lambda t: '{"a": 1e999}' if t < "c" else r'{"a": "\ud800"}', "no JSON object"),
     ],
 )
 def test_other_shapes_are_refused(tiny: Path, answer: Any, said: str) -> None:
@@ -207,6 +209,36 @@ def test_other_shapes_are_refused(tiny: Path, answer: Any, said: str) -> None:
     texts = [prose(rng, 6) for _ in range(100)]
     with pytest.raises(NothingToLearn, match=said):
         fitted_on(texts, [answer(t) for t in texts], tiny)
+
+
+def test_a_key_that_a_user_wrote_is_not_told(tiny: Path) -> None:
+    """A key that few answers have, and one that is an address, are not named in the sentence."""
+    rng = random.Random(12)
+    texts = [prose(rng, 6) for _ in range(300)]
+    for many, key in ((20, "ada lovelace"), (300, "ada@firm.example")):
+        answers = [{"n": 1, **({key: prose(rng, 3)} if i < many else {})} for i in range(300)]
+        with pytest.raises(NotExtractable) as found:
+            fitted_on(texts, answers, tiny)
+        assert "ada" not in str(found.value)
+        assert "A field is not extractable: in 100.0% of the" in str(found.value)
+
+
+def test_texts_that_are_mostly_too_long_are_a_decoders(tiny: Path) -> None:
+    texts, answers = world(100, 13)
+    texts = [text + " and so on" * 60 if i % 3 else text for i, text in enumerate(texts)]
+    with pytest.raises(NotExtractable, match=r"66 of 100 texts \(66.0%\) are longer than the 128 tokens"):
+        fitted_on(texts, answers, tiny)
+
+
+def test_what_no_rule_can_write_goes_up_at_any_threshold(fitted: Fitted) -> None:
+    """The words of a date in a log that has not shown whether the day or the month comes first."""
+    student, text = fitted.student, "Please book Oslo on 3/4/2026 for 2 people"
+    ((read, found),) = [f for f in student.look([text]) if f]
+    field = next(i for i, span in enumerate(student.form.spans) if span.rule.startswith("date"))
+    at = [read.text[a:b] for a, b in read.places].index("3")
+    spans = (*(s for s in found.spans if s[0] != field), (field, at, at + 5))
+    answer = student._answer(read, replace(found, spans=spans))
+    assert (answer.text, answer.score, answer.able) == ("", 0.0, False)
 
 
 def test_too_few_calls(tiny: Path) -> None:

@@ -157,6 +157,26 @@ def test_lists_of_objects() -> None:
     assert {s.path for s in found.form.spans} == {("items", i, key) for i in range(3) for key in ("n", "what")}
 
 
+def test_a_list_of_more_than_ten_objects_keeps_its_order() -> None:
+    def row(rng: random.Random) -> Row:
+        names = ["".join(rng.choices("abcdefgh", k=5)) for _ in range(12)]
+        return f"add {', '.join(names)}", {"items": [{"name": name} for name in names]}
+
+    found, _ = understood(row, 60)
+    assert found.left_out == 0
+
+
+@pytest.mark.parametrize(("ambiguous", "rule"), [(False, "n"), (True, "m")])
+def test_a_log_without_ambiguous_dates_does_not_say_which_comes_first(ambiguous: bool, rule: str) -> None:
+    def row(rng: random.Random) -> Row:
+        month, day = rng.randint(1, 12), rng.randint(1 if ambiguous else 13, 28)
+        return f"on {month}/{day}/2026", {"date": f"2026-{month:02}-{day:02}"}
+
+    found, _ = understood(row)
+    assert found.left_out == 0
+    assert [s.rule for s in found.form.spans] == [f"date:%Y-%m-%d:{rule}"]
+
+
 def test_the_order_of_keys_and_the_separators_are_the_logs() -> None:
     def row(rng: random.Random) -> Row:
         a, b = rng.choice(CITIES), rng.choice(["tea", "soup"])

@@ -48,6 +48,13 @@ def test_a_group_is_never_in_its_own_regression() -> None:
     assert once.shape == (60,)
 
 
+def test_rows_of_one_group_are_scored_by_their_share() -> None:
+    """Nothing is left to learn from without the group: the answer's share of all answers is the score."""
+    features, ok = rows(4)
+    _, prior = learn(features, ok, np.zeros(600, np.int64), 0)
+    assert prior == pytest.approx(1 / (1 + np.exp(-features[:, 0])))
+
+
 @pytest.mark.parametrize("right", [True, False])
 def test_rows_that_are_all_right_or_all_wrong(right: bool) -> None:
     features, _ = rows(3)

@@ -103,7 +103,8 @@ class ExtractStudent:
             raise ArtifactDamaged(f"The student's files can't be read: {error!r}.", "Tune again.") from error
 
     def answers(self, texts: Sequence[str], /) -> list[Answer]:
-        """An answer a text; `able=False` where a text has more tokens than the encoder reads."""
+        """An answer a text; `able=False` where a text has more tokens than the encoder reads, or no rule makes a value
+        of what was found: it goes up at any threshold."""
         return [Answer("", 0.0, able=False) if f is None else self._answer(*f) for f in self.look(texts)]
 
     def look(self, texts: Sequence[str]) -> list[tuple[Read, Found] | None]:
@@ -141,7 +142,7 @@ class ExtractStudent:
 
     def _answer(self, read: Read, found: Found) -> Answer:
         text = self.written(read, found)
-        return Answer("", 0.0) if text is None else Answer(text, self.about.score.of(found.features))
+        return Answer("", 0.0, able=False) if text is None else Answer(text, self.about.score.of(found.features))
 
     def _run(self, reads: Sequence[Read]) -> list[Floats]:
         feeds = {

@@ -142,9 +142,14 @@ class Writer:
             return None if node.empty[governor] == ABSENT else (json.loads(node.empty[governor]), -1)
         first = min((at for _, at in found.values() if at >= 0), default=-1)
         if any(isinstance(key, int) for key in found):
-            return [found[key][0] for key in sorted(found, key=str)], first
+            return [found[key][0] for key in sorted(found, key=_place)], first
         keys = sorted(found, key=lambda k: found[k][1]) if node.order is None else node.order
         return {key: found[key][0] for key in keys if key in found}, first
+
+
+def _place(key: str | int) -> tuple[bool, str | int]:
+    """Of a list's items: 2 before 10."""
+    return isinstance(key, str), key
 
 
 def _shaped(made: Sequence[Value | None], many: str) -> Any:

@@ -7,7 +7,7 @@
     "555-01 99"            digits            "5550199"            digits only, as text
     "1,200" "twelve"       number            1200, 12             a JSON number; float: always with a fraction (12.0)
     "1,200" "twelve"       plain             "1200", "12"         the same, as text
-    "March 3, 2026"        date:%Y-%m-%d:m   "2026-03-03"         m: 3/4 is March 4, d: 3/4 is 3 April
+    "March 3, 2026"        date:%Y-%m-%d:m   "2026-03-03"         m: 3/4 is March 4, d: 3/4 is 3 April, n: no telling
 
 value(rule, span) -> the value, or None where the rule makes nothing of this span. What no rule makes is not copied.
 """
@@ -29,7 +29,7 @@ RULES = (
     "number",
     "float",
     "plain",
-    *(f"date:{form}:{first}" for form in DATE_FORMATS for first in "dm"),
+    *(f"date:{form}:{first}" for form in DATE_FORMATS for first in "ndm"),
 )
 """Simplest first: of two rules that explain a field's values equally well, the earlier one is taken."""
 
@@ -64,7 +64,7 @@ def value(rule: str, span: str) -> Value | None:
         return kept if kept and not any(c.isalpha() for c in span) else None
     if rule.startswith("date:"):
         _, form, first = rule.split(":")
-        found = _date(span.strip().lower(), first == "d")
+        found = _date(span.strip().lower(), first)
         return None if found is None else found.strftime(form)
     number = _number(span.strip().lower())
     if number is None:
@@ -85,12 +85,15 @@ def _number(span: str) -> int | float | None:
     return None
 
 
-def _date(span: str, day_first: bool) -> date | None:
+def _date(span: str, first: str) -> date | None:
     if found := YEAR_FIRST.fullmatch(span):
         year, month, day = found[1], found[3], found[4]
     elif found := YEAR_LAST.fullmatch(span):
-        year = found[4]
-        day, month = (found[1], found[3]) if day_first else (found[3], found[1])
+        year, one, other = found[4], found[1], found[3]
+        if first == "n" and int(one) != int(other) and max(int(one), int(other)) <= 12:
+            return None  # the log has not shown which of the two is the month
+        day_first = int(one) > 12 if first == "n" else first == "d"
+        day, month = (one, other) if day_first else (other, one)
     elif found := DAY_MONTH.fullmatch(span):
         year, month, day = found[3], str(MONTH.get(found[2], 0)), found[1]
     elif found := MONTH_DAY.fullmatch(span):

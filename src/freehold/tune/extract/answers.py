@@ -44,9 +44,10 @@ def _parsed(text: str) -> Parsed | None:
         text = text[len(FENCE[0]) : -len(FENCE[1])]
     try:
         answer = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(answer, dict | list) or not _proper(answer, 0):
+        if not isinstance(answer, dict | list) or not _proper(answer, 0):
+            return None
+        json.dumps(answer, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):  # also half of a surrogate pair, and 1e999: nobody could be sent them
         return None
     leaves: dict[Path, Any] = {}
     keys: dict[Path, tuple[str | int, ...]] = {}

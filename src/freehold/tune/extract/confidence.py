@@ -36,7 +36,11 @@ def learn(
 
 def _fit(features: Floats, ok: npt.NDArray[np.bool_]) -> Score:
     """Ridge logistic regression by Newton's method (iteratively reweighted least squares). Where all rows are right,
-    or all wrong, there is nothing to learn: the first feature, the answer's share, then ranks them."""
+    or all wrong, there is nothing to learn: the first feature, the answer's share, then ranks them. Without any row
+    (all are of one group) the score is that share itself."""
+    if len(ok) == 0:
+        size = features.shape[1]
+        return Score((0.0,) * size, (1.0,) * size, _tuple(np.eye(size)[0]), 0.0)
     mean, scale = features.mean(axis=0), features.std(axis=0)
     scale = np.where(scale < 1e-6, 1.0, scale)
     if ok.all() or not ok.any():

@@ -33,11 +33,12 @@ UNSCORED = Score((0.0,) * len(FEATURES), (1.0,) * len(FEATURES), (1.0, *(0.0,) *
 @dataclass(frozen=True, slots=True, eq=False)
 class Exported:
     """`files` without student.json, whose content is `about` but for the score; what the served form knows of each
-    held-back row (`features` [n, k]) and whether its answer is right (`ok` [n])."""
+    held-back row (`features` [n, k]), whether it can answer (`able` [n]) and is right (`ok` [n])."""
 
     about: About
     files: dict[str, bytes]
     features: npt.NDArray[np.float64]
+    able: npt.NDArray[np.bool_]
     ok: npt.NDArray[np.bool_]
     why: str
 
@@ -73,7 +74,8 @@ def export(
             continue
         features = np.array([found.features for _, found in served])
         files = {"student.safetensors": saved, "model.onnx": model, "tokenizer.json": start.tokenizer}
-        return Exported(about, files, features, ok, why)
+        able = np.array([answer is not None for answer in answers])
+        return Exported(about, files, features, able, ok, why)
     raise AssertionError("the float graph is always taken")
 
 

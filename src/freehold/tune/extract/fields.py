@@ -20,6 +20,7 @@ from typing import Any
 from freehold.engines.extract_form import ABSENT, Path
 from freehold.engines.extract_rules import RULES
 from freehold.errors import NothingToLearn
+from freehold.traffic.private import find
 from freehold.tune.extract.answers import Parsed
 from freehold.tune.extract.spans import Words, found
 
@@ -31,6 +32,7 @@ VALUES = 256  # of a label at most
 FEW = 32  # values of a field that is a label although it could be copied
 PATHS = 200  # different keys at most
 LOOKED_AT = 400  # rows on which a field's rule is chosen
+NAMED = 0.1  # share of the rows that have a field which is told by its name
 SETTLED = 0.1  # a constant is a field's "nothing" where it makes up more than this share of what can't be copied
 NOTHING: tuple[Any, ...] = (None, "", [], {})
 
@@ -104,7 +106,7 @@ def _column(path: Path, words: Sequence[Words], parsed: Sequence[Parsed], few: b
         return Column(path, "", kept, frozenset())
     if rule and out_of_reach <= BUDGET * len(texts):
         return Column(path, rule, (), frozenset(nothing | settled))
-    raise NotExtractable(*_neither(path, len(full), out_of_reach if rule else len(full), len(counts)))
+    raise NotExtractable(*_neither(path, len(texts), len(full), out_of_reach if rule else len(full), len(counts)))
 
 
 def _is_tool(path: Path) -> bool:
@@ -112,10 +114,12 @@ def _is_tool(path: Path) -> bool:
     return len(path) == 2 and isinstance(path[0], int) and path[1] == "name"
 
 
-def _neither(path: Path, full: int, lost: int, distinct: int) -> tuple[str, str]:
-    name = ".".join(map(str, path)) or "the answer"
+def _neither(path: Path, rows: int, full: int, lost: int, distinct: int) -> tuple[str, str]:
+    """A key may be what a user wrote: only one that many answers have, with nothing private in it, is named."""
+    name = ".".join(map(str, path))
+    told = f"The field {name}" if full >= NAMED * rows and not find(name) else "A field"
     return (
-        f"The field {name} is not extractable: in {lost / max(1, full):.1%} of the {full:,} answers that have it its "
+        f"{told} is not extractable: in {lost / max(1, full):.1%} of the {full:,} answers that have it its "
         f"value is not copied from the input by a known rule, and its {distinct:,} different values are no labels.",
         "Such a task needs a student that writes.",
     )

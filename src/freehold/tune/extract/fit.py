@@ -35,6 +35,7 @@ __all__ = ["Fitted", "NotExtractable", "fit", "recipe_of"]
 CHECKS = 64
 HELD_BACK, LEAST_HELD, MOST_HELD = 0.09, 20, 900  # share of the rows, at least, at most
 LEAST = 60  # rows
+TOO_LONG = 0.5  # share of the texts that may be longer than the encoder reads: they go up, always
 UNPARSED = 0.05  # share of the answers that may be no JSON: they are left out
 
 
@@ -95,6 +96,7 @@ def fit(
     )
     tell(exported.why)
     score, prior = learn(exported.features, exported.ok, groups[held], seed)
+    prior = np.where(exported.able, prior, 0.0)
     about = msgspec.json.encode(msgspec.structs.replace(exported.about, score=score))
     files = exported.files | {"student.json": about}
     student = ExtractStudent.read(*(files[name] for name in FILES))
@@ -133,21 +135,24 @@ def _understood(texts: Sequence[str], answers: Sequence[str], start: Start) -> t
     copied fields before labels), else in the one that leaves fewest."""
     parsed = parse_all(answers)
     style = style_of(answers, parsed)
-    found: list[tuple[_Rows, Understood]] = []
+    best: tuple[_Rows, Understood] | None = None
     refused: NotExtractable | None = None
     for pieces, few in ((False, False), (False, True), (True, False), (True, True)):
         rows, long = _readable(texts, parsed, Reader(start.tokenizer, most=start.most, pieces=pieces))
-        _enough(rows, parsed)
+        _enough(rows, parsed, long, start.most)
         try:
-            found.append((rows, understand(rows.reads, rows.parsed, style, pieces=pieces, few=few)))
+            found = understand(rows.reads, rows.parsed, style, pieces=pieces, few=few)
         except NotExtractable as error:
             refused = refused or error
-        if found and found[-1][1].left_out <= BUDGET * len(rows.at):
+            continue
+        if best is None or found.left_out < best[1].left_out:
+            best = rows, found
+        if found.left_out <= BUDGET * len(rows.at):
             break
-    if not found:
+    if best is None:
         assert refused is not None
         raise refused
-    rows, understood = min(found, key=lambda f: f[1].left_out)
+    rows, understood = best
     if understood.left_out > LEFT_OUT * len(rows.at):
         raise NotExtractable(
             f"{understood.left_out:,} of {len(rows.at):,} answers ({understood.left_out / len(rows.at):.1%}) can't be "
@@ -166,11 +171,17 @@ def _readable(texts: Sequence[str], parsed: Sequence[Parsed | None], reader: Rea
     return rows, reads.count(None)
 
 
-def _enough(rows: _Rows, parsed: Sequence[Parsed | None]) -> None:
+def _enough(rows: _Rows, parsed: Sequence[Parsed | None], long: int, most: int) -> None:
     bad = parsed.count(None)
     if bad > UNPARSED * len(parsed):
         raise NotExtractable(
             f"{bad:,} of {len(parsed):,} answers ({bad / len(parsed):.1%}) are no JSON object or list of objects.",
+            "Such a task needs a student that writes.",
+        )
+    if long > TOO_LONG * len(parsed):
+        raise NotExtractable(
+            f"{long:,} of {len(parsed):,} texts ({long / len(parsed):.1%}) are longer than the {most} tokens that the "
+            "encoder reads.",
             "Such a task needs a student that writes.",
         )
     if len(rows.at) < LEAST:
