@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -100,7 +101,7 @@ def agree(ours: str, theirs: str, known: Defaults, *, any_order: bool = False) -
         return False
     if not any_order:
         return mine == wanted
-    return len(mine) == len(wanted) and _matched(mine, wanted, lambda a, b: a == b)
+    return Counter(frozenset(call.items()) for call in mine) == Counter(frozenset(call.items()) for call in wanted)
 
 
 def _matched(left: Sequence[Any], right: Sequence[Any], fits: Callable[[Any, Any], bool]) -> bool:
