@@ -292,6 +292,9 @@ async def test_a_flipped_bit_in_the_base_that_students_share(project: Project, s
     engine = Engine()
     async with start(upstream, opener=opening(engine)) as app:
         assert "model.gguf is damaged" in rung(app, FIELDS)["why"]
+    (model.parent / "manifest.json").unlink()  # and where nothing says any more what it should be
+    async with start(upstream, opener=opening(engine)) as app:
+        assert "holds no manifest" in rung(app, FIELDS)["why"]
     assert engine.asked == []
 
 
