@@ -119,6 +119,13 @@ def test_each_rule_with_the_rows_it_counts(audit: Audit, verdict: Verdict) -> No
     assert f"task {verdict.task} 30 rows of its log" in page.text
 
 
+@pytest.mark.parametrize(("kind", "said"), [("text", "The other 3 parts"), ("tools", "by tool or argument")])
+def test_more_parts_than_fit_before_the_fold(audit: Audit, verdict: Verdict, kind: Any, said: str) -> None:
+    parts = tuple(LabelRow(f"city[{i}]", 9, 8, 1) for i in range(13))
+    page = Page(report(audit, None, [dataclasses.replace(verdict, kind=kind, labels=parts)]))
+    assert said in page.text
+
+
 def test_it_fits_everywhere(project: Project, artifact: Artifact) -> None:
     for view in look(write_report(project), "--eval", PAPER):
         assert view["errors"] == []

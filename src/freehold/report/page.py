@@ -55,7 +55,7 @@ def _task_page(name: str, task: Task | None, step: TaskPlan | None, verdict: Ver
     curve = tuple(rows(verdict)) if verdict else ()
     labels = verdict.labels if verdict else ()
     drawn = plot(verdict) if verdict else None
-    part = PARTS.get(verdict.kind, "part of the answer") if verdict else ""
+    part = PARTS.get(verdict.kind, "part") if verdict else ""
     return TaskPage(name, task, step, verdict, curve, drawn, labels[:WORST], labels[WORST:], part)
 
 
