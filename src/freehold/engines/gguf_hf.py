@@ -22,6 +22,7 @@ from freehold.engines.gguf_read import Gguf
 from freehold.engines.gguf_vocab import CONTROL, GPT2, PRE, UNUSED, USER
 from freehold.engines.weights import GgufWeights
 from freehold.errors import BaseUnusable
+from freehold.project.storage import guarded
 from freehold.tell import Tell, quiet
 
 __all__ = ["hf_folder", "tokenizer_json"]
@@ -30,17 +31,23 @@ FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": F
 
 
 def hf_folder(path: Path, folder: Path, *, tell: Tell = quiet) -> Path:
-    """Write the folder, tensor by tensor; what is there already is kept. Raises BaseUnusable, MissingExtra."""
+    """Write the folder, tensor by tensor; what is there already is kept. Raises BaseUnusable, MissingExtra,
+    StorageFailed."""
     if (folder / "model.safetensors").is_file():
         return folder
     weights = GgufWeights.open(path)
-    folder.mkdir(parents=True, exist_ok=True)
     said = tokenizer_json(weights.file)
+    with guarded(folder):
+        _write(weights, said, folder, tell)
+    return folder
+
+
+def _write(weights: GgufWeights, said: dict[str, Any], folder: Path, tell: Tell) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "tokenizer.json").write_text(json.dumps(said, ensure_ascii=False), encoding="utf-8")
     _json(folder / "tokenizer_config.json", _tokenizer_config(weights.file))
     _json(folder / "config.json", _config(weights))
     _safetensors(weights, folder / "model.safetensors", tell)  # last: it says that the rest is there
-    return folder
 
 
 def tokenizer_json(file: Gguf) -> dict[str, Any]:
@@ -137,14 +144,17 @@ def _safetensors(weights: GgufWeights, path: Path, tell: Tell) -> None:
     head = json.dumps(header).encode()
     head += b" " * (-len(head) % 8)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with aside.open("wb") as file:
-        file.write(len(head).to_bytes(8, "little") + head)
-        for i, name in enumerate(weights.sides):
-            tell("read the base", i / len(weights.sides))
-            file.write(permuted(name, weights.tensor(name), weights.shape, back=True).tobytes())
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        with aside.open("wb") as file:
+            file.write(len(head).to_bytes(8, "little") + head)
+            for i, name in enumerate(weights.sides):
+                tell("read the base", i / len(weights.sides))
+                file.write(permuted(name, weights.tensor(name), weights.shape, back=True).tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _json(path: Path, said: dict[str, Any]) -> None:

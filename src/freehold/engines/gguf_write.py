@@ -24,7 +24,8 @@ from freehold.engines.gguf_read import ARRAY, TYPES, Gguf
 from freehold.engines.gguf_types import FILE_TYPES, types_of
 from freehold.engines.gguf_vocab import add_vocabulary
 from freehold.engines.weights import GgufWeights, Lora, Merged, Weights
-from freehold.errors import BaseUnusable, MissingExtra, StorageFailed
+from freehold.errors import BaseUnusable, MissingExtra
+from freehold.project.storage import guarded
 from freehold.tell import Tell, quiet
 
 if TYPE_CHECKING:
@@ -92,13 +93,12 @@ def _writer(path: Path, architecture: str) -> Iterator[GGUFWriter]:
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     writer = GGUFWriter(aside, architecture)
     try:
-        yield writer
-        writer.close()
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        raise StorageFailed(f"Can't write {path}: {error.strerror}.", "Make room on the disk.") from error
+        with guarded(path):
+            yield writer
+            writer.close()
+            with aside.open("rb") as file:
+                os.fsync(file.fileno())
+            aside.replace(path)
     finally:
         writer.close()
         aside.unlink(missing_ok=True)

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from freehold.errors import HopRefused
 from freehold.project import write_atomic
+from freehold.project.storage import guarded
 from freehold.shrink.budgets import LARGEST_LOGIT, POSITIONS
 from freehold.shrink.damage import Damage, divergence, margins
 from freehold.shrink.reference import Reference
@@ -128,7 +129,8 @@ def expect(
     positions, deep = 0, 0
     reference.share(rows[-1].prompt[: rows[-1].first])
     (folder / "reference.json").unlink(missing_ok=True)  # it speaks of the file that is written anew
-    with (folder / "reference.f32").open("wb") as file:
+    path = folder / "reference.f32"
+    with guarded(path), path.open("wb") as file:
         for i, row in enumerate(rows):
             tell("read along in float32", i / len(rows))
             start = len(row.prompt) - 1

@@ -21,6 +21,7 @@ from freehold.engines.label import encode_checks, encode_prior
 from freehold.engines.llama import Engine
 from freehold.measure import share
 from freehold.nouns import Answer, Artifact, Measure
+from freehold.project.storage import guarded
 from freehold.shrink.budgets import PAIRED_LEVEL
 from freehold.shrink.damage import worse
 from freehold.shrink.parity import same_ids
@@ -126,4 +127,5 @@ def _link(source: Path, target: Path) -> None:
     with contextlib.suppress(OSError):  # a file system without links: copy
         os.link(source, target)
         return
-    shutil.copyfile(source, target)
+    with guarded(target):
+        shutil.copyfile(source, target)
