@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,7 +76,10 @@ def test_too_little_is_said_with_its_parts() -> None:
     assert (e.value.exit_code, e.value.hint) == (37, "--bits 4")
 
 
-def test_what_is_free_is_known_and_a_config_without_its_numbers_is_refused() -> None:
+def test_what_is_free_is_known_and_a_config_without_its_numbers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 100 << 20 < available() < 1 << 50
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(Path, "is_file", lambda _path: False)
+        assert available() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "where there is no /proc"
     with pytest.raises(BaseUnusable, match="num_attention_heads"):
         Shape.of({"model_type": "bert"})

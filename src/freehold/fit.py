@@ -15,6 +15,7 @@ vocabulary, three times (logits, their logarithms, the gradient).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,10 +136,12 @@ def total(need: Need) -> int:
 
 
 def available() -> int:
-    """Bytes that this process may still take: the machine's, or its container's where that is less."""
-    free = next(
-        1024 * int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines() if "MemAvailable" in line
-    )
+    """Bytes that this process may still take: the machine's, or its container's where that is less. Where the system
+    does not say what is free (no /proc), all that it has."""
+    said = (1024 * int(line.split()[1]) for line in _lines(Path("/proc/meminfo")) if "MemAvailable" in line)
+    free = next(said, None)
+    if free is None:
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     group = Path("/sys/fs/cgroup")
     limit = _number(group / "memory.max")
     if limit is None:

@@ -112,6 +112,13 @@ def test_a_cut_file_is_refused(tmp_path: Path) -> None:
         bases.find(where)
 
 
+def test_a_template_in_no_utf8_is_refused(tmp_path: Path) -> None:
+    where = folder(tmp_path / "odd")
+    (where / "chat_template.jinja").write_bytes(b"\xff\xfe{{ messages }}")
+    with pytest.raises(BaseUnusable, match=r"chat_template\.jinja can't be read"):
+        bases.find(where)
+
+
 def test_a_gguf_is_known_by_its_content(tmp_path: Path) -> None:
     path = gguf(tmp_path / "tiny.gguf")
     base = bases.find(path)

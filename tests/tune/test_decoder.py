@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +18,14 @@ import pytest
 
 from freehold.engines import bases
 from freehold.engines.decoder import DecoderStudent, Recipe
-from freehold.errors import ArtifactDamaged, BaseUnusable, NothingToLearn, TrainingFailed
+from freehold.errors import (
+    ArtifactDamaged,
+    BaseUnusable,
+    NothingToLearn,
+    SchemaUnmet,
+    TooLittleMemory,
+    TrainingFailed,
+)
 from freehold.nouns import Message, Slot, Task, Template
 from freehold.project import Project
 from freehold.tell import quiet
@@ -353,6 +362,58 @@ def test_a_template_that_the_server_lacks_a_role_for_is_refused(folder: Path) ->
     with pytest.raises(BaseUnusable, match="only user and assistant"):
         refusing.prompt(messages("hi"))
     assert tokens.prompt(messages("hi"))
+
+
+def with_template(folder: Path, where: Path, template: str) -> bases.Base:
+    shutil.copytree(folder, where)
+    (where / "chat_template.jinja").write_text(template)
+    return bases.find(where)
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        (
+            "{% if messages[0]['role'] == 'system' %}{{ raise_exception('No system role') }}{% endif %}",
+            "No system role",
+        ),
+        ("{% if strftime_now is defined %}{{ strftime_now('%d %b %Y') }}{% endif %}", "today's date into every prompt"),
+        ("{{ messages[0]['content'] + 1 }}", "does not take these messages"),
+    ],
+    ids=["no system role", "date", "type error"],
+)
+def test_a_template_that_does_not_fit_is_told_and_nothing_is_left(
+    folder: Path, tmp_path: Path, before: str, said: str
+) -> None:
+    rows, task, project = world(tmp_path)
+    with pytest.raises(BaseUnusable, match=said):
+        tune_decoder(rows, task, project, with_template(folder, tmp_path / "other", before + CHAT), minutes=0.02)
+    assert not list((project.path / "work").iterdir())
+
+
+def test_a_schema_that_no_answer_satisfies_is_told_before_the_training(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("xllamacpp")
+    rows, task, project = world(tmp_path)
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
+    task = dataclasses.replace(task, params={"response_format": [form]})
+    said: list[str] = []
+    with pytest.raises(SchemaUnmet):
+        tune_decoder(rows, task, project, bases.find(folder), minutes=5, tell=lambda what, done=None: said.append(what))
+    assert not any(what.startswith("train:") for what in said)
+
+
+def test_a_base_that_cannot_fit_is_refused_before_it_is_converted(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, task, project = world(tmp_path)
+    read = Path.read_text
+    small = "MemTotal: 2000 kB\nMemAvailable: 1000 kB\n"
+    monkeypatch.setattr(Path, "read_text", lambda p, *a, **k: small if str(p) == "/proc/meminfo" else read(p, *a, **k))
+    with pytest.raises(TooLittleMemory, match=r"needs about 0\.[45] GiB .* and 0\.0 GiB are free"):
+        tune_decoder(rows, task, project, bases.find(folder), minutes=0.02)
+    assert not list(project.artifacts())
+    assert not list((project.path / "work").iterdir())
 
 
 def test_the_real_base_learns_in_a_few_steps(smollm2: Path, tmp_path: Path) -> None:

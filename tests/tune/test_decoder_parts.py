@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from freehold.errors import BaseUnusable
 from freehold.nouns import Answer, Message, Slot, Task, Template
@@ -15,7 +16,7 @@ from freehold.tune.decoder.data import OWN_MOST, Example, Examples, hold_back, r
 from freehold.tune.decoder.fewshot import Measured, compare
 from freehold.tune.decoder.fidelity import PROMPTS, check_ids, prompts
 from freehold.tune.decoder.plan import BATCH, EPOCHS, RATE, plan, shares
-from freehold.tune.decoder.recipe import room_of, schema_of
+from freehold.tune.decoder.recipe import AFFORDABLE, recipe_of, room, room_of, schema_of
 
 BF16 = ("bfloat16", "bfloat16: measured, 2.0 times as fast")
 
@@ -103,6 +104,9 @@ class Letters:
     def ids(self, messages: Sequence[Message], /) -> list[int]:
         return [63 if chr(i) == self.other else i for i in self.prompt(messages)]
 
+    def tokenize(self, text: str, /) -> list[int]:
+        return [ord(c) for c in text]
+
     def words(self, ids: Sequence[int]) -> str:
         return "".join(map(chr, ids))
 
@@ -141,12 +145,19 @@ def measured(ok: Sequence[bool], seconds: float = 1.0) -> Measured:
     return Measured([Answer("", 0.5)] * len(ok), list(ok), seconds)
 
 
-def test_more_right_answers_win_and_a_tie_is_the_tuned_ones() -> None:
+def test_the_tuned_one_wins_unless_chance_does_not_explain_the_rivals_lead() -> None:
     said = compare(measured([True, True, False, False]), measured([True, False, True, True, True]))
-    assert (said["rows"], said["only_tuned"], said["only_fewshot"], said["wins"]) == (4, 1, 2, "fewshot")
+    assert (said["rows"], said["only_tuned"], said["only_fewshot"]) == (4, 1, 2)
+    assert (said["p"], said["wins"]) == (0.5, "tuned"), "two of three coins show heads half of the time"
     assert said["tuned"]["value"] == 0.5
     assert said["fewshot"]["low"] < 0.75 < said["fewshot"]["high"]
     assert compare(measured([True, False]), measured([False, True]))["wins"] == "tuned"
+    assert compare(measured([]), measured([]))["wins"] == "tuned"
+    for mine, theirs, wins in ((0, 2, "tuned"), (0, 3, "fewshot"), (10, 14, "tuned"), (10, 16, "fewshot")):
+        tuned = measured([True] * mine + [False] * theirs)
+        said = compare(tuned, measured([not ok for ok in tuned.ok]))
+        tail = binomtest(theirs, mine + theirs, alternative="greater").pvalue
+        assert (said["p"], said["wins"]) == (pytest.approx(tail, abs=1e-4), wins)
 
 
 def test_room_grows_with_the_longest_call_and_ends_at_the_bases() -> None:
@@ -157,11 +168,40 @@ def test_room_grows_with_the_longest_call_and_ends_at_the_bases() -> None:
     assert room_of(300, 40, 256).context == 256
 
 
+def test_examples_are_as_many_as_a_call_can_pay_for() -> None:
+    """Long examples are fewer, one at least, and the context ends at what is affordable unless the text itself is
+    longer."""
+    task = Task("t", Template((Slot("user", "", variable=True),)), "tools", 10, 1.0)
+    for length, shown in ((20, 8), (300, 3), (1400, 1), (4000, 1)):
+        size = room(Letters(), task, ["q" * length] * 9, ["a" * 60] * 9, 8, 8192)
+        assert size.shown == shown
+        assert size.context - size.answer <= max(AFFORDABLE, 1.5 * length) + 64
+        assert size.context - size.answer >= 1.5 * length
+
+
+def test_a_schema_takes_the_blanks_of_the_log() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    template = Template((Slot("user", "", variable=True),))
+    task = Task("t", template, "json", 10, 1.0, params={"response_format": [form]})
+    close = recipe_of(task, room_of(9, 9, 512), answers=['{"a":"b"}'] * 9, quant="Q8_0").schema
+    assert close == {
+        **schema,
+        "x-guidance": {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"},
+    }
+    assert recipe_of(task, room_of(9, 9, 512), answers=["no JSON"], quant="Q8_0").schema == schema
+
+
 def test_a_schema_is_taken_where_all_calls_ask_for_the_same() -> None:
     template = Template((Slot("user", "", variable=True),))
     schema = {"type": "object", "properties": {"a": {"type": "string"}}}
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     task = Task("t", template, "json", 10, 1.0, params={"response_format": [form]})
     assert schema_of(task) == schema
-    for other in ([], [form, {"type": "text"}], [{"type": "json_object"}]):
+    for other in (
+        [],
+        [form, {"type": "text"}],
+        [{"type": "json_object"}],
+        [{"type": "json_schema", "json_schema": None}],
+    ):
         assert schema_of(replace(task, params={"response_format": other})) is None

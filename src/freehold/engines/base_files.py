@@ -90,12 +90,17 @@ def chat_template(folder: Path) -> str:
     """The chat template of a Hugging Face folder; "" where it has none."""
     jinja = folder / "chat_template.jinja"
     if jinja.is_file():
-        return jinja.read_text(encoding="utf-8")
+        try:
+            return jinja.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BaseUnusable(f"{jinja} can't be read: {error}.", "Fetch it again.") from error
     for name in ("tokenizer_config.json", "chat_template.json"):
         if (folder / name).is_file():
             said = read_json(folder / name).get("chat_template")
             if isinstance(said, list):  # several, by name
-                said = next((t.get("template") for t in said if t.get("name") == "default"), None)
+                said = next(
+                    (t.get("template") for t in said if isinstance(t, dict) and t.get("name") == "default"), None
+                )
             if isinstance(said, str) and said:
                 return said
     return ""

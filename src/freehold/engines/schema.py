@@ -28,8 +28,10 @@ def check_schema(engine: Answers, schema: Mapping[str, Any], answers: Sequence[s
     engine.obeys(schema)
     tried = list(dict.fromkeys(answers))[:TRIED]
     if tried and not any(_satisfies(engine, schema, answer) for answer in tried):
-        message = f"None of {len(tried)} logged answers satisfies the JSON schema; the first is {tried[0][:200]!r}."
-        raise SchemaUnmet(message, "Correct the schema, or leave it out.")
+        raise SchemaUnmet(
+            f"None of {len(tried)} different logged answers satisfies the JSON schema that the calls ask for.",
+            "Correct the schema in the calls, or leave it out.",
+        )
 
 
 def as_logged(schema: Mapping[str, Any], answers: Sequence[str]) -> dict[str, Any]:

@@ -3,13 +3,15 @@
     fewshot(rows, task, project, base) -> Artifact(kind="decoder", mode "fewshot")
     measure(student, own, judge, ...)  -> Measured(ok, scores, answers) on rows that neither of them saw
     compare(tuned, rival)              -> {"rows": 60, "tuned": Measure, "fewshot": Measure,
-                                           "only_tuned": 21, "only_fewshot": 4, "wins": "tuned"}
+                                           "only_tuned": 21, "only_fewshot": 4, "p": 1.0, "wins": "tuned"}
 
-More right answers win; at a tie the tuned one does, whose prompts are shorter.
+The tuned one is the cheaper call: its prompts hold no examples. So the rival wins only where more of its answers are
+right than chance explains: among the rows that one of them alone got right, a one-sided sign test with p <= 0.2.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +42,7 @@ K = 8
 MOST = 60  # held-back rows that both are asked
 SHELF = 5000  # examples to choose from
 CHECKS = 8
+CHANCE = 0.2  # of at least so many rows to the rival alone, were both as good
 ENCODER = "all-minilm-l6-v2"
 WIDEST = 4096  # ids of a context with examples
 
@@ -97,13 +100,24 @@ def compare(tuned: Measured, other: Measured) -> dict[str, Any]:
     said |= {
         name: msgspec.to_builtins(share(sum(ok[:n]), n)) for name, ok in (("tuned", tuned.ok), ("fewshot", other.ok))
     }
-    said |= {"only_tuned": sum(a and not b for a, b in pairs), "only_fewshot": sum(b and not a for a, b in pairs)}
-    said["wins"] = "fewshot" if said["only_fewshot"] > said["only_tuned"] else "tuned"
+    mine, theirs = sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
+    p = _by_chance(theirs, mine + theirs)
+    said |= {
+        "only_tuned": mine,
+        "only_fewshot": theirs,
+        "p": round(p, 4),
+        "wins": "fewshot" if p <= CHANCE else "tuned",
+    }
     said["seconds_a_call"] = {
         "tuned": tuned.seconds / max(1, len(tuned.ok)),
         "fewshot": other.seconds / max(1, len(other.ok)),
     }
     return said
+
+
+def _by_chance(k: int, n: int) -> float:
+    """P(at least k of n coins show heads): the sign test's p."""
+    return float(sum(math.comb(n, i) for i in range(k, n + 1)) / 2**n)
 
 
 def write(
@@ -166,10 +180,9 @@ def fewshot(
     _, context = shape_of(base)
     with Engine.start(project.artifact_path(kept.sha256) / "model.gguf", context=min(context, WIDEST)) as engine:
         texts, answers = [rows.texts[i] for i in learn], [rows.labels[i] for i in learn]
-        recipe = recipe_of(
-            task, room(engine, task, texts, answers, k, min(context, WIDEST)), quant=str(kept.recipe["quant"])
-        )
-        student = rival(texts, answers, engine, recipe, k=k, seed=seed)
+        size = room(engine, task, texts, answers, k, min(context, WIDEST))
+        recipe = recipe_of(task, size, answers=answers, quant=str(kept.recipe["quant"]))
+        student = rival(texts, answers, engine, recipe, k=size.shown, seed=seed)
         asked = [(rows.texts[i], rows.labels[i]) for i in np.random.default_rng(seed).permutation(own)[:MOST]]
         found = measure(
             student, [t for t, _ in asked], [a for _, a in asked], judge(task), seconds=seconds,

@@ -38,6 +38,7 @@ class Tokens:
     def __init__(self, tokenizer: Any, where: str) -> None:
         self._tokenizer = tokenizer
         self._where = where
+        self._undated()
         self.end = self._end()
         self.pad: int = self.end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
 
@@ -69,12 +70,26 @@ class Tokens:
         """Ids as text, for showing them."""
         return str(self._tokenizer.decode(list(ids)))
 
+    def _undated(self) -> None:
+        """Raises BaseUnusable where the template writes today's date: tomorrow's prompts would be other ones than those
+        that were trained on and certified."""
+        asked: list[Message] = [{"role": "user", "content": ASKED}]
+        self._template(asked, True)
+        try:
+            self._tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True, strftime_now="")
+        except TypeError as error:  # it calls what is no function now
+            raise BaseUnusable(
+                f"The chat template of {self._where} writes today's date into every prompt (strftime_now), so a "
+                "student would be asked something else each day.",
+                "Write a fixed date, or none, into its chat template.",
+            ) from error
+
     def _template(self, messages: Sequence[Message], ask: bool) -> Any:
         from jinja2 import TemplateError
 
         try:
             return self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=ask)
-        except (TemplateError, ValueError) as error:
+        except (TemplateError, TypeError, ValueError) as error:
             raise BaseUnusable(
                 f"The chat template of {self._where} does not take these messages: {_short(error)}",
                 "Take a base whose template has the roles of the log.",

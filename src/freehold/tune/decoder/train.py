@@ -67,7 +67,7 @@ def train(
             kept = f"what was learned up to the last checkpoint is kept in {folder}" if step else "nothing was learned"
             raise TrainingFailed(
                 f"The loss of step {step + 1} of {plan.steps} is {losses[-1]}, at the rate {rate:.2g}; {kept}.",
-                "Give a smaller rate, or another base.",
+                "Give another base (--base); from Python, tune_decoder takes a smaller rate.",
             )
         now = time.process_time()
         voice.step(step + 1, losses, now - start)

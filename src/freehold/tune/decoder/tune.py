@@ -18,20 +18,20 @@ from freehold.agree import judge
 from freehold.engines.bases import Base
 from freehold.engines.decoder import DecoderStudent, Prompt, Recipe, check_schema
 from freehold.engines.llama import Engine
-from freehold.errors import BadSetting, MissingExtra, NothingToLearn
+from freehold.errors import BadSetting, FreeholdError, MissingExtra, NothingToLearn
 from freehold.fit import Shape, refuse, training
 from freehold.nouns import Artifact, Task
 from freehold.project import Project
 from freehold.tell import Tell, quiet
 from freehold.tune.decoder.base import readable, shape_of, stored
-from freehold.tune.decoder.checkpoint import Checkpoint, read, write
-from freehold.tune.decoder.data import Examples, encode, hold_back
+from freehold.tune.decoder.checkpoint import NAME, Checkpoint, read, write
+from freehold.tune.decoder.data import BUCKET, Examples, encode, hold_back
 from freehold.tune.decoder.fewshot import MOST, WIDEST, K, Measured, compare, measure, rival
 from freehold.tune.decoder.fewshot import write as write_rival
 from freehold.tune.decoder.fidelity import check_ids
 from freehold.tune.decoder.model import SHORT, adapter_config, attach, load, repeatable
 from freehold.tune.decoder.plan import BATCH, Plan, dtype_for, plan, shares
-from freehold.tune.decoder.recipe import own_json, recipe_of, room, room_of
+from freehold.tune.decoder.recipe import own_json, recipe_of, room, room_of, schema_of
 from freehold.tune.decoder.tokens import Tokens
 from freehold.tune.decoder.train import PIECE, Trained, held_out_loss, measure_row, train
 from freehold.tune.rows import Rows
@@ -53,6 +53,8 @@ class Asked:
     bits: int
     seed: int
     rate: float | None
+    rule: str
+    schema: dict[str, Any] | None
     use: str
     terms: list[dict[str, Any]]
 
@@ -92,13 +94,19 @@ def tune_decoder(
     allowed = sorted(use) if use is not None else list(range(len(rows.texts)))
     used = hashlib.sha256(msgspec.json.encode(allowed)).hexdigest()
     prompt = Prompt.of(task.template)
-    asked = Asked(base.sha256, rows.sha256, prompt, minutes, bits, seed, rate, used, list(terms))
+    asked = Asked(
+        base.sha256, rows.sha256, prompt, minutes, bits, seed, rate, task.rule, schema_of(task), used, list(terms)
+    )
     for found in project.artifacts():
         if found.task == task.name and found.recipe.get("asked") == asked.key:
             return project.read_artifact(found.sha256)
     work = project.work(f"{task.name}-{asked.key[:12]}")
-    run = _Run(rows, task, project, base, asked, allowed, work, threads, tell)
-    artifact = run.artifact()
+    try:
+        artifact = _Run(rows, task, project, base, asked, allowed, work, threads, tell).artifact()
+    except FreeholdError:
+        if not (work / NAME).is_file():  # nothing was learned that another run could take up
+            shutil.rmtree(work)
+        raise
     shutil.rmtree(work)
     return artifact
 
@@ -118,16 +126,19 @@ class _Run:
 
     def artifact(self) -> Artifact:
         shape, context = shape_of(self.base)
+        self._fits(shape, None, 2)
         kept = stored(self.base, self.project, self.work, self.tell)
         folder = readable(self.base, self.work, self.tell)
         tokens = Tokens.open(folder)
         examples = self._examples(tokens, min(context, LONGEST))
         model = self.project.artifact_path(kept.sha256) / "model.gguf"
+        answers = [self.rows.labels[i] for i in self.learn]
+        recipe = recipe_of(self.task, _room(examples, context), answers=answers, quant=str(kept.recipe["quant"]))
         with Engine.start(model, context=min(context, WIDEST)) as engine:
+            if recipe.schema is not None:
+                check_schema(engine, recipe.schema, answers)
             compared = check_ids(tokens, engine, self.messages, [self.rows.texts[i] for i in examples.kept])
         self.tell(f"{compared} real prompts: training and server read the same ids")
-        size = _room(examples, context)
-        recipe = recipe_of(self.task, size, quant=str(kept.recipe["quant"]))
         said, trained, loss = self._train(folder, tokens, examples, shape)
         files = self._files(trained, said, recipe)
         how = self._how(said, trained, loss, examples, compared)
@@ -165,7 +176,7 @@ class _Run:
             left = ", ".join(f"{count} {why}" for why, count in found.left_out.items())
             raise NothingToLearn(
                 f"{self.task.name} has {len(self.learn)} rows to learn from and {len(self.own)} to measure on"
-                f"{f' ({left})' if left else ''}; it takes {FEWEST}.",
+                f"{f' ({left})' if left else ''}; it takes {FEWEST} with different texts.",
                 "Wait for more calls.",
             )
         return found
@@ -212,18 +223,15 @@ class _Run:
             self.tell(reason)
         return found
 
-    def _fits(self, shape: Shape, learn: Examples, width: int) -> None:
-        longest = max(row.length for row in learn.rows)
-        ids = len(learn.prefix) + max(longest, min(PIECE, BATCH * longest))
-        need = training(
-            shape,
-            "qlora" if self.asked.bits == 4 else "lora",
-            tokens=ids,
-            longest=learn.longest,
-            answers=min(PIECE, BATCH * max(len(row.answer) for row in learn.rows)),
-            width=width,
-            fused=learn.longest > SHORT,
-        )
+    def _fits(self, shape: Shape, learn: Examples | None, width: int) -> None:
+        """Raises TooLittleMemory; before the rows are known, where even the shortest would not fit."""
+        ids, whole, answers = BUCKET, BUCKET, BUCKET
+        if learn is not None:
+            longest, whole = max(row.length for row in learn.rows), learn.longest
+            ids = len(learn.prefix) + max(longest, min(PIECE, BATCH * longest))
+            answers = min(PIECE, BATCH * max(len(row.answer) for row in learn.rows))
+        how: Literal["lora", "qlora"] = "qlora" if self.asked.bits == 4 else "lora"
+        need = training(shape, how, tokens=ids, longest=whole, answers=answers, width=width, fused=whole > SHORT)
         refuse(need, f"Tuning {self.base.name}", hint="Take a smaller base, --bits 4, or a machine with more memory.")
 
     def _files(self, trained: Trained, said: Plan, recipe: Recipe) -> dict[str, bytes | Path]:
@@ -280,10 +288,9 @@ class _Run:
         shelf = [self.rows.texts[i] for i in self.learn], [self.rows.labels[i] for i in self.learn]
         seconds, by = shares(self.asked.minutes)[1], judge(self.task)
         with Engine.start(model, adapters=[lora], context=most) as engine:
-            if recipe.schema is not None:
-                check_schema(engine, recipe.schema, answers)
             wide = room(engine, self.task, *shelf, K, most)
-            other = rival(*shelf, engine, msgspec.structs.replace(recipe, context=wide.context), seed=self.asked.seed)
+            shown = msgspec.structs.replace(recipe, context=wide.context)
+            other = rival(*shelf, engine, shown, k=wide.shown, seed=self.asked.seed)
             found = measure(
                 other, texts, answers, by, seconds=0.7 * seconds, what="ask the untuned base, with examples",
                 tell=self.tell,
