@@ -195,8 +195,8 @@ def test_a_student_whose_base_is_gone_says_so(tmp_path: Path) -> None:
     [
         (['{"city": "Paris"}', '{"city": "Rome"}'], ""),
         (["no JSON", '{"city": "Rome"}'], ""),
-        (['{"town": "Paris"}', "[]"], "None of 2 logged answers"),
-        (["no JSON at all"], "None of 1 logged answers"),
+        (['{"town": "Paris"}', "[]"], "None of 2 (different )?logged answers"),
+        (["no JSON at all"], "None of 1 (different )?logged answers"),
     ],
 )
 def test_a_schema_is_held_against_the_log(
