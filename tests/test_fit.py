@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 
 from freehold.errors import BaseUnusable, TooLittleMemory
-from freehold.fit import Shape, available, lora_parameters, parameters, refuse, serving, total, training, weight_bytes
+from freehold.fit import (
+    Shape,
+    available,
+    lora_parameters,
+    parameters,
+    refuse,
+    serving,
+    tagging,
+    total,
+    training,
+    weight_bytes,
+)
 
 SMOL: dict[str, Any] = {
     "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
@@ -64,6 +75,15 @@ def test_four_bits_and_fused_attention_take_less() -> None:
     lora, qlora = training(shape, "lora", **how), training(shape, "qlora", **how)
     assert qlora["weights"] < 0.4 * lora["weights"]
     assert training(shape, "lora", **how, fused=True)["activations"] < 0.7 * lora["activations"]
+
+
+def test_a_taggers_training_takes_about_what_was_measured() -> None:
+    """MiniLM (6 layers of 384, 22.6 M weights) in bf16 on texts of 40 tokens at most: 1.4 GB in all."""
+    need = tagging(22_565_376, hidden=384, layers=6, heads=12, tokens=32 * 40, longest=40, width=2)
+    long = tagging(22_565_376, hidden=384, layers=6, heads=12, tokens=4096, longest=512, width=4)
+    assert 0.6e9 < total(need) < 1.4e9
+    assert 3e9 < total(long) < 4.5e9
+    assert long["activations"] == int(1.4 * 6 * 4096 * (34 * 384 + 5 * 12 * 512) * 2)
 
 
 def test_too_little_is_said_with_its_parts() -> None:

@@ -23,7 +23,8 @@ from typing import Any, Literal
 
 from freehold.errors import BaseUnusable, TooLittleMemory
 
-__all__ = ["BITS", "Shape", "available", "lora_parameters", "parameters", "refuse", "serving", "total", "training",
+__all__ = ["BITS", "Shape", "available", "lora_parameters", "parameters", "refuse", "serving", "tagging", "total",
+           "training",
            "weight_bytes"]  # fmt: skip
 
 GIB = 1 << 30
@@ -129,6 +130,19 @@ def training(
         return {"weights, gradients, Adam": 16 * parameters(shape)} | need
     weights = weight_bytes(shape, "NF4") if how == "qlora" else width * parameters(shape)
     return {"weights": weights, "adapter, gradients, Adam": 16 * lora_parameters(shape, rank)} | need
+
+
+def tagging(
+    parameters: int, *, hidden: int, layers: int, heads: int, tokens: int, longest: int, width: int = 4
+) -> Need:
+    """What a step of fine-tuning a whole BERT takes: `tokens` in memory at once, of texts of `longest` at most, in
+    `width` bytes a number. Activations 34 h + 5 a s half-words a token and layer (arXiv 2205.05198, table 2)."""
+    kept = width * (34 * hidden + 5 * heads * longest) // 2
+    return {
+        "weights, gradients, Adam": 16 * parameters,
+        "activations": int(SLACK * layers * tokens * kept),
+        "program": PROGRAM,
+    }
 
 
 def total(need: Need) -> int:

@@ -14,7 +14,7 @@ import pytest
 from freehold.engines.encoder import Encoder, _data
 from freehold.engines.extract import FILES, ExtractStudent
 from freehold.engines.label import check, read_checks
-from freehold.errors import ArtifactDamaged, NothingToLearn, TrainingFailed
+from freehold.errors import ArtifactDamaged, NothingToLearn, TooLittleMemory, TrainingFailed
 from freehold.traffic.groups import near_duplicates
 from freehold.tune.extract import Fitted, NotExtractable, fit
 from freehold.tune.extract import train as training
@@ -244,6 +244,16 @@ def test_what_no_rule_can_write_goes_up_at_any_threshold(fitted: Fitted) -> None
 def test_too_few_calls(tiny: Path) -> None:
     with pytest.raises(NothingToLearn, match="20 calls have a JSON answer"):
         fitted_on(*world(20, 9), tiny)
+
+
+def test_too_little_memory_is_told_before_the_training(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Path.read_text
+    small = "MemTotal: 2000 kB\nMemAvailable: 1000 kB\n"
+    monkeypatch.setattr(Path, "read_text", lambda p, *a, **k: small if str(p) == "/proc/meminfo" else read(p, *a, **k))
+    said: list[str] = []
+    with pytest.raises(TooLittleMemory, match="Tuning the tagger needs about"):
+        fitted_on(*world(100, 14), tiny, tell=lambda what, done=None: said.append(what))
+    assert not any(what.startswith("train") for what in said)
 
 
 def test_a_loss_that_is_no_number_stops_it(tiny: Path, tmp_path: Path) -> None:

@@ -85,8 +85,10 @@ class Tokens:
             ) from error
 
     def _template(self, messages: Sequence[Message], ask: bool) -> Any:
-        from jinja2 import TemplateError
-
+        try:
+            from jinja2 import TemplateError
+        except ImportError as error:
+            raise MissingExtra("Tuning needs the package jinja2.", "pip install 'freehold[tune]'") from error
         try:
             return self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=ask)
         except (TemplateError, TypeError, ValueError) as error:

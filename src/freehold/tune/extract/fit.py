@@ -20,12 +20,13 @@ from freehold.engines.extract import FILES, VERSION, ExtractStudent
 from freehold.engines.extract_read import Read, Reader
 from freehold.engines.label import encode_checks, encode_prior
 from freehold.errors import NothingToLearn
+from freehold.fit import refuse, tagging
 from freehold.tell import Tell, quiet
 from freehold.tune.extract.answers import Parsed, parse_all, style_of
 from freehold.tune.extract.confidence import learn
 from freehold.tune.extract.export import export
 from freehold.tune.extract.fields import BUDGET, NotExtractable
-from freehold.tune.extract.plan import MINUTES, plan
+from freehold.tune.extract.plan import BATCH, BATCH_TOKENS, MINUTES, plan
 from freehold.tune.extract.start import Start, start_of
 from freehold.tune.extract.train import examples_of, faster, train
 from freehold.tune.extract.understand import LEFT_OUT, Understood, understand
@@ -70,7 +71,8 @@ def fit(
     minutes: float | None = None,
     tell: Tell = quiet,
 ) -> Fitted:
-    """`groups` [n]: near-duplicates' group numbers. Raises NotExtractable, NothingToLearn, MissingExtra."""
+    """`groups` [n]: near-duplicates' group numbers. Raises NotExtractable, NothingToLearn, MissingExtra,
+    TooLittleMemory, TrainingFailed."""
     start = start_of(base)
     tell("read the answers")
     rows, understood, counts = _understood(texts, answers, start)
@@ -87,6 +89,7 @@ def fit(
     if how.rows < len(examples):
         some = np.random.default_rng(seed).permutation(len(examples))[: how.rows]
         examples = [examples[i] for i in sorted(some.tolist())]
+    _fits(start, max(len(e.read.ids) for e in examples), bf16)
     trained = train(start, understood.form, examples, how, bf16=bf16, seed=seed, tell=tell)
     words = tuple(sorted({e.read.text[a:b].lower() for e in examples for a, b in e.read.places}))
     back = [i for i in range(len(held)) if held[i]]
@@ -118,6 +121,20 @@ def fit(
         "right_of_held_back": round(float(exported.ok.mean()), 4),
     }
     return Fitted(files, prior, exported.ok, recipe, student, start)
+
+
+def _fits(start: Start, longest: int, bf16: bool) -> None:
+    """Raises TooLittleMemory, before the training."""
+    need = tagging(
+        sum(w.size for w in start.weights.values()),
+        hidden=start.width,
+        layers=start.shape.layers,
+        heads=start.shape.heads,
+        tokens=min(BATCH_TOKENS, longest * BATCH),
+        longest=longest,
+        width=2 if bf16 else 4,
+    )
+    refuse(need, "Tuning the tagger", hint="Take a smaller encoder, or a machine with more memory.")
 
 
 def recipe_of(start: Start, seed: int, minutes: float | None) -> dict[str, Any]:
