@@ -140,7 +140,7 @@ def tagging(
     kept = width * (34 * hidden + 5 * heads * longest) // 2
     return {
         "weights, gradients, Adam": 16 * parameters,
-        "activations": int(SLACK * layers * tokens * kept),
+        "activations": layers * tokens * kept,
         "program": PROGRAM,
     }
 
