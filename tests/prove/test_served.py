@@ -81,7 +81,7 @@ def test_every_third_answer_without_text_disagrees(world: Make, rows: list[Row],
     assert (verdict.decision, verdict.threshold) == ("stay", None)
     assert verdict.agreement.value == pytest.approx(2 / 3, abs=0.06)
     assert found(verdict).no_text > 100
-    assert any("refused or answered by a tool call" in note for note in verdict.notes)
+    assert any("refused, or answered in another kind" in note for note in verdict.notes)
     assert not any(call.answer in ("", "one moment") for call in evidence(w.task, w.traffic))
 
 

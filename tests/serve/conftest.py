@@ -148,6 +148,10 @@ class StandIn:
                 await asyncio.sleep(30)
             case "nonsense":
                 return web.Response(body=b"<html>we are down\xff</html>", content_type="text/html")
+            case "refuses":
+                said = json.loads(whole)
+                said["choices"][0]["message"] |= {"content": None, "refusal": "I can't help with that."}
+                return web.Response(body=wire.dumps(said), **kind)
             case "error200":
                 return web.Response(body=wire.error("overloaded", "server_error"), **kind)
             case "busy":

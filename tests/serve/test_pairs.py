@@ -47,6 +47,16 @@ async def test_a_streamed_call_makes_a_streamed_pair(project: Project, start: St
     assert ledger(project)[1]["freehold"]["agrees"] is True
 
 
+async def test_a_refusal_disagrees_as_it_does_in_the_proof(project: Project, start: Start, upstream: StandIn) -> None:
+    upstream.mode = "refuses"
+    async with start(upstream, pairs=1.0) as app, client(app) as api:
+        await api.chat.completions.create(**HOME)
+        await until(lambda: app.pairs.asked == 1)  # type: ignore[union-attr]
+        watch = app.health()["rungs"][0]["monitor"]
+    assert (watch["pairs"], watch["differ"]) == (1, 1)
+    assert ledger(project)[1]["freehold"]["agrees"] is False
+
+
 async def test_the_share_is_kept(start: Start, upstream: StandIn) -> None:
     upstream.answer = "balance"
     async with start(upstream, pairs=0.25) as app, client(app) as api:

@@ -240,6 +240,12 @@ class Project:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
+    def check_base(self, artifact: Artifact) -> None:
+        """Compare the base that a decoder shares with others with its manifest. Raises ArtifactDamaged, also where that
+        manifest is gone: nobody could say then what would answer."""
+        if artifact.kind == "decoder" and artifact.parents and "model.gguf" not in artifact.files:
+            self.read_artifact(artifact.parents[0])
+
     def read_artifact(self, sha256: str) -> Artifact:
         """The manifest, after every file has been compared with it."""
         folder = self.artifact_path(sha256)

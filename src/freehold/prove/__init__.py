@@ -57,6 +57,7 @@ def prove(
     if artifact.data_sha256 != held.fit_sha256:  # a call of its fit may be on the certifying side by now
         message = f"The log has changed since the student of {task.name} was fitted."
         raise ProjectMissing(message, f"Run: freehold tune --project {project.path}")
+    project.check_base(artifact)
     thresholds = grid(*_prior(project, artifact), n=len(held.cal), bar=bar, confidence=confidence)
     ruling = judge(task)
     data = ruling.database.sha256 if ruling.database else ""

@@ -22,7 +22,7 @@ def notes(held: Held, scored: Scored, found: Evidence, noise: Measure, moves: bo
     if held.obstacles:
         said.append(_sentence(barred(held)))
     if unable := int((scored.scores[held.cal] == UNABLE).sum()):
-        said.append(f"{unable:,} certification calls are longer than the student can read: the server sends them up.")
+        said.append(f"{unable:,} certification calls are more than the student can read or answer whole: they go up.")
     if broken := int((scored.scores[held.cal] == UNFIT).sum()):
         said.append(
             f"{broken:,} answers are no whole JSON or call a tool that is not offered: the server sends those up."
@@ -30,7 +30,7 @@ def notes(held: Held, scored: Scored, found: Evidence, noise: Measure, moves: bo
     if held.failed:
         said.append(f"{held.failed:,} of {held.drawn:,} certification calls have no whole answer: none counts as kept.")
     if found.no_text:
-        said.append(f"{found.no_text:,} calls that certify were refused or answered by a tool call: they disagree.")
+        said.append(f"{found.no_text:,} calls that certify were refused, or answered in another kind: they disagree.")
     if held.kept_out:
         picked = f"{held.kept_out:,} held calls were sent up for being hard, or asked as pairs"
         said.append(f"{picked}: they don't certify.")

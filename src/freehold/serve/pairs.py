@@ -124,8 +124,12 @@ class Pairs:
             raise
         # the answer as a later audit of the ledger reads it: None for a failure, or one that was cut short
         row = {"timestamp": asked.at, "request": asked.body, "response": asked.response}
-        text = wire.answer(wire.call_from_row(row), pair.step.rung.task.kind)
-        asked.agrees = None if text is None else await self._agrees(pair, text)
+        call = wire.call_from_row(row)
+        text = wire.answer(call, pair.step.rung.task.kind)
+        if text is not None:
+            asked.agrees = await self._agrees(pair, text)
+        elif wire.finished(call):  # refused, or answered in another kind: the proof counts that as disagreement too
+            asked.agrees = False
         self.ledger.write(asked)
         if asked.agrees is None:
             self.lost += 1

@@ -130,7 +130,7 @@ def _step(
     try:
         step.judge = judge(proved)
         artifact = project.read_artifact(verdict.student.sha256)
-        _whole_base(project, artifact)
+        project.check_base(artifact)
         folder = project.artifact_path(artifact.sha256)
         step.title, step.rung = title(artifact, folder), replace(step.rung, context=tokens_read(artifact, folder))
         step.seat = _seat(project, artifact, verdict, opener, students)
@@ -156,13 +156,6 @@ def _usual(verdict: Verdict) -> float:
     """Seconds that a call of the student takes, as prove measured it; 0 where it did not."""
     took = verdict.latency.high if verdict.latency.high is not None else verdict.latency.value
     return 0.0 if took is None else took / 1000.0
-
-
-def _whole_base(project: Project, artifact: Artifact) -> None:
-    """Compare the base that a student shares with its manifest. Raises ArtifactDamaged, also where that manifest is
-    gone: nobody could say then what would be served."""
-    if artifact.kind == "decoder" and artifact.parents and "model.gguf" not in artifact.files:
-        project.read_artifact(artifact.parents[0])
 
 
 def _seat(project: Project, artifact: Artifact, verdict: Verdict, opener: Opener, students: Students) -> Seat:
