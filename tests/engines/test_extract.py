@@ -97,6 +97,13 @@ def test_what_no_rule_can_write_is_no_answer() -> None:
     assert Writer(form()).write((0, 0), [(1, 12, 16)], TEXT) is None
 
 
+def test_a_field_that_every_logged_answer_has_is_needed() -> None:
+    without = Writer(form()).write((0, 0), [], TEXT)
+    assert without is not None
+    assert Writer(form(needed=((0,), ()))).write((0, 0), [], TEXT) is None
+    assert Writer(form(needed=((), (0,)))).write((0, 0), [], TEXT) == without
+
+
 def test_tool_calls_and_styles() -> None:
     tools = form(
         root="list",

@@ -131,7 +131,8 @@ def test_the_same_alone_and_among_others(fitted: Fitted) -> None:
 def test_what_is_too_long_goes_up(fitted: Fitted) -> None:
     long, longer, fits = fitted.student.answers(["Oslo " * 127, "a" * 100_000, "Oslo " * 126])
     assert (long.text, long.score, long.able) == (longer.text, longer.score, longer.able) == ("", 0.0, False)
-    assert fits.able
+    assert not fits.able, "it is read whole, and holds no date"
+    assert fitted.student.look(["Oslo " * 126])[0] is not None
 
 
 def test_opened_again_it_is_the_same(fitted: Fitted, folder: Path) -> None:
@@ -228,6 +229,15 @@ def test_texts_that_are_mostly_too_long_are_a_decoders(tiny: Path) -> None:
     texts = [text + " and so on" * 60 if i % 3 else text for i, text in enumerate(texts)]
     with pytest.raises(NotExtractable, match=r"66 of 100 texts \(66.0%\) are longer than the 128 tokens"):
         fitted_on(texts, answers, tiny)
+
+
+@pytest.mark.parametrize("text", ["", " \n", "\x00", "Please book on May 4, 2026 for 2 people", "Please cancel Oslo"])
+def test_an_answer_such_as_no_logged_one_is_not_believed(fitted: Fitted, text: str) -> None:
+    """Without a word to read, or without a field that every logged answer has: no answer, whatever the score."""
+    (answer,) = fitted.student.answers([text])
+    assert not answer.able or ('"cities"' in answer.text and '"date"' in answer.text and '"people"' in answer.text)
+    if not text.strip("\x00 \n"):
+        assert (answer.text, answer.score, answer.able) == ("", 0.0, False)
 
 
 def test_what_no_rule_can_write_goes_up_at_any_threshold(fitted: Fitted) -> None:

@@ -103,8 +103,8 @@ class ExtractStudent:
             raise ArtifactDamaged(f"The student's files can't be read: {error!r}.", "Tune again.") from error
 
     def answers(self, texts: Sequence[str], /) -> list[Answer]:
-        """An answer a text; `able=False` where a text has more tokens than the encoder reads, or no rule makes a value
-        of what was found: it goes up at any threshold."""
+        """An answer a text; `able=False` where a text has more tokens than the encoder reads, or no answer
+        can be written (`written`): it goes up at any threshold."""
         return [Answer("", 0.0, able=False) if f is None else self._answer(*f) for f in self.look(texts)]
 
     def look(self, texts: Sequence[str]) -> list[tuple[Read, Found] | None]:
@@ -137,6 +137,9 @@ class ExtractStudent:
         return new / max(1, len(read.places))
 
     def written(self, read: Read, found: Found) -> str | None:
+        """The answer's text; None where it can't be written, and where there is not one word to read."""
+        if not read.places:
+            return None
         spans = [(f, read.places[a][0], read.places[b - 1][1]) for f, a, b in found.spans]
         return self._writer.write(found.labels, spans, read.text)
 

@@ -73,7 +73,8 @@ class Style(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`governor` is the index of a label, -1 where there is none. `pieces`: spans may begin inside a word.
-    `allowed` [governor's values][...] are the span fields, and the `choices` per label, seen with each."""
+    `allowed` [governor's values][...] are the span fields, and the `choices` per label, seen with each; `needed` are
+    those that every logged answer with it has."""
 
     root: Literal["object", "list"]
     labels: tuple[Label, ...]
@@ -84,6 +85,7 @@ class Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     choices: tuple[tuple[tuple[int, ...], ...], ...]
     style: Style
     pieces: bool = False
+    needed: tuple[tuple[int, ...], ...] = ()
 
     @property
     def layers(self) -> int:
@@ -107,9 +109,12 @@ class Writer:
         self._keys = {path: list(found) for path, found in keys.items()}
 
     def write(self, labels: Sequence[int], spans: Sequence[Span], text: str) -> str | None:
-        """The answer's text; None where a rule makes nothing of a span (the answer can't be written)."""
+        """The answer's text; None where a rule makes nothing of a span, or a field is missing that no logged answer
+        lacks (the answer can't be written)."""
         form = self.form
         governor = labels[form.governor] if form.governor >= 0 else 0
+        if form.needed and not {field for field, _, _ in spans}.issuperset(form.needed[governor]):
+            return None
         leaves: dict[Path, Any] = {}
         places: dict[Path, int] = {}
         for i, field in enumerate(form.spans):

@@ -103,7 +103,7 @@ def fit(
     about = msgspec.json.encode(msgspec.structs.replace(exported.about, score=score))
     files = exported.files | {"student.json": about}
     student = ExtractStudent.read(*(files[name] for name in FILES))
-    checks = [rows.reads[i].text for i in back[:CHECKS]]
+    checks = [rows.reads[i].text for i, able in zip(back, exported.able, strict=True) if able][:CHECKS]
     files |= {"prior.safetensors": encode_prior(prior, exported.ok)}
     files |= {"checks.json": encode_checks(checks, student.answers(checks))}
     recipe = {

@@ -24,6 +24,7 @@ from freehold.tune.extract.spans import Words, found
 
 __all__ = ["LEFT_OUT", "Row", "Understood", "same_answer", "understand"]
 
+ALWAYS = 50  # rows that all have a field, after which an answer without it is not believed
 LEFT_OUT = 0.05
 """Share of the rows that may stay out of reach, all fields together: they are errors that no score can tell from the
 rest, and at more than this no bar that people ask for (0.95) would be met on all calls."""
@@ -154,6 +155,18 @@ def _form(
         choices=tuple(tuple(tuple(sorted(some or {0})) for some in each) for each in choices),
         style=style,
         pieces=pieces,
+        needed=_needed(of, count, rows),
+    )
+
+
+def _needed(of: Sequence[int], count: int, rows: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
+    """The span fields that all rows of a governor's value have, where there are enough rows to say so."""
+    seen, there = (
+        Counter(of),
+        Counter((g, f) for g, (placed, _) in zip(of, rows, strict=True) for f in {p[0] for p in placed}),
+    )
+    return tuple(
+        tuple(sorted(f for (h, f), n in there.items() if h == g and n == seen[g] >= ALWAYS)) for g in range(count)
     )
 
 
