@@ -150,7 +150,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base.close()
     system = "Answer with one SQLite query. Table orders(city, item, total)."
     with (folder / "calls.jsonl").open("w", encoding="utf-8") as file:
-        for i in range(300):
+        for i in range(180):
             city, item, least = rng.choice(cities), rng.choice(items), rng.randrange(400)
             asked = rng.choice(["How many {} orders from {} above {}?", "Count {} orders in {} over {}, please."])
             query = f"SELECT COUNT(*) FROM orders WHERE item = '{item}' AND city = '{city}' AND total > {least}"
@@ -177,7 +177,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def written(shop: Path, smollm2: Path) -> tuple[Path, dict[str, Any], str]:
     done = run(
         "switch", shop / "calls.jsonl", "--project", shop / "project", "--bar", "0.5", "--base", smollm2,
-        "--minutes", "1.5", "--json",
+        "--minutes", "0.4", "--json",
     )  # fmt: skip
     return shop / "project", json.loads(done.stdout), done.stderr
 
@@ -195,7 +195,7 @@ def test_sql_is_written_by_a_decoder_and_judged_on_the_database(written: tuple[P
     assert verdict.asked is not None
     assert verdict.asked.database.endswith("shop.sqlite")
     assert verdict.evidence is not None
-    assert verdict.agreement.n > 30
+    assert verdict.agreement.n > 20
     assert "training and server read the same ids" in said
     assert decoder(project).recipe["compared"]["wins"] in ("tuned", "fewshot")
     assert [n.rule for n in verdict.terms] == ["T7"]
