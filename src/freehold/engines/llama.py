@@ -257,7 +257,7 @@ class Engine:
         if not self.compiles(schema):
             raise SchemaUnmet(
                 f"The JSON schema can't be held to: {_why(self._process) or 'llama.cpp can not compile it'}.",
-                "Make it simpler, or set schema = false for the task.",
+                "Make the schema simpler, or ask without one.",
             )
         self._schemas.add(key)
 
