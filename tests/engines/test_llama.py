@@ -55,6 +55,12 @@ def test_an_answer_has_its_end_token_and_a_logprob_for_each_token(engine: Any) -
     assert [list(top) for top in said.top] == [[token] for token in said.tokens]
 
 
+def test_its_cpu_seconds_grow_with_what_it_writes(engine: Any) -> None:
+    before = engine.cpu_seconds()
+    engine.complete_all([Request(CAPITAL, max_tokens=24)] * 4)
+    assert engine.cpu_seconds() > before
+
+
 def test_messages_and_their_ids_are_the_same_question(engine: Any) -> None:
     ids = engine.ids(CAPITAL)
     assert ids == engine.tokenize(engine.template(CAPITAL))

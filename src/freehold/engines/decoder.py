@@ -86,6 +86,10 @@ class DecoderStudent:
             self._open = False
             _release(self.engine)
 
+    def cpu_seconds(self) -> float:
+        """CPU seconds that the engine's own process has taken so far, for whoever asked it."""
+        return self.engine.cpu_seconds()
+
     def answers(self, texts: Sequence[str], /) -> list[Answer]:
         return [self._answer(text) for text in texts]
 

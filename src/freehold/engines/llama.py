@@ -123,6 +123,11 @@ class Engine:
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None and self._process.alive else None
 
+    def cpu_seconds(self) -> float:
+        """CPU seconds of the process that is up; 0 where none is. It starts again at 0 with a new process."""
+        process = self._process
+        return process.cpu_seconds() if process is not None and process.alive else 0.0
+
     def close(self) -> None:
         """End the process; calls under way fail. May be called again."""
         with self._lock:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import selectors
 import shutil
 import socket
@@ -114,6 +115,18 @@ class Process:
     @property
     def alive(self) -> bool:
         return self._child.poll() is None
+
+    def cpu_seconds(self) -> float:
+        """CPU seconds that the process has taken so far, all its threads together."""
+        stat = Path(f"/proc/{self.pid}/stat")
+        if stat.exists():
+            fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        said = subprocess.run(["ps", "-o", "time=", "-p", str(self.pid)], capture_output=True, text=True, check=True)
+        seconds = 0.0
+        for part in said.stdout.strip().split(":"):  # [hours:]minutes:seconds
+            seconds = 60.0 * seconds + float(part)
+        return seconds
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self._log.open("wb") as log:

@@ -144,6 +144,9 @@ class ScriptedEngine:
             yield Piece(character, tuple(character.encode()), (whole.logprobs[0],) * len(character.encode()))
         return whole
 
+    def cpu_seconds(self) -> float:
+        return self.pace * len(self.asked)
+
     def close(self) -> None:
         self.closed = True
 

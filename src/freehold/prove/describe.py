@@ -176,7 +176,7 @@ def latency(student: Student, texts: Sequence[str], tell: Tell) -> tuple[Measure
         took.append(1000.0 * (time.perf_counter() - start))
         if time.perf_counter() - began > TIMED_SECONDS:
             break
-    return middle(took, unit="ms", what="calls, one at a time"), (_cpu(student) - cpu) / max(len(took), 1)
+    return middle(took, unit="ms", what="calls, one at a time"), max(_cpu(student) - cpu, 0.0) / max(len(took), 1)
 
 
 def _cpu(student: Student) -> float:
