@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import itertools
 import json
 import random
@@ -174,9 +175,24 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def written(shop: Path, smollm2: Path) -> tuple[Path, dict[str, Any], str]:
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model of two layers: every hop of the journey in seconds, though no answer is right. (What the real
+    small base does on such a log takes minutes: benchmarks/text_tasks.py.)"""
+    pytest.importorskip("xllamacpp", reason="decoders are served by the embedded engine: pip install 'freehold[text]'")
+    spec = importlib.util.spec_from_file_location("tiny", ROOT / "tests" / "shrink" / "conftest.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["tiny"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    folder: Path = module.save_tiny(tmp_path_factory.mktemp("base") / "tiny")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def written(shop: Path, base: Path) -> tuple[Path, dict[str, Any], str]:
     done = run(
-        "switch", shop / "calls.jsonl", "--project", shop / "project", "--bar", "0.5", "--base", smollm2,
+        "switch", shop / "calls.jsonl", "--project", shop / "project", "--bar", "0.5", "--base", base,
         "--minutes", "0.4", "--json",
     )  # fmt: skip
     return shop / "project", json.loads(done.stdout), done.stderr
@@ -195,9 +211,11 @@ def test_sql_is_written_by_a_decoder_and_judged_on_the_database(written: tuple[P
     assert verdict.asked is not None
     assert verdict.asked.database.endswith("shop.sqlite")
     assert verdict.evidence is not None
-    assert verdict.agreement.n > 20
+    assert verdict.evidence.cal_groups > 20
+    assert task["verdict"] in ("stay", "need_more")
     assert "training and server read the same ids" in said
     assert decoder(project).recipe["compared"]["wins"] in ("tuned", "fewshot")
+    assert decoder(project).recipe["shrink"]["format"] in ("Q4_K_M", "Q8_0", "BF16")
     assert [n.rule for n in verdict.terms] == ["T7"]
 
 
@@ -207,7 +225,6 @@ def test_the_whole_lineage_is_kept(written: tuple[Path, dict[str, Any], str]) ->
     last = decoder(written[0])
     assert [by_sha[parent].kind for parent in last.parents]
     assert {by_sha[p].kind for p in last.parents} <= {"adapter", "base"}
-    assert last.licence == "Apache-2.0"
     for artifact in by_sha.values():
         assert project.read_artifact(artifact.sha256) == artifact
     assert not list((written[0] / "work").iterdir())
