@@ -1,13 +1,15 @@
-"""Encoders from the Hugging Face world: a name on its hub, and BERT weights in safetensors -> ONNX without torch.
+"""What comes from the Hugging Face world: a name on its hub, and BERT weights in safetensors -> ONNX without torch.
 
 fetch("BAAI/bge-small-en-v1.5") -> folder       the one thing here that needs a network
 weights(config, folder)         -> {"embeddings.word_embeddings.weight": [words, dim], ...} of a BERT's safetensors
 convert(config, weights)        -> model.onnx   config {"model_type": "bert", "num_attention_heads": 12, ...};
                                                 int8 with a scale per row (bert.py)
+with_cache(model, cache)        -> the arguments of a torch model's forward that has read a prefix already
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import numpy.typing as npt
 from freehold.engines.bert import bert_onnx, transposed
 from freehold.errors import StudentUnusable
 
-__all__ = ["convert", "fetch", "weights"]
+__all__ = ["convert", "fetch", "weights", "with_cache"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -67,3 +69,9 @@ def convert(config: Mapping[str, Any], named: Mapping[str, Floats]) -> bytes:
 
 def _shape(config: Mapping[str, Any]) -> tuple[int, int]:
     return int(config["num_attention_heads"]), int(config["num_hidden_layers"])
+
+
+def with_cache(model: Any, cache: Any) -> dict[str, Any]:
+    """How this model's forward takes keys and values that are known: transformers renamed the argument in 5.24."""
+    name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+    return {name: cache, "use_cache": True}

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from freehold.engines.gguf_names import Shape, hf_name, permuted
+from freehold.engines.hf import with_cache
 from freehold.engines.weights import Lora
 from freehold.errors import BaseUnusable, MissingExtra
 from freehold.nouns import Message
@@ -146,7 +147,7 @@ class Reference:
         self._prefix, self._cache = list(prefix), DynamicCache(config=self.model.config)
         if self._prefix:
             with torch.no_grad():
-                self.model(torch.tensor([self._prefix]), past_key_values=self._cache, use_cache=True)
+                self.model(torch.tensor([self._prefix]), **with_cache(self.model, self._cache))
 
     def logits(self, ids: Sequence[int], first: int = 0) -> Floats:
         """The logits after each position from `first` on. Raises AssertionError before merge()."""
@@ -161,7 +162,7 @@ class Reference:
                 out = self.model(torch.tensor([given]), use_cache=False, logits_to_keep=len(ids) - first)
             else:
                 out = self.model(
-                    torch.tensor([given]), past_key_values=self._cache, use_cache=True, logits_to_keep=len(ids) - first
+                    torch.tensor([given]), **with_cache(self.model, self._cache), logits_to_keep=len(ids) - first
                 )
                 self._cache.crop(-len(given))
             found: Floats = out.logits[0].numpy()

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from freehold.engines.hf import with_cache
 from freehold.errors import BaseUnusable, MissingExtra
 from freehold.tune.decoder.data import Example, padded
 from freehold.tune.decoder.tokens import quiet_transformers
@@ -121,7 +122,7 @@ def _logits(model: Any, rows: Sequence[Example], prefix: Sequence[int], pad: int
     # float32 adapters beside a bfloat16 base: autocast rounds them once a step, peft need not widen every input
     with torch.autocast("cpu", torch.bfloat16, enabled=half), disable_input_dtype_casting(model, half):
         cache = _shared(decoder, inner.config, prefix, len(rows)) if prefix else DynamicCache(config=inner.config)
-        states = decoder(input_ids=batch.ids, past_key_values=cache, use_cache=True).last_hidden_state
+        states = decoder(input_ids=batch.ids, **with_cache(decoder, cache)).last_hidden_state
         return head(states.reshape(-1, states.shape[-1])[batch.at]).float(), batch.wanted
 
 
@@ -131,7 +132,7 @@ def _shared(decoder: Any, config: Any, prefix: Sequence[int], rows: int) -> Any:
     from transformers import DynamicCache
 
     cache: Any = DynamicCache(config=config)
-    decoder(input_ids=torch.tensor([list(prefix)]), past_key_values=cache, use_cache=True)
+    decoder(input_ids=torch.tensor([list(prefix)]), **with_cache(decoder, cache))
     for layer in cache.layers:
         layer.keys = layer.keys.expand(rows, -1, -1, -1)
         layer.values = layer.values.expand(rows, -1, -1, -1)
