@@ -25,9 +25,10 @@ logging.disable(logging.WARNING)
 
 from freehold.tune.decoder.checkpoint import Checkpoint  # noqa: E402
 from freehold.tune.decoder.data import Example, Examples  # noqa: E402
-from freehold.tune.decoder.model import attach, load, repeatable  # noqa: E402
+from freehold.tune.decoder.model import attach, load  # noqa: E402
 from freehold.tune.decoder.plan import WARM, Plan  # noqa: E402
 from freehold.tune.decoder.train import held_out_loss, train  # noqa: E402
+from freehold.tune.repeat import repeatable  # noqa: E402
 
 
 class Clock:

@@ -33,10 +33,11 @@ from freehold.tune.decoder import tune_decoder
 from freehold.tune.decoder.checkpoint import NAME, Checkpoint, read, write
 from freehold.tune.decoder.data import Examples, encode
 from freehold.tune.decoder.fewshot import CHECKS, fewshot
-from freehold.tune.decoder.model import adapter, attach, load, loss, repeatable
+from freehold.tune.decoder.model import adapter, attach, load, loss
 from freehold.tune.decoder.plan import Plan
 from freehold.tune.decoder.tokens import Tokens
 from freehold.tune.decoder.train import held_out_loss, train
+from freehold.tune.repeat import repeatable
 from freehold.tune.rows import Rows
 
 torch = pytest.importorskip("torch")

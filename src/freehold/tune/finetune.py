@@ -13,8 +13,7 @@ and a seed: the same rows give the same bytes on any number of cores.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +29,7 @@ from freehold.errors import MissingExtra, StudentUnusable
 from freehold.tell import Tell
 from freehold.tune.base import BATCH, HEAD, Base, Plan
 from freehold.tune.members import Training, linear
+from freehold.tune.repeat import repeatable
 
 __all__ = ["Tuned", "finetune"]
 
@@ -98,7 +98,7 @@ def _train(
     except ImportError as error:
         raise MissingExtra("Fine-tuning needs the package torch.", "pip install 'freehold[tune]'") from error
 
-    with _repeatable(seed):
+    with repeatable(seed):
         model = _model(base, plan)
         head = _head(*linear(vectors, rows))
         optimiser, schedule = _optimiser(model, head, plan, -(-len(rows.y) // BATCH) * plan.epochs)
@@ -117,21 +117,6 @@ def _train(
                 steps.add(len(some))
         weights = {name: np.array(value.numpy()) for name, value in model.state_dict().items()}
         return weights, (np.array(head.weight.detach().numpy()), np.array(head.bias.detach().numpy()))
-
-
-@contextmanager
-def _repeatable(seed: int) -> Iterator[None]:
-    """One thread and this seed for torch; afterwards both are as they were."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _model(base: Base, plan: Plan) -> Any:

@@ -10,10 +10,9 @@ the result is that of computing it for every row). Logits are made at answer pos
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +21,10 @@ from freehold.errors import BaseUnusable, MissingExtra
 from freehold.tune.decoder.data import Example, padded
 from freehold.tune.decoder.tokens import quiet_transformers
 
-__all__ = ["SHORT", "adapter", "adapter_config", "attach", "load", "loss", "put_adapter", "repeatable"]
+__all__ = ["SHORT", "adapter", "adapter_config", "attach", "load", "loss", "put_adapter"]
 
 HEADS = ("final_logit_softcapping", "logits_scaling", "logit_scale")  # a head that is more than one matrix
 SHORT = 512  # ids
-
-
-@contextlib.contextmanager
-def repeatable(seed: int, threads: int = 1) -> Iterator[None]:
-    """This many threads and this seed for torch; afterwards both are as they were."""
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtra("Tuning needs the package torch.", "pip install 'freehold[tune]'") from error
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def load(folder: Path, kind: str, *, bits: int = 16, longest: int = 0) -> Any:

@@ -1,6 +1,5 @@
 """One dial, CPU minutes; the rest follows, each with its reason.
 
-    dtype_for(576, 1536)                               "bfloat16" where this machine multiplies it faster, measured
     plan(rows=9000, seconds_row=0.45, seconds=504, ..) -> Plan(rank=16, rate=2e-3, rows=1120, epochs=1, why=(...), ...)
 
 Different rows teach more than the same rows again, so epochs grow only once every row is seen.
@@ -8,18 +7,15 @@ Different rows teach more than the same rows again, so epochs grow only once eve
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from typing import Any
 
-__all__ = ["BATCH", "Plan", "dtype_for", "plan", "shares"]
+__all__ = ["BATCH", "Plan", "plan", "shares"]
 
 BATCH = 8
 EPOCHS = 5  # more would learn the rows by heart
 RATE, WIDTH = 2e-3, 576  # a rate that was stable, and the width of the model that it was measured on
 LEAST_RATE = 1e-4
 WARM = 0.05  # share of the steps with a growing rate; after them it falls to 0 on a line
-FASTER = 1.2  # bfloat16 must win by this much
 TRAIN, COMPARE = 0.70, 0.20  # shares of the minutes; the rest loads, measures and writes
 
 
@@ -47,32 +43,6 @@ class Plan:
 def shares(minutes: float) -> tuple[float, float]:
     """CPU seconds for the training, and seconds for comparing it with its rival."""
     return 60 * minutes * TRAIN, 60 * minutes * COMPARE
-
-
-def dtype_for(width: int, inner: int) -> tuple[str, str]:
-    """The faster precision on this machine for products of the base's size, and the measurement in words."""
-    import torch
-
-    seconds = {name: _product(getattr(torch, name), width, inner) for name in ("float32", "bfloat16")}
-    times = seconds["float32"] / seconds["bfloat16"]
-    said = f"a product of 256 x {width} by {inner} takes {1e3 * seconds['float32']:.2f} ms in float32"
-    said += f" and {1e3 * seconds['bfloat16']:.2f} ms in bfloat16"
-    if times >= FASTER:
-        return "bfloat16", f"bfloat16: {said}, {times:.1f} times as fast"
-    return "float32", f"float32: {said}, no gain"
-
-
-def _product(dtype: Any, width: int, inner: int) -> float:
-    """CPU seconds of one matrix product, the best of some; torch's random numbers stay untouched."""
-    import torch
-
-    a, b = torch.ones(256, width, dtype=dtype), torch.ones(inner, width, dtype=dtype)
-    best = float("inf")
-    for _ in range(7):
-        start = time.perf_counter()
-        torch.nn.functional.linear(a, b)
-        best = min(best, time.perf_counter() - start)
-    return best
 
 
 def plan(

@@ -29,11 +29,13 @@ from freehold.tune.decoder.data import BUCKET, Examples, encode, hold_back
 from freehold.tune.decoder.fewshot import MOST, WIDEST, K, Measured, compare, measure, rival
 from freehold.tune.decoder.fewshot import write as write_rival
 from freehold.tune.decoder.fidelity import check_ids
-from freehold.tune.decoder.model import SHORT, adapter_config, attach, load, repeatable
-from freehold.tune.decoder.plan import BATCH, Plan, dtype_for, plan, shares
+from freehold.tune.decoder.model import SHORT, adapter_config, attach, load
+from freehold.tune.decoder.plan import BATCH, Plan, plan, shares
 from freehold.tune.decoder.recipe import own_json, recipe_of, room, room_of, schema_of
 from freehold.tune.decoder.tokens import Tokens
 from freehold.tune.decoder.train import PIECE, Trained, held_out_loss, measure_row, train
+from freehold.tune.precision import faster
+from freehold.tune.repeat import repeatable
 from freehold.tune.rows import Rows
 
 __all__ = ["tune_decoder"]
@@ -186,7 +188,7 @@ class _Run:
         learn, own = examples.some(self.learn), examples.some(self.own)
         bits, seed = self.asked.bits, self.asked.seed
         with repeatable(seed, self.threads):
-            kind = dtype_for(shape.hidden, shape.inner)
+            kind = faster(shape.hidden, shape.inner)
             self._fits(shape, learn, 2 if kind[0] == "bfloat16" or bits == 4 else 4)
             state = read(self.work, self.asked.key)
             first = state.plan if state else None

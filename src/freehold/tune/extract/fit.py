@@ -28,8 +28,9 @@ from freehold.tune.extract.export import export
 from freehold.tune.extract.fields import BUDGET, NotExtractable
 from freehold.tune.extract.plan import BATCH, BATCH_TOKENS, MINUTES, plan
 from freehold.tune.extract.start import Start, start_of
-from freehold.tune.extract.train import examples_of, faster, train
+from freehold.tune.extract.train import examples_of, train
 from freehold.tune.extract.understand import LEFT_OUT, Understood, understand
+from freehold.tune.precision import faster
 
 __all__ = ["Fitted", "NotExtractable", "fit", "recipe_of"]
 
@@ -82,10 +83,11 @@ def fit(
     examples = examples_of(
         understood.form, [rows.reads[i] for i in learned], [r for i in learned if (r := understood.rows[i]) is not None]
     )
-    bf16, arithmetic = faster()
+    dtype, measured = faster(start.width, 4 * start.width)
+    bf16 = dtype == "bfloat16"
     size = {"rows": len(examples), "tokens": sum(len(e.read.ids) for e in examples)}
     how = plan(minutes or MINUTES, **size, per_token=start.per_token, width=start.width, bf16=bf16)
-    tell(f"in {arithmetic}; {how.why}")
+    tell(f"{measured}; {how.why}")
     if how.rows < len(examples):
         some = np.random.default_rng(seed).permutation(len(examples))[: how.rows]
         examples = [examples[i] for i in sorted(some.tolist())]
@@ -111,7 +113,7 @@ def fit(
         **counts,
         **size,
         "held_back": len(back),
-        "arithmetic": "bf16" if bf16 else "float32",
+        "arithmetic": dtype,
         "rows_used": how.rows,
         "epochs": how.epochs,
         "rate": how.rate,

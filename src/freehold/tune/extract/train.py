@@ -9,10 +9,7 @@ seed: the same rows give the same weights on the same kind of machine. bf16 wher
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
-from time import process_time
 from typing import Any
 
 import numpy as np
@@ -26,12 +23,12 @@ from freehold.tune.extract.net import Batch, hidden
 from freehold.tune.extract.plan import BATCH, BATCH_TOKENS, CLIP, DECAY, DROP, HEAD, WARM, Plan
 from freehold.tune.extract.start import Start
 from freehold.tune.extract.understand import Row
+from freehold.tune.repeat import repeatable
 
-__all__ = ["Example", "Trained", "examples_of", "faster", "hidden_of", "train"]
+__all__ = ["Example", "Trained", "examples_of", "hidden_of", "train"]
 
 Floats = npt.NDArray[np.float32]
 CHUNK = 32  # batches that are sorted by length together
-FASTER = 1.4  # times faster that bf16 has to be
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,33 +61,12 @@ def examples_of(form: Form, reads: Sequence[Read], rows: Sequence[Row]) -> list[
     return found
 
 
-@lru_cache(1)
-def faster() -> tuple[bool, str]:
-    """Is bf16 faster here? CPU seconds of the product that training spends most on, the best of five. It says the same
-    each time: with the instructions for it bf16 is twice as fast or more, without them slower."""
-    torch = _torch()
-    times = {}
-    with _repeatable(0):
-        for dtype in (torch.float32, torch.bfloat16):
-            x, w = torch.ones(512, 384, dtype=dtype), torch.ones(1536, 384, dtype=dtype)
-            spent = []
-            for _ in range(5):
-                began = process_time()
-                for _ in range(5):
-                    torch.nn.functional.linear(x, w)
-                spent.append(process_time() - began)
-            times[dtype] = min(spent)
-    gain = times[torch.float32] / max(times[torch.bfloat16], 1e-9)
-    chosen = gain >= FASTER
-    return chosen, f"{'bf16' if chosen else 'float32'} (a product in bf16 is {gain:.1f} times as fast here)"
-
-
 def train(
     start: Start, form: Form, examples: Sequence[Example], plan: Plan, *, bf16: bool, seed: int, tell: Tell
 ) -> Trained:
     """Raises MissingExtra, TrainingFailed."""
     torch = _torch()
-    with _repeatable(seed):
+    with repeatable(seed):
         seen = sorted({0, *(i for e in examples for i in e.read.ids)})
         small = np.zeros(len(start.weights["words"]), np.int64)
         small[seen] = np.arange(len(seen))
@@ -125,7 +101,7 @@ def train(
 def hidden_of(start: Start, trained: Trained, reads: Sequence[Read]) -> Iterator[tuple[Read, Floats]]:
     """torch's float32 hidden states [tokens, dim] of each text, one by one: what the exported graph is held against."""
     torch = _torch()
-    with _repeatable(0), torch.no_grad():
+    with repeatable(0), torch.no_grad():
         weights = {name: torch.from_numpy(w) for name, w in trained.weights.items()}
         for read in reads:
             batch = _batch([Example(read, (), ())], None)
@@ -138,20 +114,6 @@ def _torch() -> Any:
     except ImportError as error:
         raise MissingExtra("Training a tagger needs the package torch.", "pip install 'freehold[tune]'") from error
     return torch
-
-
-@contextmanager
-def _repeatable(seed: int) -> Iterator[None]:
-    """One thread and this seed for torch; afterwards both are as they were."""
-    torch = _torch()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _with_shapes(weights: dict[str, Floats]) -> dict[str, Floats]:
