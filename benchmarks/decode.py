@@ -85,13 +85,13 @@ class Ours:
     """freehold's engine, asked as a student (one stream) or for throughput (several)."""
 
     def __init__(self, model: Path, slots: int, threads: int) -> None:
-        from freehold.engines.llama import Engine
+        from freehold.engines.llama.engine import Engine
 
         self.engine = Engine.start(model, context=CONTEXT, slots=slots, threads=threads)
         self.slots = slots
 
     def ask(self, said: Row) -> Row:
-        from freehold.engines.completion import Request
+        from freehold.engines.llama.completion import Request
 
         prompts = said["prompts"]
         kept = _shared(prompts) if self.slots == 1 else 0
@@ -184,9 +184,9 @@ def with_transformers(model: Path, prompts: list[list[int]], streams: Sequence[i
 
 
 def with_speculation(model: Path, prompts: list[list[int]], args: argparse.Namespace) -> Row:
-    from freehold.engines.completion import Request
-    from freehold.engines.llama_process import Settings
-    from freehold.engines.speculate import speculate
+    from freehold.engines.llama.completion import Request
+    from freehold.engines.llama.process import Settings
+    from freehold.engines.llama.speculate import speculate
 
     kept = _shared(prompts)
     tokens = args.tokens if args.full else args.tokens // 2
@@ -202,7 +202,7 @@ def with_speculation(model: Path, prompts: list[list[int]], args: argparse.Names
 
 
 def prompts_of(model: Path, count: int, full: bool) -> list[list[int]]:
-    from freehold.engines.llama import Engine
+    from freehold.engines.llama.engine import Engine
 
     with Engine.start(model, context=CONTEXT, threads=1) as engine:
         return [engine.ids(one) for one in messages(count, "" if full else SYSTEM)]

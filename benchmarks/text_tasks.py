@@ -58,7 +58,7 @@ def project_of(name: str) -> Any:
 
 def tagger(world: World) -> dict[str, Any]:
     """The tagger, fitted on every row of the log (no certificate), and asked the test."""
-    from freehold.engines.extract import ExtractStudent
+    from freehold.engines.extract.student import ExtractStudent
     from freehold.traffic import evidence, near_duplicates
     from freehold.tune.extract.fit import fit
 

@@ -116,7 +116,7 @@ def main() -> int:
     parser.add_argument("--full", action="store_true")
     full = parser.parse_args().full
     from freehold.engines.bases import find
-    from freehold.engines.gguf_hf import hf_folder
+    from freehold.engines.gguf.folder import hf_folder
 
     with tempfile.TemporaryDirectory() as aside:
         folder = hf_folder(find("smollm2").path, Path(aside) / "hf")

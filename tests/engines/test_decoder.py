@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from freehold.engines.completion import Completion
 from freehold.engines.decoder import DecoderStudent, Examples, Prompt, Recipe, as_logged, check_schema, score
 from freehold.engines.encoder import bundled_names
+from freehold.engines.llama.completion import Completion
 from freehold.engines.scripted import END, ScriptedEngine
 from freehold.errors import ArtifactDamaged, BadSetting, SchemaUnmet
 from freehold.nouns import Answer, Artifact, Slot, Student, Template

@@ -33,7 +33,7 @@ def tokenizer(folder: Path, splits: str = "smollm", size: int = 400) -> Any:
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    from freehold.engines.gguf_vocab import QWEN2
+    from freehold.engines.gguf.vocab import QWEN2
 
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     if splits == "llama2":

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from freehold.engines.gguf_hf import hf_folder
-from freehold.engines.gguf_write import write
-from freehold.engines.weights import open_weights
+from freehold.engines.gguf.folder import hf_folder
+from freehold.engines.gguf.weights import open_weights
+from freehold.engines.gguf.write import write
 from freehold.errors import StorageFailed
 from freehold.shrink import shrink
 

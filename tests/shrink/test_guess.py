@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from freehold.engines.decoder import DecoderStudent, Prompt, Recipe
-from freehold.engines.gguf_write import write
+from freehold.engines.gguf.weights import open_weights
+from freehold.engines.gguf.write import write
 from freehold.engines.open import closing, open_student
-from freehold.engines.weights import open_weights
 from freehold.errors import BadSetting, BaseUnusable
 from freehold.nouns import Answer, Artifact
 from freehold.shrink import command, shrink

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from freehold.engines import bases
-from freehold.engines.gguf_read import check
+from freehold.engines.gguf.read import check
+from freehold.engines.gguf.weights import open_weights
 from freehold.engines.label import check as recheck
 from freehold.engines.label import read_checks
 from freehold.engines.open import closing, open_student
-from freehold.engines.weights import open_weights
 from freehold.errors import AdapterMismatch, BadSetting, HopRefused, MissingExtra, StudentUnusable, TooLittleMemory
 from freehold.shrink import room, shrink
 from freehold.shrink.hops import Hops
@@ -161,7 +161,7 @@ def test_stopped_in_the_middle_it_goes_on(tuned: Callable[..., Any], monkeypatch
 
 def test_a_base_that_is_a_gguf(tuned: Callable[..., Any], taught: Path, tmp_path: Path) -> None:
     """Its own keys are kept, torch reads it from a folder made of it, and a shipped file is tried as it is."""
-    from freehold.engines.gguf_write import write
+    from freehold.engines.gguf.write import write
 
     write(open_weights(taught), tmp_path / "shipped.gguf", "Q8_0")
     t = tuned(base=tmp_path / "shipped.gguf")
@@ -200,7 +200,7 @@ def test_what_can_not_be_shrunk_is_told(tuned: Callable[..., Any], tiny: Callabl
 def test_an_absent_package_is_told_before_anything_is_measured(
     tuned: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, lost: str
 ) -> None:
-    from freehold.engines.ggml import library
+    from freehold.engines.gguf.ggml import library
 
     t = tuned()
     monkeypatch.setitem(sys.modules, lost, None)

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from freehold.engines.forced import Forced
-from freehold.engines.gguf_hf import hf_folder
-from freehold.engines.gguf_read import check
-from freehold.engines.gguf_write import write
-from freehold.engines.weights import HfWeights, open_weights
+from freehold.engines.gguf.folder import hf_folder
+from freehold.engines.gguf.read import check
+from freehold.engines.gguf.weights import HfWeights, open_weights
+from freehold.engines.gguf.write import write
+from freehold.engines.llama.forced import Forced
 from freehold.errors import BaseUnusable
 
 TEXTS = [

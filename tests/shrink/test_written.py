@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from freehold.engines.forced import Forced
-from freehold.engines.gguf_read import check
-from freehold.engines.gguf_types import FORMATS
-from freehold.engines.gguf_write import bytes_of, write, write_adapter
-from freehold.engines.weights import HfWeights, Lora, Merged, open_weights
+from freehold.engines.gguf.read import check
+from freehold.engines.gguf.types import FORMATS
+from freehold.engines.gguf.weights import HfWeights, Lora, Merged, open_weights
+from freehold.engines.gguf.write import bytes_of, write, write_adapter
+from freehold.engines.llama.forced import Forced
 from freehold.errors import AdapterMismatch, BaseUnusable, EngineFailed
 
 Tiny = Callable[..., Path]
@@ -42,7 +42,7 @@ def reference(folder: Path, ids: list[int], lora: Lora | None = None) -> Any:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     if lora is not None:
         base = HfWeights.open(folder)
-        from freehold.engines.gguf_names import hf_name, permuted
+        from freehold.engines.gguf.names import hf_name, permuted
 
         whole, weights = Merged(base, lora), dict(model.named_parameters())
         with torch.no_grad():

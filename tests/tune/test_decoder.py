@@ -418,7 +418,7 @@ def test_a_base_that_cannot_fit_is_refused_before_it_is_converted(
 
 
 def test_the_real_base_learns_in_a_few_steps(smollm2: Path, tmp_path: Path) -> None:
-    from freehold.engines.gguf_hf import hf_folder
+    from freehold.engines.gguf.folder import hf_folder
 
     where = hf_folder(smollm2, tmp_path / "hf")
     tokens, rows = examples(where, 40)

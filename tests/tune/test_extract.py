@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from freehold.engines.encoder import Encoder, _data
-from freehold.engines.extract import FILES, ExtractStudent
+from freehold.engines.extract.student import FILES, ExtractStudent
 from freehold.engines.label import check, read_checks
 from freehold.errors import ArtifactDamaged, NothingToLearn, TooLittleMemory, TrainingFailed
 from freehold.traffic.groups import near_duplicates
@@ -304,8 +304,8 @@ def test_where_int8_loses_too_much_float_is_served(tiny: Path) -> None:
 @pytest.mark.parametrize(("name", "near"), [("all-minilm-l6-v2", 0.9999), ("bge-small-en", 0.98)])
 def test_a_bundled_encoder_is_what_training_starts_from(name: str, near: float) -> None:
     """Its weights as floats, put into a graph again, give the encoder's own vectors."""
-    from freehold.engines.extract_graph import tagger_onnx
-    from freehold.engines.extract_read import Reader
+    from freehold.engines.extract.graph import tagger_onnx
+    from freehold.engines.extract.read import Reader
 
     start, encoder, text = start_of(name), Encoder.bundled(name), "I lost my card in São Paulo"
     read = Reader(start.tokenizer, most=start.most).read(text)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from freehold.engines.encoder import _data
-from freehold.engines.extract_form import Writer
-from freehold.engines.extract_read import Reader
+from freehold.engines.extract.form import Writer
+from freehold.engines.extract.read import Reader
 from freehold.tune.extract.answers import parse_all, style_of
 from freehold.tune.extract.fields import NotExtractable
 from freehold.tune.extract.plan import plan

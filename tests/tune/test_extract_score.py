@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from freehold.engines.extract_decode import FEATURES
+from freehold.engines.extract.decode import FEATURES
 from freehold.tune.extract.confidence import learn
 
 N = len(FEATURES)

@@ -28,7 +28,7 @@ from typing import Any, Literal
 import msgspec
 
 from freehold.engines.base_files import hf_files, is_pickle, licence_of
-from freehold.engines.gguf_read import check
+from freehold.engines.gguf.read import check
 from freehold.errors import BaseUnusable, StorageFailed
 from freehold.project import sha256_file, write_atomic
 

@@ -20,11 +20,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from freehold.engines.completion import Answers, Completion, Request, speculation
 from freehold.engines.decoder_form import Examples, Prompt, Recipe
-from freehold.engines.llama import Engine, idle_cores
-from freehold.engines.llama_process import Settings
-from freehold.engines.schema import as_logged, check_schema
+from freehold.engines.llama.completion import Answers, Completion, Request, speculation
+from freehold.engines.llama.engine import Engine, idle_cores
+from freehold.engines.llama.process import Settings
+from freehold.engines.llama.schema import as_logged, check_schema
 from freehold.errors import ArtifactDamaged, BadSetting
 from freehold.nouns import Answer, Artifact
 

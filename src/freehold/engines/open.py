@@ -2,7 +2,7 @@
 
 label       a stack on sentence embeddings        label.py       onnxruntime
 classifier  the team's own ONNX classifier        classifier.py  onnxruntime
-extract     a tagger: values copied from the text extract.py     onnxruntime
+extract     a tagger: values copied from the text  extract/     onnxruntime
 decoder     a language model in GGUF              decoder.py     the embedded engine, in a process of its own
 """
 
@@ -35,7 +35,7 @@ def open_student(folder: Path, artifact: Artifact) -> Student:
         classifier: Student = Classifier.open(folder)
         return classifier
     if artifact.kind == "extract":
-        from freehold.engines.extract import ExtractStudent
+        from freehold.engines.extract.student import ExtractStudent
 
         return ExtractStudent.open(folder)
     if artifact.kind == "decoder":

@@ -11,7 +11,7 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from freehold.engines.completion import Completion, Piece, Request, limit
+from freehold.engines.llama.completion import Completion, Piece, Request, limit
 from freehold.errors import EngineFailed, SchemaUnmet
 from freehold.nouns import Answer, Message
 
@@ -50,7 +50,7 @@ class ScriptedStudent:
 
 
 class ScriptedEngine:
-    """Answers as Engine does (llama.py), from `script`: {what the last user message holds: (answer, its score)}.
+    """Answers as Engine does (llama/engine.py), from `script`: {what the last user message holds: (answer, its score)}.
 
     A token is a byte. Wrong requests are refused in the same words; a schema is checked for its types and required
     keys alone. `dies` is on how many of the next calls the engine dies: two running raise EngineFailed. `pace` is the

@@ -47,8 +47,8 @@ def shrink(
     StudentUnusable, TooLittleMemory.
     """
     from freehold.agree import judge
-    from freehold.engines.ggml import library
-    from freehold.engines.gguf_read import check
+    from freehold.engines.gguf.ggml import library
+    from freehold.engines.gguf.read import check
     from freehold.shrink.budgets import ROWS
     from freehold.shrink.hops import Hops
     from freehold.shrink.source import Source

@@ -16,9 +16,9 @@ from typing import Any
 
 from freehold.engines.decoder import DecoderStudent, Recipe
 from freehold.engines.label import TOLERANCE
-from freehold.engines.llama import Engine, idle_cores
-from freehold.engines.llama_process import Settings
-from freehold.engines.speculate import FEWEST, Speculation, speculate
+from freehold.engines.llama.engine import Engine, idle_cores
+from freehold.engines.llama.process import Settings
+from freehold.engines.llama.speculate import FEWEST, Speculation, speculate
 from freehold.errors import BaseUnusable, EngineFailed
 from freehold.nouns import Answer
 from freehold.tell import Tell

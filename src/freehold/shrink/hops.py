@@ -17,12 +17,12 @@ from typing import Any, Literal
 import msgspec
 
 from freehold.engines.decoder import Recipe
-from freehold.engines.forced import Forced
-from freehold.engines.gguf_hf import hf_folder
-from freehold.engines.gguf_read import check
-from freehold.engines.gguf_types import FORMATS
-from freehold.engines.gguf_write import bytes_of, write, write_adapter
-from freehold.engines.weights import GgufWeights, Merged, Weights
+from freehold.engines.gguf.folder import hf_folder
+from freehold.engines.gguf.read import check
+from freehold.engines.gguf.types import FORMATS
+from freehold.engines.gguf.weights import GgufWeights, Merged, Weights
+from freehold.engines.gguf.write import bytes_of, write, write_adapter
+from freehold.engines.llama.forced import Forced
 from freehold.errors import BadSetting, HopRefused
 from freehold.nouns import Artifact
 from freehold.project import Project, sha256_file

@@ -38,7 +38,7 @@ PIECE = 3  # rows on which the merge is checked
 
 
 class Engine(Protocol):
-    """What the gate asks of llama.cpp: engines/forced.py."""
+    """What the gate asks of llama.cpp: engines/llama/forced.py."""
 
     def ids(self, text: str, /) -> list[int]: ...
     def logits(self, ids: Sequence[int], first: int = 0) -> Floats: ...

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from freehold.engines.gguf_names import Shape, hf_name, permuted
+from freehold.engines.gguf.names import Shape, hf_name, permuted
+from freehold.engines.gguf.weights import Lora
 from freehold.engines.hf import with_cache
-from freehold.engines.weights import Lora
 from freehold.errors import BaseUnusable, MissingExtra
 from freehold.nouns import Message
 

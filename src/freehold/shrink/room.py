@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from freehold import fit
-from freehold.engines.gguf_write import bytes_of
-from freehold.engines.weights import Weights
+from freehold.engines.gguf.weights import Weights
+from freehold.engines.gguf.write import bytes_of
 from freehold.errors import TooLittleMemory
 from freehold.shrink.budgets import POSITIONS
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from freehold.engines.decoder import DecoderStudent, Recipe
 from freehold.engines.label import encode_checks, encode_prior
-from freehold.engines.llama import Engine
+from freehold.engines.llama.engine import Engine
 from freehold.measure import share
 from freehold.nouns import Answer, Artifact, Measure
 from freehold.project.storage import guarded

@@ -13,7 +13,7 @@ from typing import Any
 from freehold.engines import bases
 from freehold.engines.bases import Base
 from freehold.engines.decoder import Recipe
-from freehold.engines.weights import Lora, Weights, open_weights
+from freehold.engines.gguf.weights import Lora, Weights, open_weights
 from freehold.errors import AdapterMismatch, ArtifactDamaged, StudentUnusable
 from freehold.nouns import Artifact
 from freehold.project import Project

@@ -35,8 +35,8 @@ def stored(base: Base, project: Project, work: Path, tell: Tell = quiet) -> Arti
             return project.read_artifact(found.sha256)
     path = base.path
     if base.form == "hf":
-        from freehold.engines.gguf_write import write
-        from freehold.engines.weights import HfWeights
+        from freehold.engines.gguf.weights import HfWeights
+        from freehold.engines.gguf.write import write
 
         path = work / "base.gguf"
         write(HfWeights.open(base.path), path, FORM, tell=tell)
@@ -59,14 +59,14 @@ def readable(base: Base, work: Path, tell: Tell = quiet) -> Path:
     """A Hugging Face folder of the base; that of a GGUF is written into `work`. Raises BaseUnusable, MissingExtra."""
     if base.form == "hf":
         return base.path
-    from freehold.engines.gguf_hf import hf_folder
+    from freehold.engines.gguf.folder import hf_folder
 
     return hf_folder(base.path, work / "hf", tell=tell)
 
 
 def shape_of(base: Base) -> tuple[Shape, int]:
     """What decides its memory, and the longest context that it was made for. Raises BaseUnusable."""
-    from freehold.engines.weights import open_weights
+    from freehold.engines.gguf.weights import open_weights
 
     weights = open_weights(base.path)
     said, bias = weights.shape, "blk.0.attn_q.bias" in weights.sides

@@ -22,10 +22,10 @@ import numpy as np
 
 from freehold.agree import judge
 from freehold.engines.bases import Base
-from freehold.engines.completion import Answers
 from freehold.engines.decoder import DecoderStudent, Examples, Recipe
 from freehold.engines.label import encode_checks, encode_prior
-from freehold.engines.llama import Engine
+from freehold.engines.llama.completion import Answers
+from freehold.engines.llama.engine import Engine
 from freehold.errors import NothingToLearn
 from freehold.measure import share
 from freehold.nouns import Answer, Artifact, Task

@@ -17,7 +17,7 @@ import numpy as np
 from freehold.agree import judge
 from freehold.engines.bases import Base
 from freehold.engines.decoder import DecoderStudent, Prompt, Recipe, check_schema
-from freehold.engines.llama import Engine
+from freehold.engines.llama.engine import Engine
 from freehold.errors import BadSetting, FreeholdError, MissingExtra, NothingToLearn
 from freehold.fit import Shape, refuse, training
 from freehold.nouns import Artifact, Task
@@ -275,8 +275,8 @@ class _Run:
         self, kept: Artifact, files: dict[str, bytes | Path], recipe: Recipe, said: Plan, most: int
     ) -> tuple[dict[str, Any], DecoderStudent, Measured]:
         """Tuned and few-shot on the same rows, in the embedded engine on the project's base."""
-        from freehold.engines.gguf_write import write_adapter
-        from freehold.engines.weights import Lora, open_weights
+        from freehold.engines.gguf.weights import Lora, open_weights
+        from freehold.engines.gguf.write import write_adapter
 
         model = self.project.artifact_path(kept.sha256) / "model.gguf"
         weights = open_weights(model)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from freehold.engines.extract_form import Path, Style
+from freehold.engines.extract.form import Path, Style
 
 __all__ = ["Parsed", "parse_all", "style_of"]
 

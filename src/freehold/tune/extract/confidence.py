@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from freehold.engines.extract import Score
+from freehold.engines.extract.student import Score
 
 __all__ = ["learn"]
 

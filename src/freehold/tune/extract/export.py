@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from freehold.engines.extract import VERSION, About, ExtractStudent, Score
-from freehold.engines.extract_decode import FEATURES
-from freehold.engines.extract_form import Form
-from freehold.engines.extract_graph import tagger_onnx
-from freehold.engines.extract_read import Read
+from freehold.engines.extract.decode import FEATURES
+from freehold.engines.extract.form import Form
+from freehold.engines.extract.graph import tagger_onnx
+from freehold.engines.extract.read import Read
+from freehold.engines.extract.student import VERSION, About, ExtractStudent, Score
 from freehold.tune.extract.answers import Parsed
 from freehold.tune.extract.start import Start, graph_weights
 from freehold.tune.extract.train import Trained, hidden_of

@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from freehold.engines.extract_form import ABSENT, Path
-from freehold.engines.extract_rules import RULES
+from freehold.engines.extract.form import ABSENT, Path
+from freehold.engines.extract.rules import RULES
 from freehold.errors import NothingToLearn
 from freehold.traffic.private import find
 from freehold.tune.extract.answers import Parsed

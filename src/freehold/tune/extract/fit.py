@@ -16,8 +16,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from freehold.engines.extract import FILES, VERSION, ExtractStudent
-from freehold.engines.extract_read import Read, Reader
+from freehold.engines.extract.read import Read, Reader
+from freehold.engines.extract.student import FILES, VERSION, ExtractStudent
 from freehold.engines.label import encode_checks, encode_prior
 from freehold.errors import NothingToLearn
 from freehold.fit import refuse, tagging

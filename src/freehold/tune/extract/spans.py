@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from freehold.engines.extract_read import Read
-from freehold.engines.extract_rules import TEXTUAL, Value, value
+from freehold.engines.extract.read import Read
+from freehold.engines.extract.rules import TEXTUAL, Value, value
 
 __all__ = ["Words", "found"]
 

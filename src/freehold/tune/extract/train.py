@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from freehold.engines.extract_form import Form
-from freehold.engines.extract_read import SHAPES, Read
+from freehold.engines.extract.form import Form
+from freehold.engines.extract.read import SHAPES, Read
 from freehold.errors import MissingExtra, TrainingFailed
 from freehold.tell import Tell
 from freehold.tune.extract.net import Batch, hidden

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from freehold.engines.extract_form import Form, Label, Node, Path, SpanField, Style, Writer
-from freehold.engines.extract_read import Read
+from freehold.engines.extract.form import Form, Label, Node, Path, SpanField, Style, Writer
+from freehold.engines.extract.read import Read
 from freehold.tune.extract.align import Context, Item, Placed, place
 from freehold.tune.extract.answers import Parsed
 from freehold.tune.extract.fields import MISSING, Column, NotExtractable, columns, labels_of, text_of

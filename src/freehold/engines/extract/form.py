@@ -3,7 +3,7 @@
 {"intent": "Book", "slots": {"city": "Oslo", "dish": ["soup", "tea"], "when": null}}
 
 labels   ("intent",)         one of ["Book", "Rate", ...]; a label may also be: key left out
-spans    ("slots", "city")   copied from the input by a rule (extract_rules.py); many: never | sometimes | always a list
+spans    ("slots", "city")   copied from the input by a rule (extract/rules.py); many: never | sometimes | always a list
 empty    what stands where nothing was found: the key left out (""), or a JSON text (null, "", [], "unknown"),
          by the value of the governor, the label on which the presence of the others depends most
 order    of the keys of each object: fixed, or as their values stand in the input
@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from freehold.engines.extract_rules import Value, value
+from freehold.engines.extract.rules import Value, value
 
 __all__ = ["Form", "Label", "Node", "Path", "Span", "SpanField", "Style", "Writer"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from freehold.engines.gguf_read import TYPES
+from freehold.engines.gguf.read import TYPES
 from freehold.errors import EngineFailed, MissingExtra
 
 __all__ = ["library", "quantised"]

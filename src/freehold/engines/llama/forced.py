@@ -5,7 +5,7 @@
         engine.logits([1, 4093, ...], first=0)       float32 [n - first, vocabulary]
         engine.greedy([1, 4093, ...], most=64)       the tokens that follow, the end token included
 
-    parent ─one JSON line─→ child (python -m freehold.engines.forced)    {"do": "logits", "ids": [...], "first": 0}
+    parent ─one JSON line─→ child (python -m freehold.engines.llama.forced)  {"do": "logits", "ids": [...], "first": 0}
            ←one JSON line, then raw float32──                             {"rows": 12, "columns": 49152}
 
 The server inside xllamacpp gives probabilities only for what it samples; the gate needs them at every position of a
@@ -62,11 +62,16 @@ class Forced:
         threads: int | None = None,
     ) -> Forced:
         """Load the model in a child. `flash` None: as the library chooses. Raises EngineFailed, MissingExtra."""
-        from freehold.engines.ggml import library
-        from freehold.engines.llama import idle_cores
+        from freehold.engines.gguf.ggml import library
+        from freehold.engines.llama.engine import idle_cores
 
         library()  # an absent package is told here, not by the child
-        command = [sys.executable, "-P", "-m", "freehold.engines.forced"]  # -P: nothing is imported from where we stand
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "freehold.engines.llama.forced",
+        ]  # -P: nothing is imported from where we stand
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         engine = cls(process, model)
         said = {"model": str(model), "adapter": str(adapter) if adapter else None, "kv": kv, "flash": flash}
@@ -191,7 +196,7 @@ def _offsets(raw: bytes) -> dict[str, int]:
 
 class _Child:
     def __init__(self, said: dict[str, Any]) -> None:
-        from freehold.engines.ggml import library
+        from freehold.engines.gguf.ggml import library
 
         self.lib = library()
         for name, (result, arguments) in SIGNATURES.items():

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from freehold.engines.gguf_names import hf_name, permuted
-from freehold.engines.gguf_read import Gguf
-from freehold.engines.gguf_vocab import CONTROL, GPT2, PRE, UNUSED, USER
-from freehold.engines.weights import GgufWeights
+from freehold.engines.gguf.names import hf_name, permuted
+from freehold.engines.gguf.read import Gguf
+from freehold.engines.gguf.vocab import CONTROL, GPT2, PRE, UNUSED, USER
+from freehold.engines.gguf.weights import GgufWeights
 from freehold.errors import BaseUnusable
 from freehold.project.storage import guarded
 from freehold.tell import Tell, quiet

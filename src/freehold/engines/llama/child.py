@@ -1,4 +1,4 @@
-"""The process that holds llama.cpp: `python -m freehold.engines.llama_child`, started by llama_process.py alone.
+"""The process that holds llama.cpp: `python -m freehold.engines.llama.child`, started by llama/process.py alone.
 
     stdin    one JSON line: the settings (Settings, and `socket`, where to listen); then silence. Its end is the order
              to end, and so is the death of the parent: nothing is ever left behind, the socket's folder neither.

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from freehold.engines.ggml import quantised
-from freehold.engines.gguf_names import Shape
-from freehold.engines.gguf_read import ARRAY, TYPES, Gguf
-from freehold.engines.gguf_types import FILE_TYPES, types_of
-from freehold.engines.gguf_vocab import add_vocabulary
-from freehold.engines.weights import GgufWeights, Lora, Merged, Weights
+from freehold.engines.gguf.ggml import quantised
+from freehold.engines.gguf.names import Shape
+from freehold.engines.gguf.read import ARRAY, TYPES, Gguf
+from freehold.engines.gguf.types import FILE_TYPES, types_of
+from freehold.engines.gguf.vocab import add_vocabulary
+from freehold.engines.gguf.weights import GgufWeights, Lora, Merged, Weights
 from freehold.errors import BaseUnusable, MissingExtra
 from freehold.project.storage import guarded
 from freehold.tell import Tell, quiet

@@ -4,7 +4,7 @@
         engine.complete(Request(messages=[{"role": "user", "content": "Hi"}], max_tokens=32))
         -> Completion(text="Hello!", tokens=[19556, 17, 2], logprobs=[-0.2, -0.1, -0.01], stopped="eos", ...)
 
-    Engine ─holds→ Process (llama_process.py) ─Unix socket→ llama_child.py ─→ xllamacpp: llama.cpp's own server
+    Engine ─holds→ Process (llama/process.py) ─Unix socket→ llama/child.py ─→ xllamacpp: llama.cpp's own server
 
 A call on which the child dies is tried once more on a fresh one; a second death raises EngineFailed.
 
@@ -33,8 +33,17 @@ from typing import Any, Literal, Self, TypeVar
 
 import msgspec
 
-from freehold.engines.completion import FIELDS, Answers, Completion, Piece, Request, completion, limit, speculation
-from freehold.engines.llama_process import Gone, Process, Settings, check_files
+from freehold.engines.llama.completion import (
+    FIELDS,
+    Answers,
+    Completion,
+    Piece,
+    Request,
+    completion,
+    limit,
+    speculation,
+)
+from freehold.engines.llama.process import Gone, Process, Settings, check_files
 from freehold.errors import BadSetting, BaseUnusable, EngineFailed, SchemaUnmet
 from freehold.nouns import Message
 

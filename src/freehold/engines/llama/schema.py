@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from freehold.engines.completion import Answers
+from freehold.engines.llama.completion import Answers
 from freehold.errors import SchemaUnmet
 
 __all__ = ["as_logged", "check_schema"]

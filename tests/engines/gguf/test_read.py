@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from freehold.engines.gguf_read import check, refuse_pickle
+from freehold.engines.gguf.read import check, refuse_pickle
 from freehold.errors import BaseUnusable
 
 PICKLE = b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c\x05hello\x94."

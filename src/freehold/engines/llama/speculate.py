@@ -24,9 +24,9 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.stats import t
 
-from freehold.engines.completion import Completion, Request
-from freehold.engines.llama import Engine
-from freehold.engines.llama_process import Settings
+from freehold.engines.llama.completion import Completion, Request
+from freehold.engines.llama.engine import Engine
+from freehold.engines.llama.process import Settings
 from freehold.errors import BadSetting
 from freehold.nouns import Measure
 from freehold.tell import Tell, quiet

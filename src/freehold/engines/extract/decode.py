@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from freehold.engines.extract_form import Form
+from freehold.engines.extract.form import Form
 
 __all__ = ["FEATURES", "Decoder", "Found"]
 

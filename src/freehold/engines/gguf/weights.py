@@ -20,8 +20,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from freehold.engines.gguf_names import Shape, gguf_name, permuted
-from freehold.engines.gguf_read import Gguf, check, refuse_pickle
+from freehold.engines.gguf.names import Shape, gguf_name, permuted
+from freehold.engines.gguf.read import Gguf, check, refuse_pickle
 from freehold.errors import AdapterMismatch, BaseUnusable
 
 __all__ = ["GgufWeights", "HfWeights", "Lora", "Merged", "Weights", "open_weights"]

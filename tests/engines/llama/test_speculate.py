@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from freehold.engines.completion import Request
-from freehold.engines.llama_process import Settings
+from freehold.engines.llama.completion import Request
+from freehold.engines.llama.process import Settings
+from freehold.engines.llama.speculate import NGRAMS, speculate
 from freehold.engines.scripted import ScriptedEngine
-from freehold.engines.speculate import NGRAMS, speculate
 from freehold.errors import BadSetting
 
 ASKED = [Request([{"role": "user", "content": f"ask number {i}"}]) for i in range(24)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from freehold.engines.gguf_types import types_of
+from freehold.engines.gguf.types import types_of
 
 
 def shapes(layers: int, hidden: int, inner: int) -> dict[str, tuple[int, ...]]:

@@ -18,8 +18,8 @@ import numpy as np
 import psutil
 import pytest
 
-from freehold.engines.completion import Request, speculation
-from freehold.engines.llama import Engine, container_cores, idle_cores
+from freehold.engines.llama.completion import Request, speculation
+from freehold.engines.llama.engine import Engine, container_cores, idle_cores
 from freehold.engines.scripted import ScriptedEngine
 from freehold.errors import AdapterMismatch, BadSetting, BaseUnusable, EngineFailed, MissingExtra, SchemaUnmet
 
@@ -315,7 +315,7 @@ def test_a_child_that_hangs_is_ended(smollm2: Path) -> None:
 
 
 def test_the_child_ends_with_its_parent_and_leaves_no_folder(smollm2: Path, tmp_path: Path) -> None:
-    code = "import sys, os, signal; from pathlib import Path; from freehold.engines.llama import Engine\n"
+    code = "import sys, os, signal; from pathlib import Path; from freehold.engines.llama.engine import Engine\n"
     code += "engine = Engine.start(Path(sys.argv[1]), context=64, threads=1)\n"
     code += "print(engine.pid, engine.up().address, flush=True)\n"
     code += "os.kill(os.getpid(), signal.SIGKILL)"

@@ -1,6 +1,6 @@
 """One child process that holds llama.cpp, and how to speak with it.
 
-    Process(settings) ─starts→ python -m freehold.engines.llama_child
+    Process(settings) ─starts→ python -m freehold.engines.llama.child
         .post("/tokenize", {...})         -> the JSON answer of llama.cpp's server
         .lines("/completion", {...})      -> the JSON rows of a stream; closing the iterator cancels inside the child
         .kill()                           -> gone now; calls under way raise Gone
@@ -135,7 +135,7 @@ class Process:
                     sys.executable,
                     "-P",
                     "-m",
-                    "freehold.engines.llama_child",
+                    "freehold.engines.llama.child",
                 ],  # -P: nothing is imported from where we stand
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

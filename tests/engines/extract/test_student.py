@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from freehold.engines.encoder import _data
-from freehold.engines.extract_decode import Decoder
-from freehold.engines.extract_form import Form, Label, Node, SpanField, Style, Writer
-from freehold.engines.extract_read import Reader, shape_of
-from freehold.engines.extract_rules import value
+from freehold.engines.extract.decode import Decoder
+from freehold.engines.extract.form import Form, Label, Node, SpanField, Style, Writer
+from freehold.engines.extract.read import Reader, shape_of
+from freehold.engines.extract.rules import value
 from freehold.errors import ArtifactDamaged
 
 TOKENIZER = _data().joinpath("all-minilm-l6-v2", "tokenizer.json").read_bytes()
@@ -203,7 +203,7 @@ def test_decoding_finds_the_best_of_all_answers(seed: int) -> None:
 
 def test_serving_needs_no_torch() -> None:
     heavy = ("torch", "transformers", "onnx", "sklearn")
-    code = "import sys, freehold.engines.extract, freehold.engines.open\n"
+    code = "import sys, freehold.engines.extract.student, freehold.engines.open\n"
     code += f"print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -22,9 +22,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from freehold.engines.extract_decode import FEATURES, Decoder, Found
-from freehold.engines.extract_form import Form, Writer
-from freehold.engines.extract_read import Read, Reader
+from freehold.engines.extract.decode import FEATURES, Decoder, Found
+from freehold.engines.extract.form import Form, Writer
+from freehold.engines.extract.read import Read, Reader
 from freehold.errors import ArtifactDamaged, StudentUnusable
 from freehold.nouns import Answer
 
