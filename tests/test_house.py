@@ -17,8 +17,8 @@ FLOORS = {
     5: ["cli"],
     4: ["switch"],
     3: ["audit", "plan", "train", "tune", "shrink", "prove", "serve", "watch", "report", "base"],
-    2: ["facts", "traffic", "engines", "agree", "fit", "index", "launch"],
-    1: ["wire", "stream", "measure", "project", "totals", "honour"],
+    2: ["facts", "traffic", "engines", "agree", "index", "launch"],
+    1: ["wire", "stream", "measure", "project", "totals", "honour", "fit"],
     0: ["nouns", "errors", "tell"],
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

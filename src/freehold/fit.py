@@ -23,9 +23,10 @@ from typing import Any, Literal
 
 from freehold.errors import BaseUnusable, TooLittleMemory
 
-__all__ = ["BITS", "Shape", "available", "lora_parameters", "parameters", "refuse", "serving", "tagging", "total",
-           "training",
-           "weight_bytes"]  # fmt: skip
+__all__ = [
+    "BITS", "Shape", "available", "lora_parameters", "parameters", "refuse", "serving", "sizes", "tagging", "total",
+    "training", "weight_bytes",
+]  # fmt: skip
 
 GIB = 1 << 30
 BITS = {"F32": 32.0, "BF16": 16.0, "F16": 16.0, "Q8_0": 8.5, "Q4_K_M": 4.894, "Q4_1": 5.0, "Q4_0": 4.5, "NF4": 4.127}
@@ -36,7 +37,7 @@ BUFFERS = 512 << 20  # llama.cpp's compute buffers: 0.3 to 1.5 GiB
 Need = dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """A dense decoder with a gated MLP (Llama, Mistral, Qwen). `bias`: the query, key and value layers have one."""
 
@@ -51,23 +52,29 @@ class Shape:
     bias: bool = False
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Shape:
-        """From a Hugging Face config.json. Raises BaseUnusable where a number is missing."""
+    def of(cls, config: Mapping[str, Any], where: str = "") -> Shape:
+        """From a Hugging Face config.json, which lies in `where`. Raises BaseUnusable where a number is missing."""
         try:
-            heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
-            return cls(
-                layers=int(config["num_hidden_layers"]),
-                hidden=hidden,
-                inner=int(config["intermediate_size"]),
-                heads=heads,
-                kv_heads=int(config.get("num_key_value_heads") or heads),
-                head=int(config.get("head_dim") or hidden // heads),
-                vocabulary=int(config["vocab_size"]),
-                tied=bool(config.get("tie_word_embeddings", False)),
-                bias=bool(config.get("attention_bias", config.get("model_type") == "qwen2")),
-            )
+            return cls(**sizes(config))
         except (KeyError, TypeError, ValueError) as error:
-            raise BaseUnusable(f"config.json can't be used: {error!r}.", "Give a decoder's own config.json.") from error
+            place = f"config.json{' in ' * bool(where)}{where}"
+            raise BaseUnusable(f"{place} can't be used: {error!r}.", "Give a decoder's own config.json.") from error
+
+
+def sizes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Shape's numbers as config.json names them. Raises KeyError, TypeError, ValueError."""
+    heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
+    return {
+        "layers": int(config["num_hidden_layers"]),
+        "hidden": hidden,
+        "inner": int(config["intermediate_size"]),
+        "heads": heads,
+        "kv_heads": int(config.get("num_key_value_heads") or heads),
+        "head": int(config.get("head_dim") or hidden // heads),
+        "vocabulary": int(config["vocab_size"]),
+        "tied": bool(config.get("tie_word_embeddings", False)),
+        "bias": bool(config.get("attention_bias", config.get("model_type") == "qwen2")),
+    }
 
 
 def parameters(shape: Shape) -> int:

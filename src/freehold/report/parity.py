@@ -5,7 +5,7 @@
                                "p99": 0.13, "top1": M, "equal": M, "agreement": M, "example": "..."}, ...],
                   "served": {"same_ids": 100, "equal": M, "agreement": M}}                       M: a Measure
 
-    -> Parity(lines=(Line(format="Q4_K_M", megabytes=135.0, outcome="refused", why="mean KL ...", kl=M, ...), ...),
+    -> Parity(lines=(Line(format="Q4_K_M", bytes=135e6, outcome="refused", why="mean KL ...", kl=M, ...), ...),
               said=("The GGUF in float32 moves a logit by at most 4.0e-04 at 1,080 positions; ...", ...))
 
 Figures only: an example that differs is a user's text, and stays in the file.
@@ -24,19 +24,23 @@ __all__ = ["Line", "Parity", "parity"]
 EXACT = "F32"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One format. `outcome` is taken, passes, refused or reference."""
+class Line(msgspec.Struct, frozen=True):
+    """One format, as the file has it. `outcome` is told by the whole table: taken, passes, refused or reference."""
 
     format: str
-    megabytes: float
-    outcome: str
+    bytes: int
+    passed: bool
     why: str
     kl: Measure
     p99: float
     top1: Measure
     equal: Measure
     agreement: Measure
+    outcome: str = ""
+
+    @property
+    def megabytes(self) -> float:
+        return self.bytes / 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +57,6 @@ class Parity:
         return ("same top token", top1), ("same answers", equal), ("agreement", agreement)
 
 
-class _Format(msgspec.Struct):
-    format: str
-    bytes: int
-    passed: bool
-    why: str
-    kl: Measure
-    p99: float
-    top1: Measure
-    equal: Measure
-    agreement: Measure
-
-
 class _Exact(msgspec.Struct):
     same_ids: int
     largest_logit_difference: float
@@ -78,7 +70,7 @@ class _Served(msgspec.Struct):
 
 class _File(msgspec.Struct):
     taken: str
-    formats: list[_Format]
+    formats: list[Line]
     float32: _Exact
     served: _Served
 
@@ -97,9 +89,7 @@ def parity(data: bytes) -> Parity | None:
     return Parity(tuple(_line(one, file.taken) for one in file.formats), (exact, served))
 
 
-def _line(one: _Format, taken: str) -> Line:
+def _line(one: Line, taken: str) -> Line:
     passed = "reference" if one.format == EXACT else "passes"
     outcome = "taken" if one.format == taken else passed if one.passed else "refused"
-    return Line(
-        one.format, one.bytes / 1e6, outcome, one.why, one.kl, one.p99, one.top1, one.equal, one.agreement
-    )  # fmt: skip
+    return msgspec.structs.replace(one, outcome=outcome)

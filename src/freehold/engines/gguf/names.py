@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from freehold import fit
 from freehold.errors import BaseUnusable
 
 __all__ = ["SHAPES", "Shape", "gguf_name", "hf_name", "permuted"]
@@ -38,26 +39,18 @@ LAYERED = re.compile(r"model\.layers\.(\d+)\.([\w.]+)\.(weight|bias)")
 BLOCK = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """The numbers that decide a decoder's shape, with rope's base and what stretches it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape(fit.Shape):
+    """What a GGUF says of a decoder beside its sizes: rope's base, what stretches it, the longest context."""
 
     architecture: str
-    layers: int
-    hidden: int
-    inner: int
-    heads: int
-    kv_heads: int
-    head: int
-    vocabulary: int
     context: int
     epsilon: float
     rope_base: float
     rope_scaling: dict[str, Any]
-    tied: bool
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], where: str) -> Shape:
+    def of(cls, config: Mapping[str, Any], where: str = "") -> Shape:
         """From config.json; raises BaseUnusable for a model of another shape."""
         kind = str(config.get("model_type"))
         if kind not in SHAPES:
@@ -74,26 +67,18 @@ class Shape:
 
     @classmethod
     def _of(cls, architecture: str, config: Mapping[str, Any]) -> Shape:
-        heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
         rope = dict(config.get("rope_scaling") or {}) | dict(config.get("rope_parameters") or {})
         base = rope.pop("rope_theta", None) or config.get("rope_theta", 10000.0)
         context = int(config["max_position_embeddings"])
         if config.get("sliding_window") and config.get("use_sliding_window", True):
             context = min(context, int(config["sliding_window"]))  # within it, no window is the same as a window
         return cls(
+            **fit.sizes(config),
             architecture=architecture,
-            layers=int(config["num_hidden_layers"]),
-            hidden=hidden,
-            inner=int(config["intermediate_size"]),
-            heads=heads,
-            kv_heads=int(config.get("num_key_value_heads") or heads),
-            head=int(config.get("head_dim") or hidden // heads),
-            vocabulary=int(config["vocab_size"]),
             context=context,
             epsilon=float(config["rms_norm_eps"]),
             rope_base=float(base),
             rope_scaling=rope,
-            tied=bool(config.get("tie_word_embeddings", False)),
         )
 
 

@@ -272,4 +272,5 @@ def _shape_of(file: Gguf) -> Shape:
         rope_base=float(file.hyper("rope.freq_base", 10000.0)),
         rope_scaling={},
         tied="output.weight" not in file.tensors,
+        bias="blk.0.attn_q.bias" in file.tensors,
     )

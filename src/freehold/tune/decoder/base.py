@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from freehold.engines.bases import Base
-from freehold.fit import Shape
+from freehold.engines.gguf.names import Shape
 from freehold.nouns import Artifact
 from freehold.project import Project
 from freehold.tell import Tell, quiet
@@ -64,21 +64,8 @@ def readable(base: Base, work: Path, tell: Tell = quiet) -> Path:
     return hf_folder(base.path, work / "hf", tell=tell)
 
 
-def shape_of(base: Base) -> tuple[Shape, int]:
+def shape_of(base: Base) -> Shape:
     """What decides its memory, and the longest context that it was made for. Raises BaseUnusable."""
     from freehold.engines.gguf.weights import open_weights
 
-    weights = open_weights(base.path)
-    said, bias = weights.shape, "blk.0.attn_q.bias" in weights.sides
-    shape = Shape(
-        layers=said.layers,
-        hidden=said.hidden,
-        inner=said.inner,
-        heads=said.heads,
-        kv_heads=said.kv_heads,
-        head=said.head,
-        vocabulary=said.vocabulary,
-        tied=said.tied,
-        bias=bias,
-    )
-    return shape, said.context
+    return open_weights(base.path).shape

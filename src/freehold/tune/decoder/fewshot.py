@@ -177,7 +177,7 @@ def fewshot(
     work = project.work(f"fewshot-{task.name}")
     kept = stored(base, project, work, tell)
     work.rmdir()
-    _, context = shape_of(base)
+    context = shape_of(base).context
     with Engine.start(project.artifact_path(kept.sha256) / "model.gguf", context=min(context, WIDEST)) as engine:
         texts, answers = [rows.texts[i] for i in learn], [rows.labels[i] for i in learn]
         size = room(engine, task, texts, answers, k, min(context, WIDEST))

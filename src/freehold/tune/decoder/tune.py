@@ -127,7 +127,8 @@ class _Run:
         self.messages = asked.prompt.messages
 
     def artifact(self) -> Artifact:
-        shape, context = shape_of(self.base)
+        shape = shape_of(self.base)
+        context = shape.context
         self._fits(shape, None, 2)
         kept = stored(self.base, self.project, self.work, self.tell)
         folder = readable(self.base, self.work, self.tell)
