@@ -107,12 +107,12 @@ def test_mask(text: str, shown: str) -> None:
     assert mask(text) == shown
 
 
-def test_an_answer_that_is_no_label_is_masked_too(project: Project, verdict: Verdict, row: Row, write: Write) -> None:
+def test_of_an_answer_that_is_no_label_the_length_alone_is_shown(project: Project, verdict: Verdict, row: Row, write: Write) -> None:
     project.save(dataclasses.replace(verdict, kind="text"))
     student = row(0)["freehold"]["student"] | {"answer": "dear mister smith of elm street"}
     write(project, [row(0, "escalated", student=student)])
     [up] = Watcher(project).snapshot()["ups"]
-    assert up["answer"] == "dear mister … (31 characters)"
+    assert up["answer"] == "an answer of 31 characters"
 
 
 def test_what_the_student_is(project: Project, verdict: Verdict) -> None:

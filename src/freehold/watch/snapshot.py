@@ -94,7 +94,8 @@ class Watcher:
         if self.show_prompts:
             return row | {"reason": up.reason, "answer": up.answer, "prompt": up.prompt}
         a_label = up.task in verdicts and verdicts[up.task].kind == "labels"
-        answer = up.answer if a_label or not up.answer else mask(up.answer)
+        # the first words of an answer that was extracted are a user's own values: its length says enough
+        answer = up.answer if a_label or not up.answer else f"an answer of {len(up.answer):,} characters"
         reason = up.reason.replace(up.prompt, "…") if up.prompt else up.reason
         return row | {"reason": reason[:200], "answer": answer, "prompt": mask(up.prompt) if up.prompt else ""}
 
