@@ -107,7 +107,9 @@ def test_mask(text: str, shown: str) -> None:
     assert mask(text) == shown
 
 
-def test_of_an_answer_that_is_no_label_the_length_alone_is_shown(project: Project, verdict: Verdict, row: Row, write: Write) -> None:
+def test_of_an_answer_that_is_no_label_the_length_alone_is_shown(
+    project: Project, verdict: Verdict, row: Row, write: Write
+) -> None:
     project.save(dataclasses.replace(verdict, kind="text"))
     student = row(0)["freehold"]["student"] | {"answer": "dear mister smith of elm street"}
     write(project, [row(0, "escalated", student=student)])
