@@ -161,13 +161,41 @@ def _logged(row: dict[str, Any], line: int) -> Call:
         at=at,
         tokens=_tokens(response.get("usage")),
         seconds=_number(row.get("seconds")),
-        user=asked.user,
+        user=asked.user or _text(row.get("user")) or None,
         answered_by=str(own.get("answered_by", "upstream")),
         why=str(own.get("why", "")),
         probability=1.0 if probability is None else probability,
         line=line,
         row=row,
+        endpoint=_text(row.get("endpoint")) or "chat",
+        tier=_tier(row, response),
+        finish=_finish(response),
+        error=_error(response),
     )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _tier(row: Mapping[str, Any], response: Mapping[str, Any]) -> str:
+    """The price tier, where it isn't the usual one."""
+    tier = _text(row.get("tier")) or _text(response.get("service_tier"))
+    return "" if tier in ("auto", "default", "standard") else tier
+
+
+def _finish(response: Mapping[str, Any]) -> str:
+    choices = response.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return _text(first.get("finish_reason")) if isinstance(first, dict) else ""
+
+
+def _error(response: Mapping[str, Any]) -> str:
+    """What a failure is called: its code, else its type, else "error"; "" for none."""
+    said = response.get("error")
+    if isinstance(said, dict):
+        return str(said.get("code") or said.get("type") or "error")[:80]
+    return "error" if isinstance(said, str) else ""
 
 
 def _number(value: Any) -> float | None:
@@ -268,6 +296,9 @@ def _tokens(usage: Any) -> Tokens | None:
             _count(usage.get("completion_tokens")),
             _count(prompt.get("cached_tokens") or 0),
             _count(completion.get("reasoning_tokens") or 0),
+            _count(prompt.get("cache_write_tokens") or 0),
+            _count(prompt.get("audio_tokens") or 0),
+            _count(completion.get("audio_tokens") or 0),
         )
     except (ValueError, AttributeError):
         return None

@@ -1,0 +1,51 @@
+"""What wrote a log: each format recognised by its first rows, and its rows told in OpenAI's chat form.
+
+    record (decoded JSON) ─Format.rows→ [row {"timestamp", "request", "response", ...}] ─wire.call_from_row→ Call
+
+A record may hold no call (another span of a trace), one, or many. A row may say more than OpenAI's bodies do:
+"endpoint" (chat, completions, embeddings, responses, messages), "tier" (batch, flex, priority), "user", "seconds".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from freehold.errors import BadSetting
+from freehold.traffic.formats import openai_chat
+
+__all__ = ["FORMATS", "Format", "by_name", "recognise"]
+
+
+class Format(Protocol):
+    """A module of this room: its name, what its rows are in a few words, and the two functions."""
+
+    NAME: str
+    SAYS: str
+
+    def fits(self, record: Any, /) -> bool:
+        """Is this record one of the format's? Looks at keys, not at every value."""
+        ...
+
+    def rows(self, record: Any, /) -> Iterable[dict[str, Any]]:
+        """The calls in a record, as rows in OpenAI's chat form; none where it holds no call. Raises wire.RowError."""
+        ...
+
+
+FORMATS: tuple[Format, ...] = (openai_chat,)  # the first that fits wins: the narrower shapes stand first
+
+
+def by_name(name: str) -> Format:
+    """The format of this name; raises BadSetting with the known ones."""
+    for format in FORMATS:
+        if name == format.NAME:
+            return format
+    known = ", ".join(format.NAME for format in FORMATS)
+    raise BadSetting(f"There is no log format {name!r}.", f"Known: {known}.")
+
+
+def recognise(records: Sequence[Any]) -> Format | None:
+    """The format that most of these records are in, the earlier of two that are level; None where none fits any."""
+    counts = [sum(format.fits(record) for record in records) for format in FORMATS]
+    best = max(counts, default=0)
+    return FORMATS[counts.index(best)] if best else None
