@@ -8,11 +8,20 @@ A record may hold no call (another span of a trace), one, or many. A row may say
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from freehold.errors import BadSetting
-from freehold.traffic.formats import openai_chat
+from freehold.traffic.formats import (
+    columns,
+    helicone,
+    langfuse,
+    litellm_payload,
+    openai_chat,
+    openinference,
+    otel_genai,
+)
 
 __all__ = ["FORMATS", "Format", "by_name", "recognise"]
 
@@ -32,7 +41,11 @@ class Format(Protocol):
         ...
 
 
-FORMATS: tuple[Format, ...] = (openai_chat,)  # the first that fits wins: the narrower shapes stand first
+FORMATS: tuple[Format, ...] = (  # the first that fits wins: the narrower shapes stand first
+    litellm_payload, langfuse, helicone, openinference, otel_genai,
+    openai_chat,
+    columns,
+)  # fmt: skip
 
 
 def by_name(name: str) -> Format:
@@ -45,7 +58,7 @@ def by_name(name: str) -> Format:
 
 
 def recognise(records: Sequence[Any]) -> Format | None:
-    """The format that most of these records are in, the earlier of two that are level; None where none fits any."""
-    counts = [sum(format.fits(record) for record in records) for format in FORMATS]
-    best = max(counts, default=0)
-    return FORMATS[counts.index(best)] if best else None
+    """The format that most records fit as their first, the earlier of two that are level; None where none fits any."""
+    votes = Counter(next((i for i, f in enumerate(FORMATS) if f.fits(record)), -1) for record in records)
+    fitting = [(-n, i) for i, n in votes.items() if i >= 0]
+    return FORMATS[min(fitting)[1]] if fitting else None

@@ -15,8 +15,8 @@ from typing import Any
 from freehold import wire
 
 __all__ = [
-    "asked", "count", "decoded", "failed", "finish", "has", "listed", "number", "obj", "plain", "row", "said",
-    "seconds", "text", "unread", "usage",
+    "asked", "count", "decoded", "decoded_blocks", "failed", "finish", "has", "listed", "number", "obj", "plain",
+    "row", "said", "seconds", "text", "unread", "usage",
 ]  # fmt: skip
 
 FINISH = {
@@ -52,6 +52,12 @@ def decoded(value: Any) -> Any:
         return wire.loads(value)
     except wire.RowError:
         return value
+
+
+def decoded_blocks(content: Any) -> Any:
+    """A content that is a list of typed blocks in text form; any other content as it is, also where it is JSON."""
+    inner = decoded(content) if isinstance(content, str) and content.startswith("[{") else content
+    return inner if _typed(inner) else content
 
 
 def count(value: Any) -> int | None:
