@@ -135,7 +135,7 @@ def test_an_empty_gzip(write: Write) -> None:
     ("data", "said"),
     [
         (b"hello\nworld\n", "not JSON"),
-        (b'{"prompt": "a", "completion": "b"}\n' * 3, "'prompt', 'completion'"),
+        (b'{"colour": "a", "size": "b"}\n' * 3, "'colour', 'size'"),
         (b"[1, 2, 3]\n", "one JSON list of 3 values"),
         (json.dumps([*GOOD], indent=1).encode(), "one JSON list of 4 values"),
         (json.dumps({"rows": GOOD}, indent=1).encode(), "one JSON document, an object with 'rows'"),

@@ -246,12 +246,12 @@ def failed(code: Any, message: Any = "") -> dict[str, Any]:
 
 
 def seconds(start: Any, end: Any) -> float | None:
-    """From one time to another; None where either isn't one, or they stand the wrong way round."""
+    """From one time to another, to the microsecond; None where either is no time, or they stand the wrong way round."""
     try:
         first, last = wire.timestamp(start), wire.timestamp(end)
     except wire.RowError:
         return None
-    return last - first if first is not None and last is not None and last >= first else None
+    return round(last - first, 6) if first is not None and last is not None and last >= first else None
 
 
 def row(
