@@ -116,7 +116,7 @@ def test_until_keeps_earlier_calls_and_counts_the_others(write: Write) -> None:
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(LogMissing, match="nowhere"):
         read([tmp_path / "nowhere.jsonl"])
-    with pytest.raises(LogMissing, match=r"without a \.jsonl"):
+    with pytest.raises(LogMissing, match="without a log file"):
         read([tmp_path])
 
 
@@ -136,11 +136,10 @@ def test_an_empty_gzip(write: Write) -> None:
     [
         (b"hello\nworld\n", "not JSON"),
         (b'{"colour": "a", "size": "b"}\n' * 3, "'colour', 'size'"),
-        (b"[1, 2, 3]\n", "one JSON list of 3 values"),
-        (json.dumps([*GOOD], indent=1).encode(), "one JSON list of 4 values"),
-        (json.dumps({"rows": GOOD}, indent=1).encode(), "one JSON document, an object with 'rows'"),
+        (b"[1, 2, 3]\n", "a int instead of an object"),
+        (json.dumps({"name": "x", "version": 2}, indent=1).encode(), "an object with 'name', 'version'"),
         (b"1\n2\n", "a int"),
-        (b"PAR1" + b"\0" * 50, "Parquet"),
+        (b"PAR1" + b"\0" * 50, "the Parquet file is cut off or damaged"),
         ('{"a": 1}'.encode("utf-16"), "UTF-16"),
     ],
 )
@@ -148,11 +147,6 @@ def test_what_is_no_log_says_what_was_seen_and_what_is_known(write: Write, data:
     with pytest.raises(LogUnreadable, match=r"timestamp.*request.*response") as caught:
         read([write(data)])
     assert said in caught.value.message
-
-
-def test_a_list_packed_with_gzip_is_named_too(write: Write) -> None:
-    with pytest.raises(LogUnreadable, match="one JSON list of 4 values"):
-        read([write(json.dumps(GOOD).encode(), "calls.jsonl.gz")])
 
 
 def test_every_row_bad_names_the_commonest_reason(write: Write) -> None:

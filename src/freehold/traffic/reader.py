@@ -9,8 +9,6 @@ rows at all does stop it, and the error names what was seen and what is known.
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +17,8 @@ from typing import Any
 from freehold import wire
 from freehold.nouns import Call, Message
 from freehold.tell import Tell, quiet
-from freehold.traffic.files import LONGEST, Part, parts_of, records
-from freehold.traffic.formats import by_name, openai_chat, recognise
+from freehold.traffic.files import KNOWN, Part, full_name, parts_of, records, shown
+from freehold.traffic.formats import FORMATS, by_name, openai_chat, recognise
 from freehold.traffic.log import Traffic
 from freehold.traffic.reading import Reading
 
@@ -45,12 +43,16 @@ class Source:
     @property
     def names(self) -> str:
         files = list(dict.fromkeys(part.path for part in self.parts))
-        return files[0] + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+        return shown(files[0]) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats that its files were recognised as, or named to be, in order of name."""
+        return tuple(sorted({part.format for part in self.parts}))
 
     def check(self, reading: Reading) -> None:
         """Raises where what was read is no log."""
-        seen = _document(self.parts[0]) if reading.no_rows == reading.rows else ""
-        reading.check(self.names, seen)
+        reading.check(self.names, known(), ", ".join(self.formats))
 
 
 def open_log(
@@ -68,14 +70,20 @@ def open_log(
         if part.path not in names:
             names[part.path] = format or _recognised(part)
     found = tuple(replace(part, format=names[part.path]) for part in parts)
-    return Source(tuple(str(Path(path).absolute()) for path in paths), found, until)
+    return Source(tuple(full_name(path) for path in paths), found, until)
+
+
+def known() -> str:
+    """The formats and files that are read, for a hint."""
+    others = ", ".join(format.NAME for format in FORMATS if format is not openai_chat)
+    return wire.EXPECTED + (f"; also {others}" if others else "") + f"; in {KNOWN}"
 
 
 def _recognised(part: Part) -> str:
     seen: list[Any] = []
     for record in records(part):
         try:
-            seen += [wire.loads(record.data)] if record.data.strip() and len(record.data) < LONGEST else []
+            seen += [wire.loads(record.data)] if record.data.strip() and not record.torn else []
         except wire.RowError:
             continue
         if len(seen) >= LOOK or record.number >= 10 * LOOK:
@@ -100,7 +108,7 @@ def batches(source: Source, order: int, reading: Reading) -> Iterator[tuple[list
 def read(
     paths: Sequence[Path | str], *, until: float | None = None, format: str | None = None, tell: Tell = quiet
 ) -> Traffic:
-    """Read a log into memory from files and folders (every *.jsonl* in them, in order of name).
+    """Read a log into memory from files, folders, patterns (`logs/2026-*.jsonl.gz`) and stores (`s3://...`).
 
     `until` (epoch seconds) keeps only calls before it; a call without a time is then left out and counted. Raises
     LogMissing, LogEmpty, LogUnreadable or LogMostlyBad, each naming the file or the most common reason.
@@ -134,15 +142,3 @@ def _share(messages: Sequence[Message], shared: dict[str, str]) -> None:
             content = message.get("content")
             if isinstance(content, str) and len(content) > 64:
                 message["content"] = shared.setdefault(content, content)
-
-
-def _document(part: Part) -> str:
-    """Says so where a file is one JSON document instead of one a line; "" otherwise."""
-    try:
-        with Path(part.path).open("rb") as raw:
-            value = wire.loads((gzip.GzipFile(fileobj=raw) if part.packing == "gzip" else raw).read(LONGEST))
-    except (wire.RowError, EOFError, OSError, zlib.error):
-        return ""
-    if isinstance(value, list):
-        return f"it is one JSON list of {len(value):,} values, not one row a line (jq -c '.[]' makes lines of it)"
-    return f"it is one JSON document, {wire.shape_of(value)}, not one row a line"

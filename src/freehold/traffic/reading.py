@@ -6,22 +6,25 @@ part 1 ─Reading┴─merge→ Reading ─check→ LogFile          calls are h
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any
 
 import msgspec
 
 from freehold import wire
 from freehold.errors import LogEmpty, LogMostlyBad, LogUnreadable
 from freehold.nouns import BadRow, Call, LogFile
-from freehold.traffic.files import LONGEST, Part, Record
-from freehold.traffic.formats import Format
+from freehold.traffic.files import KNOWN, Part, Record, shown
+from freehold.traffic.formats import FORMATS, Format
 
 __all__ = ["Reading"]
 
 KEEP = 100
 MODULUS = 1 << 256
+OFF = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+COUNTS = ("no_rows", "records", "rows", "size", "later", "untimed", "calls", "skipped")
 
 
 class Reading(msgspec.Struct):
@@ -30,7 +33,7 @@ class Reading(msgspec.Struct):
     until: float | None = None
     bad: list[BadRow] = []
     reasons: dict[str, int] = {}
-    example: dict[str, tuple[int, str]] = {}
+    example: dict[str, str] = {}
     no_rows: int = 0
     digest: bytes = bytes(32)
     timed: tuple[float, bytes] | None = None
@@ -44,61 +47,59 @@ class Reading(msgspec.Struct):
     skipped: int = 0
     formats: dict[str, int] = {}
 
-    def take(self, record: Record, part: Part, order: int, format: Format) -> Iterator[Call]:
+    def take(self, record: Record, part: Part, order: int, format: Format) -> list[Call]:
         """Count a record and hand on its calls. `order` is the part's place in the log."""
-        number = part.line + record.number
         self.records += 1
         self.size += len(record.data) + record.more
         text = record.data.strip()
-        if number == 1:
-            text = text.removeprefix(b"\xef\xbb\xbf")
-        if record.torn:
-            self.rows += 1
-            self.spoil(number, part.path, record.torn, True)
-            return
-        if not text:
-            return
+        if not text and not record.torn:
+            return []
+        number = part.line + record.number
         self.rows += 1
-        digest = hashlib.sha256(text).digest()
+        digest = sha256(text).digest() if text else b""
         self.digest = _added(self.digest, digest)
-        if len(record.data) >= LONGEST:
-            self.spoil(number, part.path, f"the line is longer than {LONGEST >> 20} MiB", True)
-            return
+        if record.torn:
+            self._spoil(number, part.path, record.torn, True)
+            return []
         try:
-            calls = [wire.call_from_row(row, number) for row in format.rows(wire.loads(text))]
+            calls, name = _calls(wire.loads(text), number, format)
         except wire.RowError as error:
-            self.spoil(number, part.path, str(error), isinstance(error, wire.ShapeError))
-            return
+            self._spoil(number, part.path, str(error), isinstance(error, wire.ShapeError))
+            return []
         if not calls:
             self.skipped += 1
-            return
-        self.formats[format.NAME] = self.formats.get(format.NAME, 0) + 1
-        times = [call.at for call in calls if call.at is not None]
-        if times and (self.timed is None or (min(times), digest) < self.timed):
-            self.timed = min(times), digest
-        if not times and (self.untimed_first is None or (order, number) < self.untimed_first[:2]):
-            self.untimed_first = order, number, digest
-        for call in calls:
-            if self._keeps(call):
-                self.calls += 1
-                yield call
+            return []
+        self.formats[name] = self.formats.get(name, 0) + 1
+        self._date(calls, digest, (order, number))
+        kept = calls if self.until is None else [call for call in calls if self._keeps(call, self.until)]
+        self.calls += len(kept)
+        return kept
 
-    def _keeps(self, call: Call) -> bool:
-        if self.until is None or (call.at is not None and call.at < self.until):
-            return True
+    def _date(self, calls: list[Call], digest: bytes, place: tuple[int, int]) -> None:
+        """Is this record the log's oldest so far, or its first one without a time?"""
+        times = [call.at for call in calls if call.at is not None]
+        if times:
+            oldest = min(times)
+            if self.timed is None or (oldest, digest) < self.timed:
+                self.timed = oldest, digest
+        elif self.untimed_first is None or place < self.untimed_first[:2]:
+            self.untimed_first = *place, digest
+
+    def _keeps(self, call: Call, until: float) -> bool:
         if call.at is None:
             self.untimed += 1
-        else:
-            self.later += 1
-        return False
+            return False
+        self.later += call.at >= until
+        return call.at < until
 
-    def spoil(self, number: int, file: str, reason: str, no_row: bool) -> None:
+    def _spoil(self, number: int, path: str, reason: str, no_row: bool) -> None:
         kind = re.sub(r"'[^']*'|\d+", "…", reason)
         self.reasons[kind] = self.reasons.get(kind, 0) + 1
-        self.example.setdefault(kind, (number, f"{file}:{number}: {reason}"))
         self.no_rows += no_row
+        if kind not in self.example:
+            self.example[kind] = f"{shown(path)}:{number}: {reason}"
         if len(self.bad) < KEEP:
-            self.bad.append(BadRow(number, reason, file))
+            self.bad.append(BadRow(number, reason, shown(path)))
 
     @property
     def bad_rows(self) -> int:
@@ -113,18 +114,17 @@ class Reading(msgspec.Struct):
         return self.untimed_first[2].hex() if self.untimed_first else ""
 
     def merge(self, later: Reading) -> None:
-        """Add what was read of a later part."""
+        """Add what was read of a later part: the first bad rows and examples are those of the earlier place."""
         self.bad = [*self.bad, *later.bad][:KEEP]
         for counts, more in ((self.reasons, later.reasons), (self.formats, later.formats)):
             for name, count in more.items():
                 counts[name] = counts.get(name, 0) + count
-        for name, example in later.example.items():
-            self.example.setdefault(name, example)
+        self.example = later.example | self.example
         self.digest = _added(self.digest, later.digest)
         self.timed = min((t for t in (self.timed, later.timed) if t is not None), default=None)
         firsts = [t for t in (self.untimed_first, later.untimed_first) if t is not None]
         self.untimed_first = min(firsts, default=None)
-        for name in ("no_rows", "records", "rows", "size", "later", "untimed", "calls", "skipped"):
+        for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(later, name))
 
     def log(self, paths: Sequence[str]) -> LogFile:
@@ -139,24 +139,57 @@ class Reading(msgspec.Struct):
             skipped=self.skipped,
         )
 
-    def check(self, names: str, document: str = "", known: str = wire.EXPECTED) -> None:
-        """Raises LogEmpty, LogUnreadable or LogMostlyBad where this is no log. `document` says so where a file is one
-        JSON document."""
+    def check(self, names: str, known: str = f"{wire.EXPECTED}; in {KNOWN}", read_as: str = "") -> None:
+        """Raises LogEmpty, LogUnreadable or LogMostlyBad where this is no log. `known` says what would be one,
+        `read_as` which format this was taken for."""
         bad = self.bad_rows
         if not self.rows:
             raise LogEmpty(f"{names} holds no rows.", f"Give {known}.")
         if 2 * bad > self.rows:
             kind = max(self.reasons, key=lambda k: self.reasons[k])
-            where = self.example[kind][1]
+            where = self.example[kind]
             if self.no_rows == self.rows:
-                raise LogUnreadable(f"{names} can't be read as a log: {document or where}.", f"Known: {known}.")
+                raise LogUnreadable(f"{names} can't be read as a log: {where}.", f"Known: {known}.")
             said = f"{bad:,} of {self.rows:,} rows are bad, {self.reasons[kind]:,} of them like {where}"
-            raise LogMostlyBad(f"{said}.", "Mend the export; at least half of the rows must be readable.")
+            taken = f" They were read as {read_as}." if read_as else ""
+            raise LogMostlyBad(f"{said}.", f"Mend the export; at least half of the rows must be readable.{taken}")
         if not self.calls:
             if not self.later and not self.untimed:
                 raise LogEmpty(f"{names} holds {self.rows:,} records and no call.", f"Give {known}.")
             left = f"{self.later:,} come later and {self.untimed:,} say no time"
             raise LogEmpty(f"No call is left before the given time: {left}.", "Give a later --until.")
+
+
+def _calls(value: Any, number: int, format: Format) -> tuple[list[Call], str]:
+    """A record's calls, and the format that read it: the file's, or another that fits where the file's does not."""
+    try:
+        calls = _read(value, number, format)
+    except wire.RowError:
+        if not format.fits(value) and (found := _otherwise(value, number, format)) is not None:
+            return found
+        raise
+    if not calls and not format.fits(value) and (found := _otherwise(value, number, format)) is not None:
+        return found
+    return calls, format.NAME
+
+
+def _otherwise(value: Any, number: int, format: Format) -> tuple[list[Call], str] | None:
+    for other in FORMATS:
+        if other is not format and other.fits(value):
+            try:
+                return _read(value, number, other), other.NAME
+            except wire.RowError:
+                continue
+    return None
+
+
+def _read(value: Any, number: int, format: Format) -> list[Call]:
+    try:
+        return [wire.call_from_row(row, number) for row in format.rows(value)]
+    except wire.RowError:
+        raise
+    except OFF as error:  # a row like none that its format describes
+        raise wire.RowError(f"not of the shape of {format.NAME} rows ({type(error).__name__})") from None
 
 
 def _added(one: bytes, other: bytes) -> bytes:
