@@ -23,12 +23,13 @@ from freehold.errors import BadSetting
 from freehold.nouns import Call, Message, Tokens
 
 __all__ = [
-    "EXPECTED", "RowError", "ShapeError", "answer", "call_from_request", "call_from_row", "calls_tools", "chunks",
-    "completion", "dumps", "error", "estimate_tokens", "finished", "loads", "models", "row_from_call", "shape_of",
-    "time_given", "timestamp",
+    "EXPECTED", "UNLOGGED", "RowError", "ShapeError", "answer", "call_from_request", "call_from_row", "calls_tools",
+    "chunks", "completion", "dumps", "error", "estimate_tokens", "finished", "loads", "models", "row_from_call",
+    "shape_of", "time_given", "timestamp", "unseen",
 ]  # fmt: skip
 
 TOOL = {"name", "arguments"}
+UNLOGGED = "unlogged"  # a content part that stands for text which the log doesn't hold
 CUT = ("length", "content_filter")  # finish reasons of an answer that isn't whole
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EXPECTED = 'rows {"timestamp", "request", "response"} with OpenAI chat bodies, or fine-tuning rows {"messages"}'
@@ -253,6 +254,14 @@ def calls_tools(call: Call) -> bool:
     return bool(_said(call).get("tool_calls"))
 
 
+def unseen(call: Call) -> bool:
+    """Does the log not hold the whole text of a call's request? Then its tokens can't be estimated from it."""
+    said = [(message.get("role"), message.get("content")) for message in call.messages]
+    parts = [part for _, content in said if isinstance(content, list) for part in content]
+    unlogged = any(isinstance(part, dict) and part.get("type") == UNLOGGED for part in parts)
+    return unlogged or any(role == "user" and content is None for role, content in said)
+
+
 def finished(call: Call) -> bool:
     """Was a logged call answered to the end, be it by text, a refusal or a tool call? Not if it failed or was cut."""
     if call.answer is not None:
@@ -279,8 +288,11 @@ def _said(call: Call) -> Mapping[str, Any]:
 
 
 def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(value)
+    """A count of tokens, which some logs write as a text or a float; raises ValueError for what is none."""
+    if (isinstance(value, str) and value.isascii() and value.isdigit()) or (isinstance(value, float) and not value % 1):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1e12:
+        raise ValueError("not a count")
     return value
 
 

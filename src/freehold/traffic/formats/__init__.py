@@ -14,11 +14,19 @@ from typing import Any, Protocol
 
 from freehold.errors import BadSetting
 from freehold.traffic.formats import (
+    anthropic_messages,
+    azure_diagnostics,
     columns,
     helicone,
     langfuse,
     litellm_payload,
+    openai_batch,
     openai_chat,
+    openai_completions,
+    openai_embeddings,
+    openai_finetuning,
+    openai_responses,
+    openai_stored,
     openinference,
     otel_genai,
 )
@@ -43,6 +51,9 @@ class Format(Protocol):
 
 FORMATS: tuple[Format, ...] = (  # the first that fits wins: the narrower shapes stand first
     litellm_payload, langfuse, helicone, openinference, otel_genai,
+    azure_diagnostics, openai_batch, openai_stored,
+    *map(openai_chat.Among.of, (
+        anthropic_messages, openai_completions, openai_embeddings, openai_responses, openai_finetuning)),
     openai_chat,
     columns,
 )  # fmt: skip
