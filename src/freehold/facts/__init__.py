@@ -6,6 +6,9 @@
     data/licences.json      what an open model's licence says of it  licence_of("llama-3-70b") -> BLOCK
     data/machines.json      what a small machine costs               machine_cost() -> Measure
     genai-prices            what tokens cost, on that day            price("gpt-4o-mini", Tokens(700, 3), at)
+    data/prices.csv         what it lacks: fine-tunes, regions       price_book(settings).price(...)
+    data/tiers.csv          what batch and flex take off
+    data/hosts.csv          whose price list a host is on
 
 A fact is read, never fetched: nothing here opens a connection. Not legal advice.
 """
@@ -13,10 +16,11 @@ A fact is read, never fetched: nothing here opens a connection. Not legal advice
 from freehold.facts.catalogue import load
 from freehold.facts.machines import machine_cost
 from freehold.facts.models import retirement, vendor_of
-from freehold.facts.prices import price
+from freehold.facts.prices import PriceBook, price, price_book
+from freehold.facts.rates import Rates
 from freehold.facts.terms import answer_terms, licence_of, rule_text, strictness, terms
 
 __all__ = [
-    "answer_terms", "licence_of", "load", "machine_cost", "price", "retirement", "rule_text", "strictness", "terms",
-    "vendor_of",
+    "PriceBook", "Rates", "answer_terms", "licence_of", "load", "machine_cost", "price", "price_book", "retirement",
+    "rule_text", "strictness", "terms", "vendor_of",
 ]  # fmt: skip

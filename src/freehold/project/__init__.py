@@ -31,10 +31,10 @@ import msgspec
 
 from freehold.errors import ArtifactDamaged, BadSetting, ProjectMissing, ProjectOtherLog, ProjectVersion, StorageFailed
 from freehold.nouns import Artifact, Audit, Plan, Verdict
-from freehold.project.settings import TOML, Settings, check_bar, read_settings
+from freehold.project.settings import TOML, OwnPrice, Settings, check_bar, read_settings
 from freehold.project.storage import Appender, guarded, now, pretty, read_bytes, sha256_file, sync_folder, write_atomic
 
-__all__ = ["Appender", "Project", "Settings", "check_bar", "now", "sha256_file", "write_atomic"]
+__all__ = ["Appender", "OwnPrice", "Project", "Settings", "check_bar", "now", "sha256_file", "write_atomic"]
 
 VERSION = 1
 T = TypeVar("T", Audit, Plan)

@@ -4,12 +4,21 @@ bar = 0.95
 [tasks.write-a-query]            # what a person decides for one task, by its name in the audit
 rule = "sql"                     # how answers are compared: one of RULES
 database = "shop.sqlite"         # what queries are run on: from the project folder, or absolute
+[prices."gpt-4o-mini"]           # what the team pays: USD per million tokens, by the model's name in the log
+input = 0.12
+cached = 0.06
+output = 0.48
+since = 2026-07-01               # the public price holds before this day (UTC)
+[discounts]                      # share off the public prices of a vendor
+openai = 0.15
 """
 
 from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, field, fields, replace
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +27,7 @@ import msgspec
 from freehold.errors import BadSetting
 from freehold.project.storage import read_bytes
 
-__all__ = ["RULES", "TOML", "Settings", "TaskSettings", "check_bar", "read_settings"]
+__all__ = ["RULES", "TOML", "OwnPrice", "Settings", "TaskSettings", "check_bar", "read_settings"]
 
 RULES = ("exact", "json", "sql", "tools", "tools-any-order", "text", "none")
 """How answers may be compared; what each means is in agree."""
@@ -34,9 +43,24 @@ class TaskSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnPrice:
+    """One table [prices."MODEL"], in USD per million tokens; what isn't said is billed as the kind it is part of. It
+    goes before every public price from the day `since`, or always."""
+
+    input: Decimal
+    output: Decimal
+    cached: Decimal | None = None
+    cache_write: Decimal | None = None
+    audio_in: Decimal | None = None
+    audio_out: Decimal | None = None
+    since: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """freehold.toml. `pairs` is the share of home answers also asked upstream; `machine_cost` is in $/h (None: the
-    dated default in facts); `use` is how the team uses the student: internal or sold; `tasks` is by task name."""
+    dated default in facts); `use` is how the team uses the student: internal or sold; `tasks` is by task name,
+    `prices` by model, `discounts` (a share off) by vendor."""
 
     bar: float = 0.95
     confidence: float = 0.95
@@ -47,6 +71,8 @@ class Settings:
     port: int = 8080
     machine_cost: float | None = None
     tasks: dict[str, TaskSettings] = field(default_factory=dict)
+    prices: dict[str, OwnPrice] = field(default_factory=dict)
+    discounts: dict[str, float] = field(default_factory=dict)
 
 
 TOML = """\
@@ -62,6 +88,11 @@ port = 8080
 # [tasks.NAME]        # for one task, by its name in `freehold audit`:
 # rule = "sql"        # how answers are compared: exact, json, sql, tools, tools-any-order, text, none
 # database = "db.sqlite"  # the SQLite file that queries are run on, never changed
+# [prices."MODEL"]    # what you pay for a model, USD per million tokens, before any public price:
+# input = 0.12        # and output, cached, cache_write, audio_in, audio_out, since = 2026-07-01
+# output = 0.48
+# [discounts]         # a share off a vendor's public prices:
+# openai = 0.15
 """
 
 
@@ -85,7 +116,8 @@ def read_settings(path: Path) -> Settings:
     for key in found:
         if key not in known:
             raise BadSetting(f"{path} says {key!r}, which is not a setting.", f"Known: {', '.join(known)}.")
-    _check_keys(path, found.get("tasks"))
+    _check_keys(path, "tasks", "a task", TaskSettings, found.get("tasks"))
+    _check_keys(path, "prices", "a price", OwnPrice, found.get("prices"))
     try:
         settings = msgspec.convert(found, Settings)
     except msgspec.ValidationError as error:
@@ -100,19 +132,33 @@ def read_settings(path: Path) -> Settings:
         raise BadSetting(f"{path}: machine_cost is {settings.machine_cost}.", "Give $/h, 0 or more.")
     if settings.use not in ("internal", "sold"):
         raise BadSetting(f"{path}: use is {settings.use!r}.", "Known: internal, sold.")
+    _check_money(path, settings)
     return replace(settings, tasks={name: _task(path, name, said) for name, said in settings.tasks.items()})
 
 
-def _check_keys(path: Path, tasks: Any) -> None:
-    """Every key of [tasks.NAME] must be known."""
-    known = [f.name for f in fields(TaskSettings)]
-    for name, said in tasks.items() if isinstance(tasks, dict) else ():
+def _check_keys(path: Path, table: str, noun: str, kind: type, tables: Any) -> None:
+    """Every key of [tasks.NAME] and [prices."MODEL"] must be known."""
+    known = [f.name for f in fields(kind)]
+    for name, said in tables.items() if isinstance(tables, dict) else ():
         for key in said if isinstance(said, dict) else ():
             if key not in known:
                 raise BadSetting(
-                    f"{path} says {key!r} under [tasks.{name}], which is not a setting of a task.",
+                    f"{path} says {key!r} under [{table}.{name}], which is not a setting of {noun}.",
                     f"Known: {', '.join(known)}.",
                 )
+
+
+def _check_money(path: Path, settings: Settings) -> None:
+    for model, said in settings.prices.items():
+        for f in fields(OwnPrice):
+            value = getattr(said, f.name)
+            if isinstance(value, Decimal) and not (value.is_finite() and 0 <= value < 1_000_000):
+                raise BadSetting(
+                    f"{path}, [prices.{model!r}]: {f.name} is {value}.", "Give USD per million tokens, 0 or more."
+                )
+    for vendor, share in settings.discounts.items():
+        if not 0.0 <= share < 1.0:
+            raise BadSetting(f"{path}, [discounts]: {vendor} is {share}.", "Give the share off, such as 0.15.")
 
 
 def _task(path: Path, name: str, said: TaskSettings) -> TaskSettings:
