@@ -24,7 +24,7 @@ from pathlib import Path
 
 from freehold.traffic.files import document, lines, parquet, tables
 from freehold.traffic.files.find import KNOWN, find
-from freehold.traffic.files.look import look
+from freehold.traffic.files.look import packing_and_shape
 from freehold.traffic.files.part import LONGEST, PIECE, Part, Record
 from freehold.traffic.files.store import Found, is_url, local, shown
 
@@ -44,7 +44,7 @@ def parts_of(paths: Sequence[Path | str], *, piece: int = PIECE) -> list[Part]:
 
 
 def _cut(file: Found, piece: int) -> list[Part]:
-    packing, shape = look(file.path)
+    packing, shape = packing_and_shape(file.path)
     end = file.size if packing == "plain" and file.splits else None  # what is written from now on is not of this run
     whole = Part(file.path, end=end, size=file.size, packing=packing, shape=shape)
     if shape == "parquet":

@@ -2,7 +2,7 @@
 
     [{...}, {...}]                                 two records
     {"data": [{...}, {...}], "page": 1}            two records
-    {"resourceSpans": [{...}]}                     one: a known format reads it whole
+    {"resourceSpans": [{...}]}                     one: an envelope, or what a known format reads whole
 
 Rows are numbered as they stand in the list. They are found without being decoded, so that a document takes little more
 memory than its bytes.
@@ -26,6 +26,7 @@ __all__ = ["LARGEST", "read", "rows_in"]
 
 LARGEST = 1 << 30  # bytes of a document, which is held as a whole
 SPACE = b" \t\r\n"
+ENVELOPES = {"resourceSpans", "resource_spans"}  # OpenTelemetry's: what stands inside is told apart by its format
 
 
 def read(part: Part) -> Iterator[Record]:
@@ -57,11 +58,14 @@ def _too_large(part: Part, how: str) -> LogUnreadable:
 
 
 def rows_in(data: bytes) -> Sequence[Any]:
-    """The rows of a document, as raw JSON. Raises what msgspec does where it is none."""
+    """The rows of a document as msgspec.Raw, or the document itself (bytes) as the one record that it is. Raises what
+    msgspec does where it is none."""
     data = data.removeprefix(BOM)
     if data[:4096].lstrip(SPACE)[:1] == b"[":
         return msgspec.json.decode(data, type=list[msgspec.Raw])
     fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    if not ENVELOPES.isdisjoint(fields):
+        return [data]
     lists = {name: rows for name, value in fields.items() if (rows := _list(value)) is not None}
     of_objects = [rows for rows in lists.values() if rows and all(_first(row) == b"{" for row in rows)]
     if len(lists) == 1 and not next(iter(lists.values())):

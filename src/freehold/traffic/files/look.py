@@ -17,7 +17,7 @@ from freehold.traffic.files.part import BOM, LONGEST
 from freehold.traffic.files.store import open_raw, shown
 from freehold.traffic.files.unpack import Unpacked, packing_of
 
-__all__ = ["look"]
+__all__ = ["packing_and_shape"]
 
 FOLLOWING = 50  # lines in which a JSON object of one line is looked for
 OTHERS = {
@@ -33,7 +33,7 @@ OTHERS = {
 }
 
 
-def look(path: str) -> tuple[str, str]:
+def packing_and_shape(path: str) -> tuple[str, str]:
     """How a file is packed, and the shape of its records. Raises LogUnreadable where neither is known."""
     with closing(open_raw(path)) as raw:
         try:
@@ -80,7 +80,8 @@ def _shape(path: str, file: BinaryIO) -> str:
         return "lines" if any(isinstance(_value(line), dict) for line in following if line) else "document"
     if _next_line(file):
         return "lines"
-    return "document" if isinstance(value, list) or len(rows_in(first)) != 1 else "lines"
+    whole = isinstance(value, dict) and [type(row) for row in rows_in(first)] == [bytes]
+    return "lines" if whole else "document"
 
 
 def _next_line(file: BinaryIO) -> bytes:

@@ -48,9 +48,10 @@ def cut(whole: Part, piece: int) -> list[Part]:
         run = groups[start:end]
         if end < len(groups) and sum(group.total_byte_size for group in run) < piece:
             continue
-        count = sum(group.num_rows for group in run)
-        found.append(replace(whole, start=start, end=end, size=whole.size * count // rows, line=before))
-        start, before = end, before + count
+        after = before + sum(group.num_rows for group in run)
+        size = whole.size * after // rows - whole.size * before // rows
+        found.append(replace(whole, start=start, end=end, size=size, line=before))
+        start, before = end, after
     return found or [whole]
 
 
@@ -87,14 +88,23 @@ def _torn(error: Exception) -> str:
 
 
 def _rows(batch: Any, schema: Any, target: Any, pyarrow: Any) -> list[Any]:
-    if schema.equals(target):
-        return list(batch.to_pylist())
-    table = pyarrow.Table.from_batches([batch]).cast(target, safe=False)
-    return list(table.to_pylist())
+    if not schema.equals(target):
+        batch = pyarrow.Table.from_batches([batch]).cast(target, safe=False)
+    rows = list(batch.to_pylist())
+    return [_maps(row) for row in rows] if "map<" in str(schema) else rows
+
+
+def _maps(value: Any) -> Any:
+    """Maps come as lists of pairs, the only tuples there are: make objects of them."""
+    if isinstance(value, list):
+        if value and all(isinstance(one, tuple) for one in value):
+            return {str(key): _maps(inner) for key, inner in value}
+        return [_maps(one) for one in value]
+    return {key: _maps(inner) for key, inner in value.items()} if isinstance(value, dict) else value
 
 
 def _plain(type: Any, pyarrow: Any) -> Any:
-    """A type whose values are plain ones: times to the microsecond, a map as a list of its pairs."""
+    """A type whose values are plain ones: times to the microsecond."""
     kinds = pyarrow.types
     if kinds.is_timestamp(type) and type.unit == "ns":
         return pyarrow.timestamp("us", type.tz)
