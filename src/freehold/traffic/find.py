@@ -1,0 +1,393 @@
+"""The templates of a log, found without tags: parts of it that share fixed text, unless that text is the users' own.
+
+    calls ─same endpoint and roles─→ rows ─systems→ ─examples in earlier turns→ ─last message→ Template
+
+At each message rows are parted by what they begin with, then by what they end with. A shared beginning is either a
+template or a value that comes again (a date, a retrieved passage, the opening words of a puzzle); `_Tree._values`
+says which: values are many, or stand where a field was announced ("Q:"), and what is asked and answered under them is
+alike. Two parts whose answers differ are never joined.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
+
+from freehold.nouns import Call, Message, Slot, Template
+from freehold.traffic.affixes import LEAST, Branch, beginning, branches, ending, fixed_beginning, fixed_ending, framed, masked
+from freehold.traffic.alike import Asked, alike, differ
+
+__all__ = ["find_templates", "plain"]
+
+Texts = tuple[str, ...]
+END = "\x00:"  # a whole text is fixed up to its end
+FEW = 12  # templates below one shared text; more are values of a field
+TINY = 20  # so many small parts are values: passages that each came a few times
+COVER = 0.9
+FIELD = re.compile(r"^\W{0,4}\w[\w ()'-]{0,40}:|[\"'`]{3}\s*$")
+MARK = re.compile(r"(?m)^\W{0,4}\w[\w ()'-]{0,40}:")
+NAME = re.compile(r"(?<=[\w,;] )[A-Z][\w'-]*(?: [A-Z][\w'-]*)*")
+
+
+class Row(NamedTuple):
+    """A request's texts and the answer that it got first."""
+
+    texts: Texts
+    answer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows that share a beginning, an ending, or lines in between. Where they share nothing, no text is fixed."""
+
+    rows: tuple[Row, ...]
+    begins: bool = False
+    ends: bool = False
+    framed: bool = False
+    inside: tuple[str, ...] = ()
+
+
+def plain(messages: Sequence[Message]) -> Texts | None:
+    """The texts of messages that hold a role and a text and nothing else; None otherwise."""
+    texts = tuple(m.get("content") for m in messages if m.keys() == {"role", "content"})
+    if len(texts) != len(messages) or not all(isinstance(text, str) for text in texts):
+        return None
+    return texts  # type: ignore[return-value]
+
+
+def find_templates(calls: Sequence[Call]) -> list[tuple[str, Template]]:
+    """(endpoint, template) of each part of the log; together they fit every call of plain texts."""
+    shapes: defaultdict[tuple[str, Texts], dict[Texts, str | None]] = defaultdict(dict)
+    for call in calls:
+        texts = plain(call.messages)
+        if texts:
+            rows = shapes[call.endpoint, tuple(m["role"] for m in call.messages)]
+            if rows.get(texts) is None:
+                rows[texts] = _answer(call)
+    found: dict[tuple[str, Template], None] = {}
+    for (endpoint, roles), answers in shapes.items():
+        for template in _templates(roles, [Row(texts, answer) for texts, answer in answers.items()]):
+            found[endpoint, template] = None
+    return list(found)
+
+
+def _answer(call: Call) -> str | None:
+    from freehold import wire
+
+    if call.answered_by != "upstream":
+        return None
+    return call.answer.strip() if call.answer is not None else ("{tools" if wire.calls_tools(call) else None)
+
+
+def _templates(roles: Texts, rows: list[Row]) -> Iterator[Template]:
+    system = [i for i, role in enumerate(roles[:-1]) if role in ("system", "developer")]
+    turns = [i for i in range(len(roles) - 1) if i not in system]
+    for first in _systems(rows, system):
+        for part in _examples(first.rows, turns):
+            for last in _messages(part, len(roles) - 1, known=bool(system) or _same(part, turns)):
+                yield _template(roles, last, system, turns, first)
+
+
+def _same(rows: Sequence[Row], turns: list[int]) -> bool:
+    return bool(turns) and len({tuple(row.texts[i] for i in turns) for row in rows}) == 1
+
+
+# system messages
+
+
+def _systems(rows: list[Row], at: list[int]) -> Iterator[Group]:
+    """Rows by their system messages. Numbers, days and blanks at the ends make no difference."""
+    if not at:
+        yield Group(tuple(rows))
+        return
+    tree = _Tree(rows, lambda row: "\n".join(_blank(masked(row.texts[i])) for i in at) + END, system=True)
+    groups, rest = tree.parts()
+    for group in _join_names(groups, at[0]):
+        yield from _by_answers(group, at)
+    if len(rest) >= LEAST:
+        yield Group(tuple(rest))
+        return
+    alone: defaultdict[Texts, list[Row]] = defaultdict(list)
+    for row in rest:
+        alone[tuple(row.texts[i] for i in at)].append(row)
+    yield from (Group(tuple(part)) for part in alone.values())
+
+
+def _blank(text: str) -> str:
+    return "\n".join(line.rstrip() for line in text.strip().splitlines())
+
+
+def _join_names(groups: list[Group], at: int) -> Iterator[Group]:
+    """Groups whose system texts differ in names alone are one, where three or more do one job."""
+    byname: defaultdict[str, list[Group]] = defaultdict(list)
+    for group in groups:
+        byname[NAME.sub("N", masked(group.rows[0].texts[at]))].append(group)
+    for name, part in byname.items():
+        if "N" in name and len(part) >= 3 and _like([_asked(group.rows) for group in part]):
+            yield Group(tuple(row for group in part for row in group.rows), begins=True, ends=True)
+        else:
+            yield from part
+
+
+def _by_answers(group: Group, at: list[int]) -> Iterator[Group]:
+    """Texts that differ in a number alone are two prompts where their answers say so."""
+    exact: defaultdict[Texts, list[Row]] = defaultdict(list)
+    for row in group.rows:
+        exact[tuple(row.texts[i] for i in at)].append(row)
+    parts = list(exact.values())
+    if 1 < len(parts) <= 4 and differ(_asked(parts[0]), _asked(parts[1])):
+        yield from (Group(tuple(part)) for part in parts)
+    else:
+        yield group
+
+
+def _asked(rows: Sequence[Row]) -> list[Asked]:
+    return [Asked(row.texts[-1], row.answer) for row in rows]
+
+
+# earlier turns
+
+
+def _examples(rows: tuple[Row, ...], turns: list[int]) -> Iterator[tuple[Row, ...]]:
+    """Rows by their earlier turns, where few different ones make up nearly all: worked examples."""
+    if not turns:
+        yield rows
+        return
+    groups: defaultdict[Texts, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[tuple(row.texts[i] for i in turns)].append(row)
+    common = [part for part in groups.values() if len(part) >= LEAST]
+    if sum(map(len, common)) < COVER * len(rows) / 2 or len(rows) < LEAST:
+        yield rows
+        return
+    yield from map(tuple, common)
+    rest = [row for part in groups.values() if len(part) < LEAST for row in part]
+    if rest:
+        yield tuple(rest)
+
+
+# one message
+
+
+def _messages(rows: tuple[Row, ...], at: int, *, known: bool) -> Iterator[Group]:
+    """Rows by what message `at` begins with, then ends with, then holds in between."""
+    groups, rest = _Tree(rows, lambda row: masked(row.texts[at]), known=known).parts()
+    for group in groups:
+        cut = len(beginning([row.texts[at] for row in group.rows]))
+        yield from _endings(group, at, cut, known=True)
+    if rest:
+        yield from _endings(Group(tuple(rest)), at, 0, known=known)
+
+
+def _endings(group: Group, at: int, cut: int, *, known: bool) -> Iterator[Group]:
+    tree = _Tree(group.rows, lambda row: masked(row.texts[at][cut:])[::-1].lstrip(), known=known, turned=True)
+    groups, rest = tree.parts()
+    for part in groups:
+        yield replace(part, begins=group.begins, ends=True, inside=group.inside)
+    if rest:
+        one = replace(group, rows=tuple(rest))
+        yield from _middles(one, at) if not (group.begins or known) else (one,)
+
+
+def _middles(group: Group, at: int) -> Iterator[Group]:
+    """Rows with no clear beginning or ending, by the words that stand at both, or by a line that many of them hold."""
+    rows, least = list(group.rows), max(4 * LEAST, len(group.rows) // 50)
+    for frame in _frames([row.texts[at] for row in rows], least):
+        inside = [row for row in rows if _frame(row.texts[at]) == frame]
+        yield Group(tuple(inside), framed=True)
+        rows = [row for row in rows if _frame(row.texts[at]) != frame]
+    while len(rows) >= least:
+        lines = Counter(line for row in rows for line in _lines(row.texts[at]))
+        line, count = max(lines.items(), key=lambda item: (item[1], len(item[0])), default=("", 0))
+        if count < max(least, len(rows) // 20):
+            break
+        yield Group(tuple(row for row in rows if line in row.texts[at]), inside=(line,))
+        rows = [row for row in rows if line not in row.texts[at]]
+    if rows:
+        yield Group(tuple(rows))
+
+
+def _frames(texts: list[str], least: int) -> list[tuple[str, str]]:
+    """First two and last two words that hardly ever stand without each other, as in `Intent of '...'? One label.`"""
+    frames = [_frame(text) for text in texts]
+    firsts, lasts, pairs = Counter(f for f, _ in frames), Counter(e for _, e in frames), Counter(frames)
+    return [
+        (first, last)
+        for (first, last), n in pairs.items()
+        if n >= least and first and last and n >= 0.7 * max(firsts[first], lasts[last])
+    ]
+
+
+def _frame(text: str) -> tuple[str, str]:
+    words = text.split()
+    return (" ".join(words[:2]), " ".join(words[-2:])) if len(words) > 4 else ("", "")
+
+
+def _lines(text: str) -> set[str]:
+    found = {"\n" + match.group() for match in MARK.finditer(text) if match.start() > 0}
+    return found | {f"\n{line}\n" for line in text.split("\n")[1:-1] if len(line.split()) >= 4}
+
+
+class _Tree:
+    """Rows sorted by a text of theirs, and parted where it begins alike."""
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        key: Callable[[Row], str],
+        *,
+        known: bool = False,
+        turned: bool = False,
+        system: bool = False,
+    ) -> None:
+        pairs = sorted(((key(row), i) for i, row in enumerate(rows)))
+        self.texts = [text for text, _ in pairs]
+        self.rows = [rows[i] for _, i in pairs]
+        self.known, self.turned, self.system = known, turned, system
+
+    def parts(self) -> tuple[list[Group], list[Row]]:
+        """Groups that share a beginning, and the rows that share none."""
+        total = len(self.rows)
+        if total < LEAST:
+            return [], self.rows
+        found, loose = self._explore(0, total, "", self.known)
+        return [self._group(part) for part in found], loose
+
+    def _group(self, part: tuple[list[Row], str]) -> Group:
+        rows, fixed = part
+        pieces = tuple(piece for piece in fixed.split("0")[1:] if len(piece.split()) >= 2)
+        return Group(tuple(rows), begins=True, inside=() if self.turned or self.system else pieces)
+
+    def _explore(
+        self, low: int, high: int, fixed: str, known: bool
+    ) -> tuple[list[tuple[list[Row], str]], list[Row]]:
+        """Groups inside [low:high], whose texts all begin with `fixed`, and what is left over."""
+        size = high - low
+        if not fixed:
+            shared = self._shared(low, high)
+            fixed = shared if len(shared.split()) >= 2 or shared.strip().endswith(":") else ""
+        weak = max(LEAST, round((0.05 if fixed or known else 0.005) * size))
+        strong = max(LEAST, round(0.02 * size)) if fixed or known else LEAST
+        if self.system:
+            weak = strong = LEAST
+        elif self.turned:
+            strong = max(2 * LEAST, strong)
+        parts = branches(self.texts, low, high, fixed, weak, strong, turned=self.turned)
+        if not (fixed or known):
+            parts = self._large(parts, size)
+        elif self._values(parts, low, high, fixed):
+            parts = []
+        groups: list[tuple[list[Row], str]] = []
+        rest: list[Row] = []
+        at = low
+        for part in parts:
+            rest += self.rows[at : part.low]
+            below, left = self._explore(part.low, part.high, part.fixed, True)
+            groups += below
+            rest += left
+            at = part.high
+        rest += self.rows[at:high]
+        if fixed and rest:
+            return [*groups, (rest, fixed)], []
+        return groups, rest
+
+    def _shared(self, low: int, high: int) -> str:
+        one, other = self.texts[low], self.texts[high - 1]
+        common = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+        return fixed_ending(one[:common][::-1])[::-1] if self.turned else fixed_beginning(one[:common])
+
+    def _large(self, parts: list[Branch], size: int) -> list[Branch]:
+        """Where many small parts stand side by side, they are values."""
+        large = [part for part in parts if part.high - part.low >= max(2 * LEAST, size / 100)]
+        return large if len(parts) - len(large) > TINY else parts
+
+    def _values(self, parts: list[Branch], low: int, high: int, fixed: str) -> bool:
+        """Are these shared beginnings values of a field, not templates of their own?"""
+        if not parts:
+            return True
+        asked = [self._own(part.low, part.high, len(fixed)) for part in parts]
+        covered = sum(part.high - part.low for part in parts)
+        size = high - low
+        if len(parts) == 1:
+            inside = {*range(parts[0].low, parts[0].high)}
+            asked.append([a for i, a in enumerate(self._own(low, high, len(fixed)), low) if i not in inside])
+        if len(parts) <= FEW and _mostly(asked, differ):
+            return False
+        if len(parts) == 1:
+            return bool(fixed) or _like(asked)
+        if len(parts) > FEW:
+            return _like(asked, 0.4)
+        if not fixed:
+            return _like(asked)
+        if covered < COVER * size:
+            return True
+        if self.known and not self.turned and _like(asked, 0.4):
+            return True
+        again = self._in_field(fixed, parts)
+        return again == 2 or (again == 1 and _like(asked))
+
+    def _own(self, low: int, high: int, cut: int) -> list[Asked]:
+        if self.system:
+            return _asked(self.rows[low:high])
+        texts = (text[cut:] for text in self.texts[low:high])
+        return [
+            Asked(text[::-1] if self.turned else text, row.answer)
+            for text, row in zip(texts, self.rows[low:high], strict=True)
+        ]
+
+    def _in_field(self, fixed: str, parts: list[Branch]) -> int:
+        """Does the fixed text end inside a field ("Q: ...") while the parts announce no further one? 2: that field came
+        before, as it does where examples stand inside."""
+        field = None if self.turned else FIELD.match(fixed.rstrip(" ").rsplit("\n", 1)[-1])
+        if not field:
+            return 0
+        name = field.group().strip()
+        earlier = [match.group().strip() for match in MARK.finditer(fixed)]
+        later = [[mark.strip() for mark in MARK.findall(part.fixed[len(fixed) :])] for part in parts]
+        if earlier.count(name) > 1 or all(name in marks for marks in later):
+            return 2
+        return 1 if all(mark in earlier for marks in later for mark in marks) else 0
+
+
+def _mostly(parts: list[list[Asked]], test: Callable[[list[Asked], list[Asked]], bool]) -> bool:
+    """Does the test hold for most pairs of the largest parts?"""
+    largest = sorted(parts, key=len, reverse=True)[:5]
+    pairs = [(a, b) for i, a in enumerate(largest) for b in largest[:i]]
+    return sum(test(a, b) for a, b in pairs) > len(pairs) / 2
+
+
+def _like(parts: list[list[Asked]], least: float = 0.55) -> bool:
+    return max(map(len, parts)) < 3 * LEAST or _mostly(parts, partial(alike, least=least))
+
+
+# the template
+
+
+def _template(roles: Texts, group: Group, system: list[int], turns: list[int], first: Group) -> Template:
+    """What all rows of a group share, message by message."""
+    slots: list[Slot] = []
+    for i, role in enumerate(roles):
+        texts = [row.texts[i] for row in group.rows]
+        equal = len(set(texts)) == 1
+        if (i in system and equal) or (i in turns and equal and len(texts) >= LEAST):
+            slots.append(Slot(role, texts[0]))
+        elif i in turns:
+            slots.append(Slot(role, "", "", variable=True))
+        elif i in system:
+            slots.append(_variable(role, texts, begins=first.begins, ends=True))
+        elif group.framed:
+            before, after = framed(texts)
+            slots.append(Slot(role, before, after, variable=True))
+        else:
+            slots.append(_variable(role, texts, begins=group.begins, ends=group.begins or group.ends, inside=group.inside))
+    return Template(tuple(slots))
+
+
+def _variable(role: str, texts: list[str], *, begins: bool, ends: bool, inside: tuple[str, ...] = ()) -> Slot:
+    before = beginning(texts) if begins and len(set(texts)) >= LEAST else ""
+    own = [text[len(before) :] for text in texts]
+    return Slot(role, before, ending(own) if ends else "", variable=True)
