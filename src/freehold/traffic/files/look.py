@@ -76,8 +76,11 @@ def _shape(path: str, file: BinaryIO) -> str:
         return "lines" if _next_line(file) else "document"
     value = _value(first)
     if value is None:
-        following = (_next_line(file) for _ in range(FOLLOWING)) if first[:1] == b"{" else iter(())
-        return "lines" if any(isinstance(_value(line), dict) for line in following if line) else "document"
+        if first[:1] == b"[":
+            return "document"
+        following = [line for _ in range(FOLLOWING) if (line := _next_line(file))]
+        rows = not following or any(isinstance(_value(line), dict) for line in following)
+        return "lines" if rows else "document"  # of rows, the first may be damaged
     if _next_line(file):
         return "lines"
     whole = isinstance(value, dict) and [type(row) for row in rows_in(first)] == [bytes]

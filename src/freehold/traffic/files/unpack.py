@@ -1,6 +1,7 @@
 """Packed bytes as plain ones: gzip of many members, Zstandard of many frames, cut off ones up to the cut.
 
-What stands before a cut is given first, the error after it. Memory stays bounded whatever the file claims: a bite of
+What stands before a cut or a damaged place is given first, the error after it (of Zstandard, up to 2 kB before a
+damaged place are lost with it). Memory stays bounded whatever the file claims: a bite of
 packed bytes unpacks to 17 MB at most (gzip packs 1032:1) or 64 MiB (a Zstandard block of 4 bytes gives 128 KiB).
 """
 
@@ -8,19 +9,13 @@ from __future__ import annotations
 
 import io
 import zlib
-from typing import Any, Protocol
+from contextlib import suppress
+from typing import Any
 
 __all__ = ["Unpacked", "packing_of"]
 
 BITES = {"gzip": 16 << 10, "zstd": 2 << 10}
 SKIPPABLE = b"\x2a\x4d\x18"  # a Zstandard frame without data; its first byte is 0x50 to 0x5f
-
-
-class _Unpacker(Protocol):
-    eof: bool
-    unused_data: bytes
-
-    def decompress(self, data: bytes, /) -> bytes: ...
 
 
 def packing_of(head: bytes) -> str:
@@ -40,6 +35,21 @@ def _unpacker(packing: str) -> Any:
     return zstandard.ZstdDecompressor().decompressobj()
 
 
+def _errors() -> tuple[type[Exception], ...]:
+    import zstandard
+
+    return zlib.error, zstandard.ZstdError
+
+
+def _sound(unpacker: Any, packed: bytes) -> bytes:
+    """What a damaged bite of gzip holds before the damage."""
+    out = io.BytesIO()
+    with suppress(zlib.error):
+        for i in range(len(packed)):
+            out.write(unpacker.decompress(packed[i : i + 1]))
+    return out.getvalue()
+
+
 class Unpacked(io.RawIOBase):
     """A stream of what `raw` holds unpacked. `fed` counts the packed bytes that were read. Raises OSError where they
     are cut off or damaged."""
@@ -47,8 +57,9 @@ class Unpacked(io.RawIOBase):
     def __init__(self, raw: io.BufferedReader, packing: str) -> None:
         self.raw, self.packing, self.fed = raw, packing, 0
         self._bite = BITES[packing]
-        self._unpacker: _Unpacker | None = None
+        self._unpacker: Any = None
         self._left = b""  # packed bytes behind the end of a member
+        self._wrong: OSError | None = None  # to be raised once what stands before it is given
         self._out = memoryview(b"")
 
     def readable(self) -> bool:
@@ -56,6 +67,8 @@ class Unpacked(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._out:
+            if self._wrong is not None:
+                raise self._wrong
             packed = self._left or self.raw.read(self._bite)
             if not packed:
                 if self._unpacker is not None:
@@ -75,12 +88,12 @@ class Unpacked(io.RawIOBase):
             if not packed:
                 return b""
             self._unpacker = _unpacker(self.packing)
+        before = self._unpacker.copy() if self.packing == "gzip" else None
         try:
-            out = self._unpacker.decompress(packed)
-        except Exception as error:
-            if isinstance(error, zlib.error) or type(error).__name__ == "ZstdError":
-                raise OSError(str(error).splitlines()[0]) from None
-            raise
+            out: bytes = self._unpacker.decompress(packed)
+        except _errors() as error:
+            self._wrong = OSError(str(error))
+            return _sound(before, packed) if before is not None else b""
         if self._unpacker.eof:
             self._left, self._unpacker = self._unpacker.unused_data, None
         return out
