@@ -1,4 +1,4 @@
-"""Documented rows with pieces taken out and swapped for values of other types: a reader may refuse them, and no more."""
+"""Documented rows with pieces taken out or swapped for values of other types: a reader may refuse them, no more."""
 
 from __future__ import annotations
 

@@ -69,11 +69,13 @@ FAILURE = PAYLOAD | {  # the fields of docs.litellm.ai/docs/proxy/logging_spec f
 }
 # tests/logging_callback_tests/gcs_pub_sub_body/spend_logs_payload.json, shortened: a row of the proxy's database
 SPEND: dict[str, Any] = {
-    "request_id": "chatcmpl-2283081b", "call_type": "acompletion", "api_key": "", "cache_hit": "None",
-    "startTime": "2025-01-24T09:20:46+00:00", "endTime": "2025-01-24T09:20:47.5+00:00", "model": "gpt-4o",
-    "user": "u-1", "metadata": '{"tags": []}', "spend": 0.00022500000000000002, "total_tokens": 30,
-    "prompt_tokens": 10, "completion_tokens": 20, "request_tags": "[]", "end_user": "", "messages": "{}",
-    "response": "{}",
+    "request_id": "chatcmpl-2283081b-dc89-41f6-93e6-d4f914774027", "session_id": "1234567890",
+    "call_type": "acompletion", "api_key": "", "cache_hit": "None", "startTime": "2025-01-24 09:20:46.847371",
+    "endTime": "2025-01-24 09:20:46.851954", "model": "gpt-4o", "user": "", "spend": 0.00022500000000000002,
+    "metadata": '{"usage_object": {"completion_tokens": 20, "prompt_tokens_details": {"cached_tokens": 4}}}',
+    "total_tokens": 30, "prompt_tokens": 10, "completion_tokens": 20, "request_tags": "[]", "end_user": "",
+    "custom_llm_provider": "openai", "messages": "{}", "response": "{}", "proxy_server_request": "{}",
+    "status": "success",
 }  # fmt: skip
 ROWS = [PAYLOAD, FAILURE, SPEND]
 
@@ -112,7 +114,8 @@ def test_what_its_own_cache_answered_is_neither_evidence_nor_money() -> None:
 def test_redacted_text_makes_no_task() -> None:
     redacted = [{"role": "user", "content": "redacted-by-litellm"}]
     found = call(messages=redacted, response={"text": "redacted-by-litellm"})
-    assert found.messages[0]["content"] is None and found.answer is None
+    assert found.messages[0]["content"] is None
+    assert found.answer is None
     assert found.tokens == Tokens(10, 20)
 
 
@@ -150,8 +153,14 @@ def test_embeddings_and_responses() -> None:
 
 def test_a_row_of_the_spend_logs_has_times_and_tokens() -> None:
     found = call_from_row(next(iter(litellm_payload.rows(SPEND))))
-    assert (found.user, found.tokens, found.seconds) == ("u-1", Tokens(10, 20), 1.5)
-    assert found.messages[0]["content"] is None and found.answered_by == "upstream"
+    assert (found.tokens, found.answered_by) == (Tokens(10, 20, cached=4), "upstream")
+    assert found.messages[0]["content"] is None
+
+
+def test_spend_logs_may_keep_the_request_as_it_came() -> None:
+    kept = '{"model": "gpt-4o", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}'
+    found = call_from_row(next(iter(litellm_payload.rows(SPEND | {"proxy_server_request": kept}))))
+    assert (found.messages[0]["content"], found.params) == ("hi", {"temperature": 0})
 
 
 @settings(max_examples=150, deadline=None)

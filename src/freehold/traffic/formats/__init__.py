@@ -51,11 +51,10 @@ class Format(Protocol):
 
 FORMATS: tuple[Format, ...] = (  # the first that fits wins: the narrower shapes stand first
     litellm_payload, langfuse, helicone, openinference, otel_genai,
-    azure_diagnostics, openai_batch, openai_stored,
+    azure_diagnostics, openai_batch, openai_stored, columns,
     *map(openai_chat.Among.of, (
         anthropic_messages, openai_completions, openai_embeddings, openai_responses, openai_finetuning)),
     openai_chat,
-    columns,
 )  # fmt: skip
 
 

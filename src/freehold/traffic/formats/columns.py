@@ -18,6 +18,7 @@ from typing import Any
 
 from freehold import wire
 from freehold.traffic.formats import shape
+from freehold.traffic.formats.exchange import RESPONSES
 
 __all__ = ["NAME", "SAYS", "fits", "rows"]
 
@@ -44,7 +45,7 @@ SYNONYMS = {
     " request_timestamp event_time arrival_time arrived_at arrival_timestamp ts logged_at",
     "end": "end_time ended_at finished_at completed_at response_time_at",
     "seconds": "latency duration seconds elapsed latency_s duration_s latency_seconds duration_seconds latency_sec"
-    " duration_sec response_time response_seconds elapsed_seconds",
+    " duration_sec response_time response_seconds elapsed_seconds elapsed_time",
     "ms": "latency_ms duration_ms elapsed_ms response_time_ms response_ms delay_ms total_time_ms",
     "model": "model model_name model_id engine deployment deployment_name request_model llm_model",
     "user": "user_id end_user end_user_id customer_id username user_name",
@@ -84,15 +85,23 @@ def _columns(names: tuple[str, ...]) -> dict[str, str]:
 
 
 def fits(record: Any) -> bool:
-    if not isinstance(record, dict):
+    """Flat rows alone: bodies of an API, and two texts and nothing else, are for the formats that come after."""
+    if not isinstance(record, dict) or "request" in record or record.keys() <= {"prompt", "completion"}:
         return False
-    found = _columns(tuple(record)).keys()
-    counted = {"asked", "said"} <= found
-    return counted or bool(found & {"prompt", "messages"} and found & {"answer", "model"})
+    found = _columns(tuple(record))
+    said = {role: record[found[role]] for role in ("messages", "prompt", "answer") if role in found}
+    if any(isinstance(value, dict) for value in said.values()):
+        return False
+    if {"asked", "said"} <= found.keys():
+        return True
+    answered = isinstance(said.get("answer"), str)
+    if isinstance(said.get("messages", said.get("prompt")), list):
+        return answered and found["answer"] not in RESPONSES
+    return bool(said.keys() & {"messages", "prompt"}) and (answered or ("model" in found and "answer" not in found))
 
 
 def rows(record: Any) -> Iterable[dict[str, Any]]:
-    if not fits(record):
+    if not isinstance(record, dict) or not _columns(tuple(record)).keys() & {"messages", "prompt", "answer", "asked"}:
         raise wire.ShapeError(f"{wire.shape_of(record)}; expected {SAYS}")
     cells = {role: record[name] for role, name in _columns(tuple(record)).items() if record[name] not in (None, "")}
     if not cells.keys() & {"prompt", "messages", "answer", "asked"}:

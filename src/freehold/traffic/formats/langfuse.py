@@ -21,6 +21,8 @@ NAME = "langfuse"
 SAYS = "Langfuse's observations"
 CALLS = {"GENERATION": "chat", "EMBEDDING": "embeddings"}
 TYPES = {*CALLS, "SPAN", "EVENT", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EVALUATOR", "GUARDRAIL"}
+ASKED = ("input", "promptTokens", "inputTokens", "inputUsage")
+SAID = ("output", "completionTokens", "outputTokens", "outputUsage")
 READ = ("input_cached_tokens", "input_cache_read", "cache_read_input_tokens", "input_cached")
 WRITTEN = ("input_cache_creation", "cache_creation_input_tokens", "input_cache_write")
 THOUGHT = ("output_reasoning_tokens", "output_reasoning", "reasoning_tokens")
@@ -39,7 +41,7 @@ def _observations(record: Any) -> list[Any]:
 
 
 def _is_observation(one: Any) -> bool:
-    if not isinstance(one, dict) or one.get("type") not in TYPES:
+    if not isinstance(one, dict) or shape.text(one.get("type")) not in TYPES:
         return False
     return ("traceId" in one or "trace_id" in one) and ("startTime" in one or "start_time" in one)
 
@@ -85,8 +87,8 @@ def _usage(one: dict[str, Any], endpoint: str) -> dict[str, Any] | None:
     older = shape.obj(shape.decoded(one.get("usage")))
     if older.get("unit") not in (None, "TOKENS"):
         return None
-    asked = _get(one | older, "input", "promptTokens") if older else _get(one, "promptTokens", "inputTokens")
-    said = _get(one | older, "output", "completionTokens") if older else _get(one, "completionTokens", "outputTokens")
+    older = {name: one.get(name) for name in (*ASKED, *SAID) if name not in ("input", "output")} | older
+    asked, said = _get(older, *ASKED), _get(older, *SAID)
     return shape.usage(asked, 0 if said is None and endpoint == "embeddings" else said)
 
 

@@ -43,18 +43,22 @@ def rows(record: Any) -> Iterable[dict[str, Any]]:
 
 
 def _row(record: dict[str, Any], endpoint: str) -> dict[str, Any]:
-    messages, further = shape.asked(_open(record.get("messages")))
+    meta = shape.obj(shape.decoded(record.get("metadata")))
+    given = _open(record.get("messages"))
+    if given in (None, "", "{}", "[]", {}, []):  # spend logs keep the request as it came elsewhere
+        given = _open(record.get("proxy_server_request"))
+    messages, further = shape.asked(None if given in ("{}", {}) else given)
     params = shape.obj(shape.decoded(record.get("model_parameters")))
     request = {key: one for key, one in (further | params).items() if key not in OWN}
     body = shape.decoded(_open(record.get("response")))
     message, why = shape.said(None if endpoint == "embeddings" else body)
-    meta = shape.obj(shape.decoded(record.get("metadata")))
+    said = shape.obj(shape.obj(body).get("usage")) or shape.obj(meta.get("usage_object"))
     return shape.row(
         {"model": record.get("model"), "messages": messages} | request,
         _failure(record),
         message=message,
         why=why,
-        usage=_usage(record, shape.obj(shape.obj(body).get("usage"))),
+        usage=_usage(record, said),
         timestamp=record.get("startTime"),
         seconds=shape.seconds(record.get("startTime"), record.get("endTime")),
         endpoint=endpoint,
@@ -85,7 +89,7 @@ def _failure(record: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _usage(record: dict[str, Any], said: dict[str, Any]) -> dict[str, Any] | None:
-    """The counts that LiteLLM priced; what is cached, written and thought stands in the response's own usage."""
+    """The counts that LiteLLM priced; what is cached, written and thought stands in the response's own."""
     prompt = shape.obj(said.get("prompt_tokens_details") or said.get("input_tokens_details"))
     answer = shape.obj(said.get("completion_tokens_details") or said.get("output_tokens_details"))
     return shape.usage(

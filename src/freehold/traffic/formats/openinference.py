@@ -35,7 +35,7 @@ DEEPEST = 12
 
 
 def fits(record: Any) -> bool:
-    if isinstance(record, dict) and record.get("span_kind") in CALLS:
+    if isinstance(record, dict) and shape.text(record.get("span_kind")) in CALLS:
         return True
     return any(key.startswith(SIGNS) or key == "openinference" for keys in spans.attribute_keys(record) for key in keys)
 

@@ -21,7 +21,8 @@ __all__ = [
 
 FINISH = {
     "end_turn": "stop", "stop_sequence": "stop", "eos": "stop", "max_tokens": "length", "tool_use": "tool_calls",
-    "tool_call": "tool_calls", "safety": "content_filter", "refusal": "content_filter",
+    "tool_call": "tool_calls", "safety": "content_filter", "refusal": "content_filter", "stopped": "stop",
+    "token_limit_reached": "length", "content_filtered": "content_filter",
 }  # fmt: skip
 """Other words for OpenAI's finish reasons."""
 ASKED = ("messages", "model", "system", "prompt", "input", "instructions")
@@ -74,7 +75,7 @@ def number(value: Any) -> float | None:
         found = float(value) if not isinstance(value, str) or len(value) < 40 else -1.0
     except (ValueError, OverflowError):
         return None
-    return found if 0 <= found < 1e18 else None
+    return found if 0 <= found < 1e20 else None
 
 
 def plain(content: Any) -> Any:
@@ -214,8 +215,8 @@ def _called(block: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def finish(reason: Any) -> str:
-    """A finish reason in OpenAI's words, where it has one."""
-    said = text(reason).lower()
+    """A finish reason in OpenAI's words, where it has one; also of an enumeration: CompletionsFinishReason.STOPPED."""
+    said = text(reason).lower().rpartition(".")[2]
     return FINISH.get(said, said)
 
 

@@ -48,12 +48,13 @@ class Span:
 
 
 def _raw(record: Any) -> Iterator[dict[str, Any]]:
-    """The spans of an OTLP batch, or the one span that the record is."""
+    """The spans of an OTLP batch, of a page of Phoenix's API, or the one span that the record is."""
     if not isinstance(record, dict):
         return
     batch = record.get("resourceSpans", record.get("resource_spans"))
     if batch is None:
-        yield record
+        page = record.get("data", record.get("spans"))
+        yield from map(shape.obj, page if isinstance(page, list) else [record])
         return
     for resource in map(shape.obj, shape.listed(batch)):
         scopes = resource.get("scopeSpans", resource.get("scope_spans"))
