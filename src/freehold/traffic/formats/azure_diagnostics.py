@@ -115,7 +115,7 @@ class _Said:
 
     def unseen(self) -> Body:
         """The request of which the log says no more than the model."""
-        return {"model": self.model, "messages": [unlogged(self.record, "correlationId", "CorrelationId")]}
+        return {"model": self.model, "messages": [unlogged(self.record)]}
 
     def silent(self, usage: Body | None = None) -> Body:
         """The response of which the log says no more than whether it failed, and what it counted."""
