@@ -32,6 +32,7 @@ COUNTS = {
     "audio_out": "completion_details.audio",
 }  # fmt: skip
 DEEPEST = 12
+LONGEST = 1 << 20  # characters of a printed list; Python's parser takes some hundred times that in memory
 
 
 def fits(record: Any) -> bool:
@@ -116,7 +117,7 @@ def _flatten(key: str, value: Any, found: dict[str, Any], depth: int) -> None:
 def _unquoted(value: Any) -> Any:
     """A list in a table's cell: JSON, or as Python prints it, which is what pandas writes in a CSV file."""
     inner = shape.decoded(value)
-    if not isinstance(inner, str) or not inner.startswith("[{'"):
+    if not isinstance(inner, str) or not inner.startswith("[{'") or len(inner) > LONGEST:
         return inner
     try:
         return ast.literal_eval(inner)
