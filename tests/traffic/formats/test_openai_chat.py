@@ -41,7 +41,7 @@ RESPONSE: dict[str, Any] = {
     },
     "service_tier": "default",
 }
-ROW = {"timestamp": "2025-03-10T01:25:52Z", "seconds": 0.5, "request": REQUEST, "response": RESPONSE}
+ROW: dict[str, Any] = {"timestamp": "2025-03-10T01:25:52Z", "seconds": 0.5, "request": REQUEST, "response": RESPONSE}
 
 
 def chunk(**more: Any) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def test_a_row_under_freeholds_own_names_is_read_as_it_stands() -> None:
         {"ts": 1741569952, "latency_ms": 500, "request_body": REQUEST, "response_body": RESPONSE},
         {"created_at": "2025-03-10T01:25:52Z", "duration_s": 0.5, "input": REQUEST, "output": RESPONSE},
         {"start_time": 1741569952, "end_time": 1741569952.5, "body": REQUEST, "response": RESPONSE},
-        {"@timestamp": 1741569952000, "durationMs": 500} | {"request": json.dumps(REQUEST), "response": json.dumps(RESPONSE)},
+        {"@timestamp": 1741569952000, "durationMs": 500} | {k: json.dumps(ROW[k]) for k in ("request", "response")},
         {
             "time": 1741569952_000_000,
             "elapsed_ms": "500",

@@ -16,8 +16,8 @@ from freehold import stream, wire
 from freehold.traffic.formats import shape
 
 __all__ = [
-    "ENDPOINTS", "RESPONSES", "bodies", "body_of", "decode", "exchange", "messages", "pair", "sent_at", "timed", "took",
-    "unlogged",
+    "ENDPOINTS", "RESPONSES", "bodies", "body_of", "decode", "exchange", "messages", "pair", "says_time", "sent_at",
+    "timed", "took", "unlogged",
 ]  # fmt: skip
 
 ENDPOINTS = ("chat", "completions", "embeddings", "responses", "messages")
@@ -36,6 +36,8 @@ DURATIONS = {
     "duration_ns": 1e9, "latency_ns": 1e9,
 }  # fmt: skip
 ENDS = (("start_time", "end_time"), ("startTime", "endTime"), ("started_at", "ended_at"))
+TIMED = frozenset(TIMES)
+TOOK = frozenset(DURATIONS) | {name for pair in ENDS for name in pair}
 EARLIEST = 1e8  # seconds: a smaller number under "time" or "created" is a duration or a counter, no time since 1973
 BODY = ("messages", "prompt", "input", "choices", "output", "data", "content", "error")
 
@@ -131,6 +133,12 @@ def _response(record: Body, name: str, merged: Callable[[Sequence[Body]], Body])
 
 
 # times
+
+
+def says_time(row: Mapping[str, Any]) -> bool:
+    """Has a row its time and duration under freehold's names, or no other name for them?"""
+    at = row.get("timestamp") is not None or TIMED.isdisjoint(row)
+    return at and ("seconds" in row or TOOK.isdisjoint(row))
 
 
 def timed(row: Body) -> Body:

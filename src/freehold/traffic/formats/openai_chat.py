@@ -22,7 +22,7 @@ from freehold.traffic.formats import (
     openai_responses,
     shape,
 )
-from freehold.traffic.formats.exchange import ENDPOINTS, RESPONSES, bodies, decode, exchange, messages
+from freehold.traffic.formats.exchange import ENDPOINTS, RESPONSES, bodies, decode, exchange, messages, says_time
 
 __all__ = ["NAME", "SAYS", "Among", "fits", "rows"]
 
@@ -95,7 +95,7 @@ def _as_sent(record: Body) -> bool:
     request, response = record.get("request"), record.get("response")
     if type(request) is not dict or type(response) is not dict or "choices" not in response:
         return False
-    if record.get("timestamp") is None or "seconds" not in record or record.get("endpoint", "chat") not in ENDPOINTS:
+    if not says_time(record) or record.get("endpoint", "chat") not in ENDPOINTS:
         return False
     said = request.get("messages")
     return type(said) is list and all(type(m) is dict and len(m) == 2 and type(m.get("content")) is str for m in said)
