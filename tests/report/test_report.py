@@ -189,7 +189,7 @@ def test_a_bare_log_without_times_or_prices(audit: Audit, plan: Plan, verdict: V
         audit, first=None, last=None, per_month=unknown, money=unknown, models=(), bad=(), tasks=()
     )
     text = Page(report(bare)).text
-    assert "The log" in text
+    assert "What was read" in text
     assert "the rows carry no time" in text
     bill = dataclasses.replace(verdict, money={"bill": unknown})
     assert "money not known" in Page(report(bare, plan, [bill])).text

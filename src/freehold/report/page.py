@@ -1,7 +1,8 @@
 """Nouns to HTML: what each section shows, and the template that shows it, escaped by default.
 
 page.html.j2   the sections, in reading order        report.js   draws the plots
-base.css       shared with the watch page            uPlot       inlined, with its licence
+proof.html.j2  tasks with plan or verdict, money     base.css    shared with the watch page
+audit.html.j2  the audit's own page, audit.css       uPlot       inlined, with its licence
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from freehold.nouns import Artifact, Audit, LabelRow, Plan, Task, TaskPlan, TermsNotice, Verdict
+from freehold.report.audit import audit_page
 from freehold.report.curve import Row, plot, rows
 from freehold.report.words import FILTERS
 from freehold.totals import HOURS
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["TaskPage", "render", "student_cards", "task_pages"]
 
 WORST = 10  # labels or fields shown before the fold
+TEMPLATES = ("page.html.j2", "proof.html.j2", "audit.html.j2", "audit_more.html.j2", "macros.html.j2")
 PARTS = {"labels": "label", "json": "field", "tools": "tool or argument"}
 
 
@@ -43,11 +46,12 @@ class TaskPage:
 
 
 def task_pages(audit: Audit, plan: Plan | None, verdicts: Sequence[Verdict]) -> list[TaskPage]:
-    """Every task of the log or of a verdict, the largest first."""
+    """Every task that a plan or a verdict speaks of, the largest first; the audit's page has the others."""
     tasks = {t.name: t for t in audit.tasks}
     steps = {s.name: s for s in plan.tasks} if plan else {}
     proved = {v.task: v for v in verdicts}
-    size = {name: t.calls for name, t in tasks.items()} | {name: v.calls for name, v in proved.items()}
+    size = {name: tasks[name].calls if name in tasks else step.calls for name, step in steps.items()}
+    size |= {name: v.calls for name, v in proved.items()}
     return [_task_page(n, tasks.get(n), steps.get(n), proved.get(n)) for n in sorted(size, key=lambda n: (-size[n], n))]
 
 
@@ -94,7 +98,9 @@ def _csp_hash(text: str) -> str:
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
 
-def render(*, audit: Audit, plan: Plan | None, verdicts: Sequence[Verdict], **more: Any) -> str:
+def render(
+    *, audit: Audit, plan: Plan | None, verdicts: Sequence[Verdict], tasks: Sequence[TaskPage], **more: Any
+) -> str:
     """Fill the template; a name that it doesn't know is an error, and so is a script that isn't ours (by hash)."""
     from jinja2 import DictLoader, Environment, StrictUndefined
     from markupsafe import Markup
@@ -102,7 +108,7 @@ def render(*, audit: Audit, plan: Plan | None, verdicts: Sequence[Verdict], **mo
     from freehold import __version__
 
     environment = Environment(
-        loader=DictLoader({"page.html.j2": _package("report", "page.html.j2")}),
+        loader=DictLoader({name: _package("report", name) for name in TEMPLATES}),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -111,12 +117,18 @@ def render(*, audit: Audit, plan: Plan | None, verdicts: Sequence[Verdict], **mo
     environment.filters |= FILTERS
     licence = _package("assets", "uplot", "LICENSE").strip()
     library = f"/*\n{licence}\n*/\n" + _package("assets", "uplot", "uPlot.iife.min.js").strip()
-    style = _package("assets", "uplot", "uPlot.min.css") + "\n" + _package("assets", "base.css")
+    style = _package("assets", "uplot", "uPlot.min.css") + "\n".join(
+        ("", _package("assets", "base.css"), _package("report", "audit.css"))
+    )
     script = _package("report", "report.js")
     return environment.get_template("page.html.j2").render(
         audit=audit,
         plan=plan,
         verdicts=verdicts,
+        tasks=tasks,
+        log=audit_page(audit),
+        alone=plan is None and not verdicts,
+        links={page.name: f"#task-{i}" for i, page in enumerate(tasks, 1)},
         terms=_terms(verdicts),
         sources=_sources(audit, plan, verdicts),
         style=Markup(style),

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from freehold.nouns import Measure
+from freehold.nouns.shown import shown
 
 __all__ = ["FILTERS", "count", "day", "listing", "money", "percent"]
 
@@ -23,6 +24,13 @@ def percent(value: float | None, digits: int | None = None) -> str:
     if value is None:
         return "not known"
     return f"{round(100 * value, 6):g} %" if digits is None else f"{100 * value:.{digits}f} %"
+
+
+def portion(n: int, of: int) -> str:
+    """n of `of` in per cent; what isn't nothing never reads as 0.0 %."""
+    if of <= 0:
+        return "not known"
+    return "under 0.1 %" if 0 < n / of < 0.0005 else f"{100 * n / of:.1f} %"
 
 
 def figure(value: float | None) -> str:
@@ -79,6 +87,22 @@ def day(value: float | str | None) -> str:
     return f"{at.day} {at:%b %Y}"
 
 
+def minute(value: float) -> str:
+    """A time to the second, UTC."""
+    at = datetime.fromtimestamp(value, UTC)
+    return f"{at.day} {at:%b %Y %H:%M:%S}"
+
+
+def window(seconds: int) -> str:
+    """1 s, 10 s, 1 min, 5 min, 1 h."""
+    size, unit = next(pair for pair in ((3600, "h"), (60, "min"), (1, "s")) if seconds % pair[0] == 0)
+    return f"{seconds // size} {unit}"
+
+
+def times(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.2f} times"
+
+
 def short(sha256: str) -> str:
     return sha256[:12]
 
@@ -114,4 +138,5 @@ FILTERS = {
     "count": count, "percent": percent, "between": between, "money": money, "day": day, "short": short,
     "dollars": dollars, "basename": basename, "price": price, "figure": figure, "home_method": home_method,
     "flat": flat, "listing": listing, "plural": plural,
+    "minute": minute, "window": window, "times": times, "portion": portion, "shown": shown,
 }  # fmt: skip
