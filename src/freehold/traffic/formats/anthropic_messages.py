@@ -6,6 +6,8 @@
 {"custom_id": "my-first-request", "result": {"type": "succeeded", "message": {...}}}
 
 Its input_tokens leave out what the cache read and wrote; chat's prompt_tokens don't, so here they are the sum.
+
+Described: https://platform.claude.com/docs/en/api/messages and .../build-with-claude/batch-processing
 """
 
 from __future__ import annotations

@@ -8,6 +8,10 @@ GatewayLlmLogs    of its language model log: token counts
  "durationMs": 1021, "resultSignature": "200", "properties": "{\\"modelDeploymentName\\": \\"gpt-chat-pilot\\", ...}"}
 
 What a row doesn't say is left out: a call without text has no task, and one without token counts no price.
+
+Described: https://learn.microsoft.com/azure/azure-monitor/reference/supported-logs/microsoft-cognitiveservices-accounts-logs
+(its tables too: azurediagnostics, apimanagementgatewaylogs, apimanagementgatewayllmlog); rows as they arrive:
+github.com/elastic/integrations packages/azure_openai/data_stream/logs/_dev/test/pipeline
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ joined   both in one record: {"custom_id", "url", "body", "response", "error"}
 
 Everything in a batch is billed at the batch tier. An output row alone has no messages: it counts in tokens and money,
 and has no task. An input row alone is no call, for nothing says that it was answered. `join` makes one of two.
+
+Described: https://platform.openai.com/docs/guides/batch
 """
 
 from __future__ import annotations

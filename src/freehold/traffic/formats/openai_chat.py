@@ -5,6 +5,8 @@
 
 A log often holds several APIs side by side: each row goes to the module of the one that its request asks, so
 completions, embeddings, responses, Anthropic's messages and fine-tuning rows may stand among the chat ones.
+
+Described: https://platform.openai.com/docs/api-reference/chat (create, and its streaming chunks)
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 {"request": {"model": "gpt-3.5-turbo-instruct", "prompt": "Say this is a test"},
  "response": {"object": "text_completion", "choices": [{"text": "This is indeed a test", "finish_reason": "length"}]}}
+
+Described: https://platform.openai.com/docs/api-reference/completions/create
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@
               "usage": {"prompt_tokens": 8, "total_tokens": 8}}}
 
 The vectors are counted, not kept: they outweigh the text many times over, and give it away.
+
+Described: https://platform.openai.com/docs/api-reference/embeddings/create
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 {"messages": [..., {"role": "assistant", "content": "transfer"}], "tools": [...]}
 {"prompt": "<prompt text>", "completion": "<ideal generated text>"}                          the legacy form
 {"input": {"messages": [...], "tools": []}, "preferred_output": [{...}], "non_preferred_output": [{...}]}       DPO
+
+Described: https://platform.openai.com/docs/guides/supervised-fine-tuning and, for preferences,
+https://developers.openai.com/api/docs/guides/direct-preference-optimization
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@
 instructions → a system message; input items → messages; function_call → tool_calls; text.format → response_format.
 What the server remembers (previous_response_id, conversation, a stored prompt) is not in the log: such a call has an
 unlogged message, and so no task.
+
+Described: https://platform.openai.com/docs/api-reference/responses (create, and its streaming events)
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@
  "choices": [{"message": {...}, "finish_reason": "stop"}], "usage": {...}}
 
 The list endpoint leaves the messages out; such a call counts in tokens and money, and has no task.
+
+Described: https://platform.openai.com/docs/api-reference/chat/list (and getMessages, responses/get)
 """
 
 from __future__ import annotations
