@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -295,6 +296,14 @@ def test_traffic_without_models_is_priced_as_one_on_a_day() -> None:
     assert book.price("gpt-4o", Tokens(SMALL, 0), None) == usd("2.5")
     assert "2026-11-25" in book.method()
     assert "gpt-5.6-luna" in book.method()
+
+
+def test_a_book_travels_to_another_process() -> None:
+    book = PriceBook({"gpt-4o": OWN}, {"openai": 0.15}, price_as="gpt-5.6-luna", on=AT)
+    book.price("gpt-4o", Tokens(1, 1), AT)
+    twin = copy.copy(book)  # by __reduce__, as multiprocessing does
+    for model in ("gpt-4o", "gpt-4o-mini", ""):
+        assert twin.price(model, Tokens(SMALL, 1), None) == book.price(model, Tokens(SMALL, 1), None)
 
 
 def test_a_model_to_price_as_must_have_a_price() -> None:

@@ -1,29 +1,122 @@
-"""The bill: what the closed model's calls cost, each at the price of its day.
+"""The bill: what the closed model's calls cost, each at the price of its day, to the last digit.
 
-call ─price(model, tokens, at)→ USD or None      sum over the priced ones, with how many they are
+call ─Pricer→ tokens (or an estimate), cost (or None) ─MoneyTally→ sums by task, model, user, day, endpoint
+                                                                     └─ bill.py → Measures, Spends
+
+What has no price is counted and named, and is not in the sum. Only what the closed model answered costs anything; a
+ledger's pairs are billed, but are no further calls of users.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
 from importlib.metadata import version
-from math import fsum
 
-from freehold.facts import price
+import msgspec
+
+from freehold.audit.estimate import Estimator
+from freehold.audit.spend import Cell, Names, short
+from freehold.audit.tally import Seen
+from freehold.facts import PriceBook, price
 from freehold.nouns import Call, Measure, Task, Tokens
 from freehold.totals import HOURS
 
-__all__ = ["Bill", "Costs", "cost_calls", "per_month"]
+__all__ = ["Bill", "Costs", "MoneyTally", "Pricer", "cost_calls", "per_month"]
 
-Costs = dict[int, float | None]
+Costs = dict[int, Decimal | None]
+
 DAY = 86400.0
+NEVER = 253402300800.0  # the year 10000, which datetime doesn't have
+USERS, MODELS, DAYS, ENDPOINTS = 100_000, 10_000, 20_000, 1_000
+
+
+class Pricer:
+    """Tokens and cost of one call after the other, for `Seen`."""
+
+    def __init__(self, book: PriceBook, estimator: Estimator | None = None) -> None:
+        self.book, self.estimator = book, estimator or Estimator()
+        self._tiers = {"": ""}
+
+    def __call__(self, call: Call) -> tuple[Tokens | None, bool, Decimal | None]:
+        """(tokens as logged or estimated, are they an estimate, USD exact). The cost is None where model, tokens or
+        time don't say, and of what the closed model did not answer."""
+        tokens, estimated = call.tokens, False
+        if call.answered_by != "upstream":
+            return tokens, False, None
+        if tokens is None and (call.model or self.book.price_as):
+            tokens = self.estimator.tokens(call)
+            estimated = tokens is not None
+        if tokens is None:
+            return None, False, None
+        rates = self.book.rates(call.model, call.at, call.tier)
+        return tokens, estimated, None if rates is None else rates.cost(tokens)
+
+
+class MoneyTally(msgspec.Struct):
+    """Sums that don't hang on how the log is cut. `nobody` has the calls that name no user, `tiers` those of other than
+    the usual price tier, by model and tier."""
+
+    total: Cell = msgspec.field(default_factory=Cell)
+    tasks: dict[int, Cell] = {}
+    nobody: Cell = msgspec.field(default_factory=Cell)
+    models: Names = msgspec.field(default_factory=lambda: Names(MODELS))
+    users: Names = msgspec.field(default_factory=lambda: Names(USERS))
+    days: Names = msgspec.field(default_factory=lambda: Names(DAYS))
+    endpoints: Names = msgspec.field(default_factory=lambda: Names(ENDPOINTS))
+    tiers: Names = msgspec.field(default_factory=lambda: Names(MODELS))
+
+    def add(self, seen: Sequence[Seen]) -> None:
+        alike: dict[tuple[int, str, str, str, int], Cell] = {}
+        users, last, known = self.users, None, None
+        for one in seen:
+            call = one.call
+            day = -1 if call.at is None or not 0 <= call.at < NEVER else int(call.at // DAY)
+            key = one.task, call.model, call.endpoint, call.tier, day
+            cell = alike.get(key)
+            if cell is None:
+                cell = alike[key] = Cell()
+            cell.add(one)
+            if not call.user:
+                self.nobody.add(one)
+                continue
+            if known is None or call.user != last:
+                last, known = call.user, users.cell(short(call.user))
+            if known is not None:
+                known.add(one)
+        for (task, model, endpoint, tier, day), cell in alike.items():
+            self._fold(task, model, endpoint, tier, day, cell)
+
+    def _fold(self, task: int, model: str, endpoint: str, tier: str, day: int, cell: Cell) -> None:
+        self.total.merge(cell)
+        self.tasks.setdefault(task, Cell()).merge(cell)
+        names = [(self.models, model), (self.endpoints, endpoint), (self.days, _date(day))]
+        if tier:
+            names.append((self.tiers, f"{model} {tier}"))
+        for table, name in names:
+            if (mine := table.cell(short(name))) is not None:
+                mine.merge(cell)
+
+    def merge(self, later: MoneyTally) -> None:
+        self.total.merge(later.total)
+        self.nobody.merge(later.nobody)
+        for task, cell in later.tasks.items():
+            self.tasks.setdefault(task, Cell()).merge(cell)
+        for name in ("models", "users", "days", "endpoints", "tiers"):
+            getattr(self, name).merge(getattr(later, name))
+
+
+def _date(day: int) -> str:
+    """A day of the epoch as ISO date, UTC; "" for none."""
+    return "" if day < 0 else datetime.fromtimestamp(day * DAY, UTC).date().isoformat()
 
 
 def cost_calls(calls: Sequence[Call]) -> Costs:
     """USD of each call that the closed model answered, by id(call); None where model, tokens or time don't say."""
     return {
-        id(call): None if call.tokens is None else price(call.model, call.tokens, call.at)
+        id(call): None if call.tokens is None else price(call.model, call.tokens, call.at, call.tier)
         for call in calls
         if call.answered_by == "upstream"
     }
@@ -40,7 +133,7 @@ class Bill:
         method = f"price of each call's day (genai-prices {version('genai-prices')})"
         if len(known) < len(billed):
             method += f"; {len(known):,} of {len(billed):,} calls have a price"
-        self.money = Measure(fsum(known) if known else None, n=len(known), unit="USD", method=method)
+        self.money = Measure(float(sum(known)) if known else None, n=len(known), unit="USD", method=method)
 
     def priced(self, task: Task) -> Task:
         return replace(task, money=self.money, tokens=self.tokens)
@@ -59,4 +152,5 @@ def per_month(money: Measure, first: float | None, last: float | None) -> Measur
         why = "no call has a price" if money.value is None else "the log's calls have no times, or span under a day"
         return Measure(None, n=money.n, unit="USD/month", method=why)
     method = f"{money.method}; {span / DAY:.1f} days of log scaled to {HOURS / 24:.2f}"
-    return Measure(money.value * HOURS * 3600 / span, n=money.n, unit="USD/month", method=method)
+    value, low, high = (None if x is None else x * HOURS * 3600 / span for x in (money.value, money.low, money.high))
+    return Measure(value, low, high, money.n, "USD/month", method)

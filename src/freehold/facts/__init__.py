@@ -14,6 +14,7 @@ A fact is read, never fetched: nothing here opens a connection. Not legal advice
 """
 
 from freehold.facts.catalogue import load
+from freehold.facts.listed import TIERS
 from freehold.facts.machines import machine_cost
 from freehold.facts.models import retirement, vendor_of
 from freehold.facts.prices import PriceBook, price, price_book
@@ -21,6 +22,6 @@ from freehold.facts.rates import Rates
 from freehold.facts.terms import answer_terms, licence_of, rule_text, strictness, terms
 
 __all__ = [
-    "PriceBook", "Rates", "answer_terms", "licence_of", "load", "machine_cost", "price", "price_book", "retirement",
-    "rule_text", "strictness", "terms", "vendor_of",
+    "TIERS", "PriceBook", "Rates", "answer_terms", "licence_of", "load", "machine_cost", "price", "price_book",
+    "retirement", "rule_text", "strictness", "terms", "vendor_of",
 ]  # fmt: skip

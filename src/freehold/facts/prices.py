@@ -25,6 +25,8 @@ from freehold.facts.rates import KINDS, Band, Rates, Schedule
 from freehold.nouns import Tokens
 from freehold.project import OwnPrice, Settings
 
+LONG_AGO = 1e12
+"""Seconds from the epoch that no calendar has: some 30,000 years."""
 __all__ = ["PriceBook", "price", "price_book"]
 
 
@@ -60,6 +62,10 @@ class PriceBook:
         self._discounts = {vendor: Decimal(str(share)) for vendor, share in (discounts or {}).items()}
         self._schedules: dict[tuple[str, str], Schedule | None] = {}
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """A book travels to another process as what it was made of."""
+        return _again, (self._own, self._discounts, self.price_as, self.on)
+
     def price(self, model: str, tokens: Tokens, at: float | None, tier: str = "") -> Decimal | None:
         """USD, exact up to $10,000,000,000; None where there is no price."""
         rates = self.rates(model, at, tier)
@@ -69,7 +75,7 @@ class PriceBook:
         """The rates in force at epoch seconds `at` (or `on`)."""
         if self.on is not None:
             at = self.on
-        if at is None:
+        if at is None or not -LONG_AGO < at < LONG_AGO:
             return None
         try:
             schedule = self._schedules[model, tier]
@@ -128,6 +134,10 @@ class PriceBook:
         starts += (shipped.starts if shipped else []) + (public.starts if public else [])
         weekly = (shipped is not None and shipped.weekly) or (public is not None and public.weekly)
         return Schedule(resolve, starts, weekly) if own or shipped or public else None
+
+
+def _again(own: dict[str, OwnPrice], discounts: dict[str, Decimal], price_as: str, on: float | None) -> PriceBook:
+    return PriceBook(own, discounts, price_as=price_as, on=on)
 
 
 def price_book(settings: Settings | None = None, *, price_as: str = "", price_on: date | None = None) -> PriceBook:
