@@ -139,7 +139,7 @@ def test_an_error_is_a_failure() -> None:
 def test_embeddings_are_calls_and_spans_are_not() -> None:
     found = call(EMBEDDING)
     assert (found.endpoint, found.tokens, found.answer) == ("embeddings", Tokens(7, 0), None)
-    assert [message["content"] for message in found.messages] == ["one", "two"]
+    assert [message["content"] for message in found.messages] == ["one\ntwo"]
     assert langfuse.fits(SPAN)
     assert not list(langfuse.rows(SPAN))
 

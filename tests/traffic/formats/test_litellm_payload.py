@@ -143,7 +143,7 @@ def test_what_is_no_call_of_a_language_model_is_passed_over() -> None:
 def test_embeddings_and_responses() -> None:
     vectors = {"object": "list", "data": [{"embedding": [0.1]}], "usage": {"prompt_tokens": 3}}
     embedded = call(call_type="aembedding", messages=["one", "two"], response=vectors, completion_tokens=0)
-    assert [m["content"] for m in embedded.messages] == ["one", "two"]
+    assert [m["content"] for m in embedded.messages] == ["one\ntwo"]
     assert (embedded.answer, embedded.tokens) == (None, Tokens(10, 0))
     said = [{"type": "reasoning"}, {"type": "message", "content": [{"type": "output_text", "text": "hej"}]}]
     asked = [{"role": "user", "content": [{"type": "input_text", "text": "hi"}]}]

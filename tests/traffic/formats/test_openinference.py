@@ -160,7 +160,7 @@ def test_texts_to_complete() -> None:
 def test_embeddings() -> None:
     found = call(EMBEDDING)
     assert (found.endpoint, found.model, found.tokens) == ("embeddings", "text-embedding-ada-002", Tokens(3, 0))
-    assert [m["content"] for m in found.messages] == ["hello", "world"]
+    assert [m["content"] for m in found.messages] == ["hello\nworld"]
 
 
 def test_a_failure() -> None:

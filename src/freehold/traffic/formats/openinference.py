@@ -157,8 +157,8 @@ def _asked(found: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[str, An
 
 def _embedded(found: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     texts = [one.get("embedding.text") for one in _grouped(found, "embedding.embeddings")]
-    told = [{"role": "user", "content": one} for one in texts if isinstance(one, str)]
-    return (told, {}) if told else shape.asked(found.get("input.value"))
+    told = [one for one in texts if isinstance(one, str)]
+    return shape.asked(told or found.get("input.value"))
 
 
 def _answered(found: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

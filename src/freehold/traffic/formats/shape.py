@@ -94,9 +94,9 @@ def _is_text(block: Any) -> bool:
     return isinstance(block, dict) and block.get("type") in ("text", "input_text", "output_text")
 
 
-def unread(inputs: int = 1) -> list[dict[str, Any]]:
+def unread() -> list[dict[str, Any]]:
     """The messages of a call whose text was not logged: without text no template fits, so they make no task."""
-    return [{"role": "user", "content": None} for _ in range(inputs)]
+    return [{"role": "user", "content": None}]
 
 
 def asked(value: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -147,9 +147,9 @@ def _message(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _inputs(value: list[Any]) -> list[dict[str, Any]]:
-    """Texts that were sent together, to be embedded or completed; token ids can't be read."""
+    """Texts that were sent together, to be embedded or completed, one a line; token ids can't be read."""
     if value and all(isinstance(one, str) for one in value):
-        return [{"role": "user", "content": one} for one in value]
+        return [{"role": "user", "content": "\n".join(value)}]
     if value and all(isinstance(one, int | list) for one in value):
         return unread()
     return [{"role": "user", "content": wire.dumps(value).decode()}]
