@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from freehold import wire
 from freehold.nouns import Call, Tokens
 from freehold.traffic import find_tasks, read
-from freehold.traffic.formats import by_name, openai_chat, recognise
+from freehold.traffic.formats import by_name, openai_chat
 from freehold.wire import RowError, call_from_row
 
 from .mutate import mutated, only_refuses
@@ -177,11 +177,19 @@ def test_other_apis_may_stand_among_chat_rows() -> None:
     claude = {"request": {"model": "claude", "messages": REQUEST["messages"]}}
     claude["response"] = {"type": "message", "content": [{"type": "text", "text": "hi"}], "stop_reason": "end_turn"}
     assert [call(one).endpoint for one in (ROW, embedding, claude)] == ["chat", "embeddings", "messages"]
-    assert by_name("anthropic").rows is not None
-    mostly = recognise([claude, claude, ROW])
-    assert mostly is not None
-    assert mostly.NAME == "anthropic"
-    assert [call_from_row(row).endpoint for row in mostly.rows(ROW)] == ["chat"]
+
+
+def test_each_row_of_a_mixed_log_is_read_and_counted_under_its_name(tmp_path: Any) -> None:
+    embedding = {"request": {"model": "e", "input": "x"}, "response": {"data": [{}], "usage": {"prompt_tokens": 1}}}
+    claude = {"request": {"model": "claude", "messages": REQUEST["messages"]}}
+    claude["response"] = {"type": "message", "content": [{"type": "text", "text": "hi"}], "stop_reason": "end_turn"}
+    path = tmp_path / "calls.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in (embedding, embedding, ROW, claude)))
+    traffic = read([path])
+    assert [call.endpoint for call in traffic.calls] == ["embeddings", "embeddings", "chat", "messages"]
+    assert traffic.log.formats == {"anthropic": 1, "openai": 1, "openai-embeddings": 2}
+    with pytest.raises(RowError, match="expected rows with an embeddings request"):
+        list(by_name("openai-embeddings").rows(ROW))
 
 
 def test_a_log_in_parts_and_texts_is_one_task(tmp_path: Any) -> None:

@@ -54,7 +54,8 @@ class _Module(Protocol):
 
 @dataclass
 class Among:
-    """A format named after the API that most of its rows ask; rows of another API among them are read all the same."""
+    """A format named after the API that most of its rows ask. Rows that ask another are refused here, so that reading
+    tries the other formats and counts each row under its own name."""
 
     NAME: str
     SAYS: str
@@ -65,6 +66,8 @@ class Among:
         return Among(module.NAME, module.SAYS, module.fits)
 
     def rows(self, record: Any) -> Iterable[Body]:
+        if not self.fits(record):
+            raise wire.ShapeError(f"{wire.shape_of(record)}; expected {self.SAYS}")
         return rows(record)
 
 
