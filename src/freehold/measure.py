@@ -14,6 +14,7 @@ A score is in [0, 1]; a call is kept where its score >= threshold; the threshold
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from freehold.nouns import Measure, Point
 
-__all__ = ["Certificate", "Grid", "calls_needed", "certify", "extra_calls", "grid", "lower_bound", "middle", "share"]
+__all__ = [
+    "CAL_SHARE", "Certificate", "Grid", "calls_needed", "certify", "extra_calls", "grid", "log_calls", "lower_bound",
+    "middle", "ranks", "share",
+]  # fmt: skip
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -36,6 +40,7 @@ FIRST = 0.02
 USEFUL = 0.05
 POWER = 0.8
 MOST = 10
+CAL_SHARE = 0.25  # of a task's calls certify; the others fit
 
 
 def share(k: int, n: int, confidence: float = 0.95, unit: str = "share") -> Measure:
@@ -66,13 +71,20 @@ def middle(values: ArrayLike, confidence: float = 0.95, unit: str = "ms", what: 
     n = len(found)
     if n == 0:
         return Measure(None, unit=unit, method="nothing measured")
-    below = int(_most_errors(np.array([n]), 0.5, (1.0 - confidence) / 2.0)[0])
-    low, high = (None, None) if below < 0 else (float(found[below]), float(found[n - 1 - below]))
+    low, high = (None if at is None else float(found[at]) for at in ranks(n, 0.5, confidence))
     p95 = float(np.quantile(found, 0.95))
     method = (
         f"median of {n:,} {what} with its order-statistics {_percent(confidence)}; 95th percentile {p95:.3g} {unit}"
     )
     return Measure(float(np.median(found)), low, high, n, unit, method)
+
+
+def ranks(n: int, q: float, confidence: float = 0.95) -> tuple[int | None, int | None]:
+    """Places (from 0, ascending) of the two of n values between which their source's q-quantile lies with this
+    confidence: the number of values below it is Bin(n, q). None where n is too small for a limit on that side."""
+    half = (1.0 - confidence) / 2.0
+    below, above = (int(_most_errors(np.array([n]), p, half)[0]) for p in (q, 1.0 - q))
+    return None if below < 0 else below, None if above < 0 else n - 1 - above
 
 
 def calls_needed(bar: float, errors: int = 0, confidence: float = 0.95) -> int:
@@ -84,6 +96,11 @@ def calls_needed(bar: float, errors: int = 0, confidence: float = 0.95) -> int:
         half = (low + high) // 2
         low, high = (half, high) if float(_cdf(errors, half, 1.0 - bar)) > 1.0 - confidence else (low, half)
     return high
+
+
+def log_calls(bar: float, confidence: float = 0.95) -> int:
+    """Calls of the log that a proof at `bar` asks for when every certification call is kept and none is wrong."""
+    return math.ceil(calls_needed(bar, 0, confidence) / CAL_SHARE)
 
 
 # the certificate

@@ -1,23 +1,247 @@
-"""Requests asked more than once: how often the closed model agrees with itself, and where it doesn't.
+"""Requests asked more than once: how many, what they cost, and how often the closed model agrees with itself.
 
 "where is my card"  → card_arrival, card_arrival, lost_card     one text, three calls; its first two answers agree
+
+A row of 48 bytes is kept for each call, in files where they are many. At the end the rows of equal messages come back
+together (and so those of equal requests, which have equal messages), in the log's order.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from freehold import wire
 from freehold.agree import agree
+from freehold.audit.near import LONGEST, NearTally
+from freehold.audit.same import answer_number, messages_number, text_number
+from freehold.audit.spill import Rows
+from freehold.audit.tally import Seen
 from freehold.measure import share
-from freehold.nouns import Call, Repeats
+from freehold.nouns import Call, Measure, Repeats
 
-__all__ = ["count_conflicts", "find_repeats"]
+__all__ = ["RepeatTally", "Repeated", "count_conflicts", "find_repeats"]
 
 PERSONAL = ("user", "metadata", "safety_identifier", "prompt_cache_key")
+PAIR, EVIDENCE, TOOLS, WHOLE, FAILED, STEADY = 1, 2, 4, 8, 16, 32
+"""What a row's call is: a ledger's pair; answered upstream with text, or with tool calls; answered to the end; failed;
+asked at temperature 0."""
+SOON = 60  # seconds in which a call after an equal one that failed is a retry
+SCALE = 12  # decimal places of USD
+MOST_COST = (1 << 62) - 1
+ROW = np.dtype([
+    ("messages", "<u8"), ("key", "<u8"), ("answer", "<u8"), ("text", "<u8"), ("cost", "<i8"), ("at", "<u4"),
+    ("task", "<i2"), ("flags", "<u2"),
+])  # fmt: skip
+Found = npt.NDArray[np.void]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """What the repeats of a log say. `conflicts` counts equal messages answered in more than one way; `noise` is how
+    often the closed model agrees with itself, by a task's place; `retries` as in Health."""
+
+    repeats: Repeats
+    conflicts: int
+    noise: dict[int, Measure]
+    retries: int
+
+
+def _rows() -> Rows:
+    return Rows(ROW.itemsize)
+
+
+class RepeatTally(msgspec.Struct):
+    """`rows` lie in files of `folder` where they are many; `blank` counts calls whose prompt was not logged."""
+
+    folder: str = ""
+    rows: Rows = msgspec.field(default_factory=_rows)
+    near: NearTally = msgspec.field(default_factory=NearTally)
+    blank: int = 0
+
+    def __post_init__(self) -> None:
+        self.rows.folder = self.folder
+
+    def add(self, seen: Sequence[Seen], /) -> None:
+        asked = [one for one in seen if _logged(one.call)]
+        self.blank += len(seen) - len(asked)
+        texts = [(_text_of(one), one) for one in asked]
+        self.near.add([(n, one.task, one.text or "") for n, one in texts if one.call.why != "pair" and one.text])
+        self.rows.add(np.array([_row(one, n) for n, one in texts], ROW))
+
+    def merge(self, later: RepeatTally, /) -> None:
+        self.blank += later.blank
+        self.near.merge(later.near)
+        self.rows.merge(later.rows)
+
+    def found(self) -> Repeated:
+        """Everything at once, since it takes one reading of all rows."""
+        sums = _Sums()
+        for group in self.rows.groups(ROW):
+            sums.add(group)
+        return sums.repeated(self.near, self.blank)
+
+
+def _logged(call: Call) -> bool:
+    """Does the log say what was asked? Traces of token counts don't."""
+    return any(message.get("content") is not None or len(message) > 2 for message in call.messages)
+
+
+def _text_of(seen: Seen) -> int:
+    """The number of a call's text; 0 for none, or one that is too long to be looked at."""
+    return text_number(seen.task, seen.text) if seen.task >= 0 and seen.text and len(seen.text) <= LONGEST else 0
+
+
+def _row(seen: Seen, text: int) -> tuple[int, ...]:
+    call = seen.call
+    flags = PAIR * (call.why == "pair") | FAILED * bool(call.error) | STEADY * _at_zero(call.params)
+    said = 0
+    if call.answered_by == "upstream":
+        if call.answer is not None:
+            flags |= EVIDENCE
+            said = answer_number(call.answer)
+        elif (tools := wire.answer(call, "tools")) is not None:
+            flags |= TOOLS
+            said = answer_number(tools)
+    if said or wire.finished(call):
+        flags |= WHOLE
+    key = int.from_bytes(seen.key[:8], "little")
+    at = 0 if call.at is None else min(int(call.at), (1 << 32) - 1)
+    return messages_number(call), key, said, text, _cost(seen.cost), at, min(seen.task, 32767), flags
+
+
+def _at_zero(params: dict[str, Any]) -> bool:
+    value = params.get("temperature")
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == 0
+
+
+def _cost(cost: Decimal | None) -> int:
+    """In 1e-12 USD, which holds every price that is whole in 1e-6 USD a million tokens; -1 for none."""
+    return -1 if cost is None else min(MOST_COST, int(cost.scaleb(SCALE).to_integral_value()))
+
+
+class _Sums:
+    """Adds up groups of rows, each with all calls of its messages."""
+
+    def __init__(self) -> None:
+        self.calls = self.requests = self.different = self.again = self.asked = self.agreeing = 0
+        self.conflicts = self.retries = self.saved = self.safe = self.priced = self.steady = 0
+        self.pairs: Counter[int] = Counter()
+        self.alike: Counter[int] = Counter()
+
+    def add(self, rows: Found) -> None:
+        flags = rows["flags"]
+        users = rows[flags & PAIR == 0]
+        self.calls += len(users)
+        self.different += len(np.unique(users["text"][users["text"] != 0]))
+        by_key = users[np.argsort(users["key"], kind="stable")]
+        starts = _starts(by_key["key"])
+        self.requests += len(starts)
+        self._money(by_key, starts)
+        self._retried(by_key, starts)
+        self._agreement(rows[flags & EVIDENCE != 0])
+        self._noise(rows[(flags & (EVIDENCE | TOOLS) != 0) & (rows["task"] >= 0)])
+
+    def _money(self, rows: Found, starts: Ints) -> None:
+        """What a cache would have saved: every call after the first that was answered to the end."""
+        if not len(rows):
+            return
+        places = np.arange(len(rows))
+        whole = np.minimum.reduceat(np.where(rows["flags"] & WHOLE != 0, places, len(rows)), starts)
+        later = (places > np.repeat(whole, np.diff(starts, append=len(rows)))) & (rows["cost"] >= 0)
+        steady = later & (rows["flags"] & STEADY != 0)
+        self.saved += _sum(rows["cost"][later])
+        self.safe += _sum(rows["cost"][steady])
+        self.priced += int(later.sum())
+        self.steady += int(steady.sum())
+
+    def _agreement(self, rows: Found) -> None:
+        again, first, second = _pairs(rows)
+        self.again += len(first)
+        self.asked += again
+        self.agreeing += int((first["answer"] == second["answer"]).sum())
+        texts = rows[np.argsort(rows["messages"], kind="stable")]
+        starts = _starts(texts["messages"])
+        if len(starts):
+            least, most = (ufunc.reduceat(texts["answer"], starts) for ufunc in (np.minimum, np.maximum))
+            self.conflicts += int((least != most).sum())
+
+    def _noise(self, rows: Found) -> None:
+        _, first, second = _pairs(rows)
+        self.pairs.update(first["task"].tolist())
+        self.alike.update(first["task"][first["answer"] == second["answer"]].tolist())
+
+    def _retried(self, rows: Found, starts: Ints) -> None:
+        failed = (rows["flags"] & FAILED != 0) & (rows["at"] > 0)
+        ends = [*starts[1:].tolist(), len(rows)]
+        some = np.logical_or.reduceat(failed, starts) if len(rows) else failed
+        for which in np.flatnonzero(some).tolist():
+            of_one = rows[starts[which] : ends[which]]
+            of_one = of_one[np.argsort(of_one["at"], kind="stable")]
+            last = -SOON - 1
+            for at, wrong in zip(of_one["at"].tolist(), (of_one["flags"] & FAILED != 0).tolist(), strict=True):
+                self.retries += 0 < at <= last + SOON
+                last = at if wrong and at else last
+
+    def repeated(self, near: NearTally, blank: int) -> Repeated:
+        untold = f"; {blank:,} calls whose prompt was not logged left out" if blank else ""
+        exact = "calls whose request (model, messages, settings) came before, counted" + untold
+        earlier = (self.calls - self.requests) / self.calls if self.calls else None
+        repeats = Repeats(
+            texts=self.again,
+            calls=self.asked,
+            self_agreement=share(self.agreeing, self.again),
+            exact=Measure(earlier, n=self.calls, method=exact),
+            near=near.share(self.different),
+            saved=_usd(self.saved, self.priced, "cost of the calls whose request had been answered before"),
+            safe=_usd(self.safe, self.steady, "the same, of requests at temperature 0 only"),
+        )
+        noise = {task: _noise(self.alike[task], n) for task, n in sorted(self.pairs.items())}
+        return Repeated(repeats, self.conflicts, noise, self.retries)
+
+
+def _noise(alike: int, pairs: int) -> Measure:
+    found = share(alike, pairs)
+    how = f"first two answers to each request asked again, equal as text or as JSON values; {found.method}"
+    return Measure(found.value, found.low, found.high, found.n, found.unit, how)
+
+
+def _usd(picos: int, calls: int, what: str) -> Measure:
+    usd = float(Decimal(picos).scaleb(-SCALE))
+    return Measure(usd, n=calls, unit="USD", method=f"{what}; calls without a price left out")
+
+
+def _starts(ordered: npt.NDArray[Any]) -> Ints:
+    """Where each run of equal values begins."""
+    if not len(ordered):
+        return np.empty(0, np.int64)
+    return np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+
+
+def _pairs(rows: Found) -> tuple[int, Found, Found]:
+    """The calls whose request comes more than once, and the first two rows of each such request."""
+    ordered = rows[np.argsort(rows["key"], kind="stable")]
+    starts = _starts(ordered["key"])
+    sizes = np.diff(starts, append=len(ordered))
+    twice = starts[sizes > 1]
+    return int(sizes[sizes > 1].sum()), ordered[twice], ordered[twice + 1]
+
+
+def _sum(costs: Ints) -> int:
+    """Exactly, whatever their number."""
+    return (int((costs >> 31).sum()) << 31) + int((costs & (1 << 31) - 1).sum())
+
+
+# of calls in memory
 
 
 def find_repeats(calls: Sequence[Call]) -> Repeats:

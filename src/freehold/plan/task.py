@@ -7,14 +7,13 @@ times n. A proof at the least share that counts (5 %) needs twenty times that; e
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
+from freehold.measure import CAL_SHARE, log_calls
 from freehold.nouns import Kind, Measure, Task, TaskPlan
 
 __all__ = ["ASSUMED", "plan_task"]
 
-CAL_SHARE = 0.25  # of a task's calls certify; the others fit
 LEAST_SHARE = 0.05  # of the certification calls must be kept for a move
 TEXTS_A_SECOND = 400.0  # a small int8 sentence encoder on one CPU core (bge-small-en: 400 to 530 measured)
 FIT_SECONDS = 2.7e-5  # a call and label, for the whole fit (56 CPU-s for 13,650 calls of 151 labels measured)
@@ -29,7 +28,7 @@ ASSUMED = (
 
 
 def plan_task(task: Task, bars: Sequence[float], confidence: float) -> TaskPlan:
-    needed = {f"{bar:g}": calls_needed(bar, confidence) for bar in sorted(bars)}
+    needed = {f"{bar:g}": log_calls(bar, confidence) for bar in sorted(bars)}
     least = min(needed.values())
     if task.rule == "none":
         return _not_yet(task, needed, f"No rule says when two of its answers agree: {task.why}")
@@ -55,12 +54,6 @@ STUDENTS: dict[Kind, str] = {
     "sql": DECODER,
     "text": DECODER,
 }
-
-
-def calls_needed(bar: float, confidence: float) -> int:
-    """Calls of the log that a proof at `bar` asks for when every certification call is kept and none is wrong."""
-    kept = math.ceil(math.log(1.0 - confidence) / math.log(bar) - 1e-9)
-    return math.ceil(kept / CAL_SHARE)
 
 
 def _why(task: Task, needed: dict[str, int]) -> str:

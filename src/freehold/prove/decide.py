@@ -12,12 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from freehold.measure import MOST, USEFUL, Certificate, Grid, calls_needed, extra_calls, share
+from freehold.measure import MOST, USEFUL, Certificate, Grid, extra_calls, log_calls, share
 from freehold.nouns import Decision, Measure, Task, TaskPlan, Verdict
 from freehold.project import now
-
-CAL_SHARE = 0.25
-"""Share of the calls that certify, as traffic.split parts them."""
 
 __all__ = ["Decided", "agreement", "bare", "decide", "kept_home", "too_few"]
 
@@ -58,7 +55,7 @@ def too_few(step: TaskPlan, bar: float, confidence: float) -> Decided:
     """Without a student nothing is observed: `needed` is what a proof without any error asks for."""
     if step.go != "too_few":
         return Decided("stay", None, step.reason)
-    total = math.ceil(calls_needed(bar, 0, confidence) / CAL_SHARE)  # the plan knows other bars and confidences
+    total = log_calls(bar, confidence)  # the plan knows other bars and confidences
     needed = total - step.calls
     asks = f"A proof at bar {bar:g} asks for at least {total:,} calls, with no kept one wrong, and the log has"
     if needed <= 0:

@@ -1,0 +1,170 @@
+"""How much of the prompts an endless prefix cache would have held.
+
+    "system\\nYou route messages..." ─256 characters→ b1 ─→ b2 ─→ b3, each block's number hanging on all before it
+    blocks that were seen before = all blocks - different ones: no order, no place counts, so parts add up
+
+A block counts as held only where everything before it is equal too. Prompts of different models or tools share nothing.
+Traces that carry prefix numbers of their own (hash_ids) are taken at their word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from freehold import wire
+from freehold.audit.tally import Seen
+from freehold.nouns import Call, Measure
+
+__all__ = ["PrefixTally"]
+
+BLOCK = 256  # characters: about 64 tokens
+TOKEN = 4  # characters
+MOST = 1 << 18  # different blocks that are remembered
+FULL = 1 << 62
+FIRST, STEP = 1024 // 64, 128 // 64
+"""OpenAI caches prefixes of 1,024 tokens and more in steps of 128, here in blocks (openai-cookbook, "Prompt Caching
+201", section 1.1, of models before GPT-5.6)."""
+PLAIN, STEPS, ENTERS = 0, 1, 2
+"""What a block adds to such a prefix: nothing, 128 tokens, or the first 1,024."""
+WORTH = (0, 128, 1024)
+
+
+class PrefixTally(msgspec.Struct):
+    """`held` are the numbers of different blocks (their last two bits say what they are worth) below `limit`: all of
+    them, or of very many a fair sample."""
+
+    limit: int = FULL
+    held: set[int] = set()
+    blocks: int = 0
+    tokens: int = 0
+    steps: int = 0
+    calls: int = 0
+    own: int = 0
+    prompt: int = 0
+    cached: int = 0
+
+    def add(self, seen: Sequence[Seen], /) -> None:
+        for one in seen:
+            if one.call.why != "pair":
+                self._count(one.call)
+                if one.tokens is not None and not one.estimated:
+                    self.prompt += one.tokens.prompt
+                    self.cached += min(one.tokens.cached, one.tokens.prompt)
+        self._bound()
+
+    def _count(self, call: Call) -> None:
+        ids = call.params.get("hash_ids")
+        if isinstance(ids, list):
+            self.own += 1
+            found = [_hashed(b"%d" % one if isinstance(one, int) else repr(one).encode(), b"") & ~3 for one in ids]
+        else:
+            prompt = _rendered(call)
+            self.tokens += len(prompt) // TOKEN
+            found = list(_chained(prompt, call.model))
+        if not found:
+            return
+        self.calls += 1
+        self.blocks += len(found)
+        self.steps += sum(WORTH[one & 3] for one in found) if len(found) >= FIRST else 0
+        self.held.update(found if self.limit == FULL else (one for one in found if one < self.limit))
+
+    def merge(self, later: PrefixTally, /) -> None:
+        self.limit = min(self.limit, later.limit)
+        self.held = {one for both in (self.held, later.held) for one in both if one < self.limit}
+        for name in ("blocks", "tokens", "steps", "calls", "own", "prompt", "cached"):
+            setattr(self, name, getattr(self, name) + getattr(later, name))
+        self._bound()
+
+    def _bound(self) -> None:
+        while len(self.held) > MOST:
+            self.limit >>= 1
+            self.held = {one for one in self.held if one < self.limit}
+
+    def share(self) -> Measure:
+        """The share of blocks that were there before, with what OpenAI's rule would have held and what the log says
+        was cached told in the method."""
+        if not self.blocks:
+            return Measure(None, n=0, method="no prompt was logged")
+        what = f"blocks of {self.blocks:,} in {self.calls:,} prompts that came before with all that stood before them"
+        how = f"{BLOCK} characters (about {BLOCK // TOKEN} tokens) a block, a shorter last one too"
+        if self.own:
+            how = "blocks as the log numbers them" + (f", else {how}" if self.own < self.calls else "")
+        said = [what, how, self._sampled(), *self._beside()]
+        value, low, high = (1.0 - different / self.blocks for different in self._different(PLAIN, STEPS, ENTERS))
+        exact = self.limit == FULL
+        return Measure(
+            max(0.0, value), None if exact else max(0.0, high), None if exact else min(1.0, max(0.0, low)), self.blocks,
+            "share", "; ".join(said),
+        )  # fmt: skip
+
+    def _sampled(self) -> str:
+        if self.limit == FULL:
+            return "counted"
+        return f"different blocks told from {len(self.held):,} of them, chosen by their number; 95 % (normal)"
+
+    def _different(self, *kinds: int) -> tuple[float, float, float]:
+        """How many different blocks of these kinds there are, with its limits: each is remembered with the same
+        chance, so their number is binomial."""
+        kept = sum(1 for one in self.held if one & 3 in kinds)
+        chance = self.limit / FULL
+        error = 1.96 * (kept * (1.0 - chance)) ** 0.5
+        return kept / chance, max(0.0, kept - error) / chance, (kept + error) / chance
+
+    def cacheable(self) -> Measure:
+        """The share of prompt tokens that OpenAI's rule would have held, were nothing ever dropped."""
+        if not self.tokens:
+            return Measure(None, n=0, method="no prompt was logged")
+        different = sum(WORTH[kind] * self._different(kind)[0] for kind in (STEPS, ENTERS))
+        share = max(0.0, self.steps - different) / self.tokens
+        how = f"prefixes of 1,024 tokens and more in steps of 128, {TOKEN} characters a token, nothing ever dropped"
+        return Measure(min(1.0, share), n=self.calls, method=how)
+
+    def logged(self) -> Measure:
+        """The share of prompt tokens that were billed as cached."""
+        known = Measure(None, n=0, method="no token counts were logged")
+        return Measure(self.cached / self.prompt, n=self.prompt, method="as logged") if self.prompt else known
+
+    def _beside(self) -> Iterator[str]:
+        could, did = self.cacheable(), self.logged()
+        if could.value is not None:
+            yield f"OpenAI's rule (from 1,024 tokens on) could have held {could.value:.1%} of prompt tokens"
+        if did.value is not None and self.own < self.calls:
+            yield f"{did.value:.1%} were logged as cached"
+
+
+def _hashed(data: bytes, before: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8, key=before).digest(), "little") >> 2
+
+
+def _chained(prompt: str, model: str) -> Iterator[int]:
+    """A number below 2^62 for each block, by all text up to its end; the last two bits say its worth."""
+    if not prompt:
+        return
+    data = prompt.encode("utf-32-le", "surrogatepass") if not prompt.isascii() else prompt.encode("ascii")
+    size = BLOCK * (4 if len(data) > len(prompt) else 1)
+    state = hashlib.blake2b(model.encode("utf-8", "surrogatepass") + b"\0", digest_size=8)
+    for place, start in enumerate(range(0, len(data), size), 1):
+        state.update(data[start : start + size])
+        yield int.from_bytes(state.digest(), "little") >> 2 & ~3 | _worth(place, len(data) - start >= size)
+
+
+def _worth(place: int, whole: bool) -> int:
+    """Of the block that ends the first `place` ones."""
+    if not whole or place < FIRST:
+        return PLAIN
+    return ENTERS if place == FIRST else STEPS if (place - FIRST) % STEP == 0 else PLAIN
+
+
+def _rendered(call: Call) -> str:
+    """The prompt as one text: the tools first, as they stand first in what is cached, then message after message."""
+    parts = [wire.dumps(call.params["tools"]).decode()] if call.params.get("tools") else []
+    for message in call.messages:
+        content = message.get("content")
+        if content is None and len(message) <= 2:
+            continue
+        text = content if isinstance(content, str) and len(message) == 2 else wire.dumps(message).decode()
+        parts += [f"{message.get('role')}", text]
+    return "\n".join(parts)
