@@ -67,25 +67,32 @@ def day(at: int) -> Spend:
 
 
 DAYS = tuple(day(at) for at in range(42) if at not in (12, 13, 14))
-NAMES = ("billing-bot", "jane.doe@example.com", "+1 415 555 0134", "sk-proj-abcdefgh12345678", "crm", "")
-USERS = tuple(
-    Spend(name, 9_000 // (i + 1), Tokens(9_000, 90), usd(310.0 / (i + 1), 9_000 // (i + 1)), 9_000 // (i + 1))
-    for i, name in enumerate((*NAMES, *(f"seat-{k:03}" for k in range(60))))
+NAMES = ("billing-bot", "jane.doe@example.com", "+1 415 555 0134", "sk-proj-abcdefgh12345678", "crm")
+
+
+def user(name: str, calls: int, money: float) -> Spend:
+    return Spend(name, calls, Tokens(calls * 400, calls * 20), usd(money, calls), calls)
+
+
+USERS = (
+    *(user(name, 9_000 // (i + 1), 180 / (i + 1)) for i, name in enumerate((*NAMES, *(f"seat-{k:03}" for k in range(45))))),
+    user("others", 300, 2.5),
+    user("", 410, 4.25),
 )
 
 
-def model(name: str, vendor: str | None, calls: int, money: float | None, off: str | None, left: int | None) -> ModelUse:
+def model(name: str, vendor: str | None, calls: int, money: float | None, off: str = "", left: int = 0) -> ModelUse:
     priced = calls if money is not None else 0
-    return ModelUse(name, vendor, calls, Tokens(calls * 410, calls * 23), usd(money, priced), priced, off, left,
-                    SOURCE if off else "")  # fmt: skip
+    return ModelUse(name, vendor, calls, Tokens(calls * 410, calls * 23), usd(money, priced), priced, off or None,
+                    left if off else None, SOURCE if off else "")  # fmt: skip
 
 
 MODELS = (
     model("gpt-4o-mini", "openai", 21_300, 61.24, "2027-01-14", 50),
     model("gpt-4.1", "openai", 13_500, 308.57, "2027-04-14", 140),
-    model("claude-sonnet-4-5", "anthropic", 3_900, 404.9, None, None),
+    model("claude-sonnet-4-5", "anthropic", 3_900, 404.9),
     model("gpt-3.5-turbo-0613", "openai", 1_600, 2.11, "2026-09-28", -58),
-    model("acme-llm", None, 900, None, None, None),
+    model("acme-llm", None, 900, None),
 )
 BARS = ("0.9", "0.95", "0.98", "0.99")
 
@@ -103,19 +110,19 @@ MOVES = (
     move("reply-draft", "text", 293.5, Measure(None), "free text: no rule says when two answers agree"),
 )  # fmt: skip
 PRIVATE = (
-    Private("e-mail", "user", 5_120, 6_033, "j•••.d••@e•••••.com"),
-    Private("e-mail", "assistant", 210, 214, "b•••@a•••.org"),
-    Private("phone", "user", 1_930, 2_004, "+• ••• ••• ••34"),
-    Private("card", "user", 41, 41, "•••• •••• •••• ••17", checked=True),
-    Private("iban", "tool", 12, 15, "DE•• •••• •••• ••••", checked=True),
-    Private("e-mail", "user id", 6_800, 6_800, "c••@e•••••.com"),
+    Private("email", "user", 5_120, 6_033, "xxxx.xxx@xxxxxxx.xxx"),
+    Private("email", "assistant", 210, 214, "xxxx@xxxx.xxx"),
+    Private("phone", "user", 1_930, 2_004, "+9 999 999 9999"),
+    Private("credit card", "user", 41, 41, "9999 9999 9999 9999", checked=True),
+    Private("iban", "tool arguments", 12, 15, "xx99 9999 9999 9999", checked=True),
+    Private("email", "user id", 6_800, 6_800, "xxx@xxxxxxx.xxx"),
 )
 HEALTH = Health(
     {"429": 311, "500": 24, "context_length_exceeded": 9}, 57, 130, 3, 288,
     Measure(0.84, 0.83, 0.86, 38_000, "s", "median of 38,000 calls"), Measure(4.1, n=38_000, unit="s"),
 )  # fmt: skip
 LOAD = tuple(
-    Load(window, Measure(calls, n=n, unit="times"), Measure(tokens, n=n, unit="times"), 1_791_000_000.0 + window)
+    Load(window, Measure(calls, n=n, unit="x", method="the busiest window of those that tile the log"), Measure(tokens, n=n, unit="x", method="the busiest window of those that tile the log"), 1_791_000_000.0 + window)
     for window, calls, tokens, n in ((1, 61.2, 74.9, 3_600_000), (10, 18.4, 22.0, 360_000), (60, 6.1, 7.7, 60_000),
                                      (300, 3.3, 3.9, 12_000))
 )  # fmt: skip
@@ -144,7 +151,7 @@ RICH = Audit(
     sampled=20_000,
     users=USERS,
     days=DAYS,
-    estimate=Measure(0.031, 0.028, 0.034, 5_000, "share", "against the 5,000 calls that log their tokens"),
+    estimate=Measure(121.5, 113.2, 129.8, 1_200, "USD", "letters and digits counted; 1,200 calls, off by at most 6.8 % at 95 %"),
     private=PRIVATE,
     surface=Surface({"chat": 40_100, "embeddings": 1_100}, {"temperature": 40_000, "max_tokens": 22_000, "tools": 90},
                     {"lookup_order": 88, "send_mail": 4}, {"json_schema": 9_400}),
@@ -164,7 +171,9 @@ def hostile() -> Audit:
     row = BadRow(1, EVIL, EVIL)
     return rich(
         log=dataclasses.replace(RICH.log, paths=(EVIL,), formats={EVIL: 3, long: 1}),
-        tasks=(dataclasses.replace(TASKS[0], name=EVIL, example=EVIL, why=EVIL), dataclasses.replace(TASKS[1], name=long)),
+        tasks=(
+            dataclasses.replace(TASKS[0], name=EVIL, example=EVIL, why=EVIL), dataclasses.replace(TASKS[1], name=long),
+        ),
         bad=(row, BadRow(2, long)),
         models=tuple(dataclasses.replace(m, model=EVIL + m.model) for m in MODELS),
         warnings=(EVIL, long),

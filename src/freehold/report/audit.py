@@ -12,14 +12,15 @@ from dataclasses import dataclass
 
 from freehold.nouns import Audit, BadRow, FirstMove, Measure, ModelUse, Private, Spend, Task
 from freehold.nouns.shown import masked, shown
-from freehold.report.days import Chart, chart
+from freehold.report.days import Chart, chart, date_of
 from freehold.report.words import count, dollars, percent, plural, portion
 
 __all__ = ["AuditPage", "Bar", "Deadline", "Move", "PrivateRow", "Reason", "audit_page"]
 
 FIRST = 12  # bars shown before the fold
 USERS = 10
-FIELDS = ("system", "user", "assistant", "tool", "user id")
+OTHERS = "others"  # the audit's own row for all the users that it doesn't name
+FIELDS = ("system", "user", "assistant", "tool arguments", "tool", "user id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class AuditPage:
     moves: tuple[Move, ...]
     bars: tuple[str, ...]
     days: Chart | None
+    undrawn: tuple[Spend, ...]
     dates: tuple[Deadline, ...]
     furthest: str
     shares: tuple[tuple[str, Measure, str], ...]
@@ -103,6 +105,7 @@ def audit_page(audit: Audit) -> AuditPage:
         moves=tuple(_move(move, bars, audit.tasks) for move in audit.moves),
         bars=bars,
         days=chart(audit.days),
+        undrawn=tuple(d for d in audit.days if date_of(d.name) is None),
         dates=dates,
         furthest=max((d.model.retires or "" for d in dates), default=""),
         shares=_shares(audit),
@@ -141,6 +144,8 @@ def _tasks(audit: Audit) -> tuple[Bar, ...]:
 def _task(task: Task, size: float, most: float, total: float) -> Bar:
     labels = f", {plural(len(task.labels), 'label')}" if task.labels else ""
     note = f"{task.kind}{labels} · {plural(task.calls, 'call')}, {percent(task.share, 1)} of the log"
+    if task.money.low is not None and task.money.high is not None:
+        note += f" · {dollars(task.money.low)} to {dollars(task.money.high)}"
     if task.money.value is not None and task.money.n < task.calls:
         note += f" · {count(task.money.n)} of them have a price"
     figure = _paid(task.money.value, total) if total else percent(task.share, 1)
@@ -188,14 +193,17 @@ def _shares(audit: Audit) -> tuple[tuple[str, Measure, str], ...]:
 def _users(audit: Audit) -> tuple[Bar, ...]:
     """The largest few, then the rest as one; a user's name is shown only as far as it tells nobody who it is."""
     total = sum(u.money.value or 0.0 for u in audit.users)
-    size = {id(u): (u.money.value or 0.0) if total else float(u.calls) for u in audit.users}
-    ranked = sorted(audit.users, key=lambda u: (-size[id(u)], -u.calls, u.name))
-    top, rest = ranked[:USERS], ranked[USERS:]
-    most = max([*size.values(), sum(size[id(u)] for u in rest)], default=0.0)
-    bars = [_user(masked(u.name) or "not named", [u], most, total, audit.calls) for u in top]
-    if rest:
-        bars.append(_user(f"the other {plural(len(rest), 'user')}", rest, most, total, audit.calls))
-    return tuple(bars)
+    named = sorted((u for u in audit.users if u.name not in ("", OTHERS)), key=lambda u: (-_size(u, total), u.name))
+    rest = [*named[USERS:], *(u for u in audit.users if u.name == OTHERS)]
+    groups = [(masked(u.name), [u]) for u in named[:USERS]]
+    groups += [("all others", rest)] if rest else []
+    groups += [("no user named", [u]) for u in audit.users if not u.name]
+    most = max((sum(_size(u, total) for u in group) for _, group in groups), default=0.0)
+    return tuple(_user(name, group, most, total, audit.calls) for name, group in groups)
+
+
+def _size(spend: Spend, total: float) -> float:
+    return (spend.money.value or 0.0) if total else float(spend.calls)
 
 
 def _user(name: str, spends: Sequence[Spend], most: float, total: float, calls: int) -> Bar:

@@ -16,7 +16,7 @@ from math import floor, log10
 from freehold.nouns import Measure, Spend, Tokens
 from freehold.report.words import count, dollars, plural
 
-__all__ = ["Chart", "Column", "Tick", "chart"]
+__all__ = ["Chart", "Column", "Tick", "chart", "date_of"]
 
 MOST = 110  # columns that a phone still shows apart
 ROOM = 94.0  # per cent of a panel's height under its uppermost line
@@ -43,17 +43,21 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
+    """A label under the columns; on a phone only those that are there `always`."""
+
     x: float
     anchor: str
     text: str
+    always: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """`lines` are (height of a line in per cent from the top, its calls, its money); `empty` counts the units of time
-    between the first and the last in which there was no call."""
+    """`span` is the first and the last unit of time; `lines` are (its height in per cent from the top, its
+    calls, its money); `empty` counts the units between in which there was no call."""
 
     unit: str
+    span: tuple[str, str]
     columns: tuple[Column, ...]
     ticks: tuple[Tick, ...]
     lines: tuple[tuple[float, str, str], ...]
@@ -64,7 +68,7 @@ class Chart:
 
 def chart(days: Sequence[Spend]) -> Chart | None:
     """None where all calls are of one day, or of none."""
-    dated = [(at, day) for day in days if day.calls and (at := _date(day.name))]
+    dated = [(at, day) for day in days if day.calls and (at := date_of(day.name))]
     if len({at for at, _ in dated}) < 2:
         return None
     first, last = min(at for at, _ in dated), max(at for at, _ in dated)
@@ -86,9 +90,10 @@ def chart(days: Sequence[Spend]) -> Chart | None:
         for part in (1.0, 0.5)
     )
     ticks = _ticks(n, [_label(begin + place, unit, step) for place in _marks(n)])
+    span = _label(begin, unit, step), _label(begin + n - 1, unit, step)
     unit = unit if step == 1 else f"{step} years"
     estimated = any(column.estimated for column in columns)
-    return Chart(unit, columns, ticks, lines, n - len(found), most_money > 0, estimated)
+    return Chart(unit, span, columns, ticks, lines, n - len(found), most_money > 0, estimated)
 
 
 def nice(value: float) -> float:
@@ -99,7 +104,8 @@ def nice(value: float) -> float:
     return next(step * size for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step * size >= value * (1 - 1e-9))
 
 
-def _date(text: str) -> date | None:
+def date_of(text: str) -> date | None:
+    """Of a day's name; None for those that are no day ("before 2024-03-01", "" for calls without a time)."""
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -141,12 +147,15 @@ def _marks(n: int) -> list[int]:
 def _ticks(n: int, labels: Sequence[str]) -> tuple[Tick, ...]:
     """Each under its column; of many columns the outer two stand at the edges, and the others go without a year."""
     if n <= 4:
-        return tuple(Tick(round(100 * (i + 0.5) / n, 3), "middle", label) for i, label in enumerate(labels))
+        return tuple(
+            Tick(round(100 * (i + 0.5) / n, 3), "middle", label.rsplit(" ", 1)[0], True)
+            for i, label in enumerate(labels)
+        )
     middle = [
         Tick(round(100 * (place + 0.5) / n, 3), "middle", label.rsplit(" ", 1)[0])
         for place, label in zip(_marks(n)[1:-1], labels[1:-1], strict=True)
     ]
-    return (Tick(0.0, "start", labels[0]), *middle, Tick(100.0, "end", labels[-1]))
+    return (Tick(0.0, "start", labels[0], True), *middle, Tick(100.0, "end", labels[-1], True))
 
 
 def _column(place: int, n: int, spend: Spend, most_calls: float, most_money: float, label: str) -> Column:

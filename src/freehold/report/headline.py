@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from freehold.nouns import Audit, Measure, Plan, Verdict
+from freehold.nouns.shown import shown
 from freehold.report.words import count, listing, percent, plural
 from freehold.totals import kept_home, saved
 
@@ -28,7 +29,7 @@ class Headline:
 
 
 def headline(audit: Audit, plan: Plan | None, verdicts: Sequence[Verdict]) -> Headline:
-    models = listing([m.model for m in audit.models if m.model], 2) or "the closed model"
+    models = listing([shown(m.model, 40) for m in audit.models if m.model], 2) or "the closed model"
     if not verdicts:
         return _before(audit, plan, models)
     kept = kept_home(verdicts)
