@@ -93,12 +93,16 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One message of a template: fixed text only, or `before` + the call's own text + `after`."""
+    """One message of a template: fixed text only, or `before` + the call's own text + `after`.
+
+    `inside` are fixed texts between several variables: the call's own text holds them, in this order.
+    """
 
     role: str
     before: str
     after: str = ""
     variable: bool = False
+    inside: tuple[str, ...] = ()
 
     def match(self, message: Message) -> str | None:
         """The variable text of `message` ("" for a fixed one), or None where it does not fit."""
@@ -110,7 +114,14 @@ class Slot:
         fits = len(text) >= len(self.before) + len(self.after)
         if not fits or not text.startswith(self.before) or not text.endswith(self.after):
             return None
-        return text[len(self.before) : len(text) - len(self.after)]
+        own = text[len(self.before) : len(text) - len(self.after)]
+        at = 0
+        for part in self.inside:
+            at = own.find(part, at)
+            if at < 0:
+                return None
+            at += len(part)
+        return own
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from functools import partial
 from typing import NamedTuple
 
 from freehold.nouns import Call, Message, Slot, Template
-from freehold.traffic.affixes import LEAST, Branch, beginning, branches, ending, fixed_beginning, fixed_ending, framed, masked
+from freehold.traffic.affixes import LEAST, LONG, Branch, beginning, branches, ending, fixed_beginning, fixed_ending, framed, masked
 from freehold.traffic.alike import Asked, alike, differ
 
 __all__ = ["find_templates", "plain"]
@@ -42,12 +42,16 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows that share a beginning, an ending, or lines in between. Where they share nothing, no text is fixed."""
+    """Rows that share a beginning, an ending, or lines in between. Where they share nothing, no text is fixed.
+
+    `around` are all the rows that share the beginning, those of narrower groups too.
+    """
 
     rows: tuple[Row, ...]
     begins: bool = False
     ends: bool = False
     framed: bool = False
+    around: tuple[Row, ...] = ()
     inside: tuple[str, ...] = ()
 
 
@@ -109,7 +113,7 @@ def _systems(rows: list[Row], at: list[int]) -> Iterator[Group]:
     for group in _join_names(groups, at[0]):
         yield from _by_answers(group, at)
     if len(rest) >= LEAST:
-        yield Group(tuple(rest))
+        yield Group(tuple(rest), ends=True)
         return
     alone: defaultdict[Texts, list[Row]] = defaultdict(list)
     for row in rest:
@@ -128,7 +132,8 @@ def _join_names(groups: list[Group], at: int) -> Iterator[Group]:
         byname[NAME.sub("N", masked(group.rows[0].texts[at]))].append(group)
     for name, part in byname.items():
         if "N" in name and len(part) >= 3 and _like([_asked(group.rows) for group in part]):
-            yield Group(tuple(row for group in part for row in group.rows), begins=True, ends=True)
+            rows = tuple(row for group in part for row in group.rows)
+            yield Group(rows, begins=True, around=rows)
         else:
             yield from part
 
@@ -177,7 +182,7 @@ def _messages(rows: tuple[Row, ...], at: int, *, known: bool) -> Iterator[Group]
     """Rows by what message `at` begins with, then ends with, then holds in between."""
     groups, rest = _Tree(rows, lambda row: masked(row.texts[at]), known=known).parts()
     for group in groups:
-        cut = len(beginning([row.texts[at] for row in group.rows]))
+        cut = len(beginning([row.texts[at] for row in group.around]))
         yield from _endings(group, at, cut, known=True)
     if rest:
         yield from _endings(Group(tuple(rest)), at, 0, known=known)
@@ -187,7 +192,7 @@ def _endings(group: Group, at: int, cut: int, *, known: bool) -> Iterator[Group]
     tree = _Tree(group.rows, lambda row: masked(row.texts[at][cut:])[::-1].lstrip(), known=known, turned=True)
     groups, rest = tree.parts()
     for part in groups:
-        yield replace(part, begins=group.begins, ends=True, inside=group.inside)
+        yield replace(group, rows=part.rows, ends=True)
     if rest:
         one = replace(group, rows=tuple(rest))
         yield from _middles(one, at) if not (group.begins or known) else (one,)
@@ -196,10 +201,11 @@ def _endings(group: Group, at: int, cut: int, *, known: bool) -> Iterator[Group]
 def _middles(group: Group, at: int) -> Iterator[Group]:
     """Rows with no clear beginning or ending, by the words that stand at both, or by a line that many of them hold."""
     rows, least = list(group.rows), max(4 * LEAST, len(group.rows) // 50)
-    for frame in _frames([row.texts[at] for row in rows], least):
-        inside = [row for row in rows if _frame(row.texts[at]) == frame]
-        yield Group(tuple(inside), framed=True)
-        rows = [row for row in rows if _frame(row.texts[at]) != frame]
+    for first, last in ((2, 2), (2, 1), (1, 2)):
+        for frame in _frames([row.texts[at] for row in rows], least, first, last):
+            inside = [row for row in rows if _frame(row.texts[at], first, last) == frame]
+            yield Group(tuple(inside), framed=True)
+            rows = [row for row in rows if _frame(row.texts[at], first, last) != frame]
     while len(rows) >= least:
         lines = Counter(line for row in rows for line in _lines(row.texts[at]))
         line, count = max(lines.items(), key=lambda item: (item[1], len(item[0])), default=("", 0))
@@ -211,25 +217,28 @@ def _middles(group: Group, at: int) -> Iterator[Group]:
         yield Group(tuple(rows))
 
 
-def _frames(texts: list[str], least: int) -> list[tuple[str, str]]:
-    """First two and last two words that hardly ever stand without each other, as in `Intent of '...'? One label.`"""
-    frames = [_frame(text) for text in texts]
-    firsts, lasts, pairs = Counter(f for f, _ in frames), Counter(e for _, e in frames), Counter(frames)
+def _frames(texts: list[str], least: int, first: int, last: int) -> list[tuple[str, str]]:
+    """First and last words that hardly ever stand without each other, as in `Intent of '...'? One label.`"""
+    frames = [_frame(text, first, last) for text in texts]
+    begins, ends = Counter(begin for begin, _ in frames), Counter(end for _, end in frames)
     return [
-        (first, last)
-        for (first, last), n in pairs.items()
-        if n >= least and first and last and n >= 0.7 * max(firsts[first], lasts[last])
+        (begin, end)
+        for (begin, end), n in Counter(frames).items()
+        if n >= least and begin and n >= 0.7 * max(begins[begin], ends[end])
     ]
 
 
-def _frame(text: str) -> tuple[str, str]:
+def _frame(text: str, first: int, last: int) -> tuple[str, str]:
     words = text.split()
-    return (" ".join(words[:2]), " ".join(words[-2:])) if len(words) > 4 else ("", "")
+    return (" ".join(words[:first]), " ".join(words[-last:])) if len(words) > first + last else ("", "")
 
 
 def _lines(text: str) -> set[str]:
     found = {"\n" + match.group() for match in MARK.finditer(text) if match.start() > 0}
     return found | {f"\n{line}\n" for line in text.split("\n")[1:-1] if len(line.split()) >= 4}
+
+
+Found = tuple[list[Row], str, Sequence[Row]]  # rows, what they begin with, all rows that do
 
 
 class _Tree:
@@ -257,14 +266,14 @@ class _Tree:
         found, loose = self._explore(0, total, "", self.known)
         return [self._group(part) for part in found], loose
 
-    def _group(self, part: tuple[list[Row], str]) -> Group:
-        rows, fixed = part
+    def _group(self, part: Found) -> Group:
+        rows, fixed, around = part
         pieces = tuple(piece for piece in fixed.split("0")[1:] if len(piece.split()) >= 2)
-        return Group(tuple(rows), begins=True, inside=() if self.turned or self.system else pieces)
+        return Group(tuple(rows), begins=True, around=tuple(around), inside=() if self.turned or self.system else pieces)
 
     def _explore(
         self, low: int, high: int, fixed: str, known: bool
-    ) -> tuple[list[tuple[list[Row], str]], list[Row]]:
+    ) -> tuple[list[Found], list[Row]]:
         """Groups inside [low:high], whose texts all begin with `fixed`, and what is left over."""
         size = high - low
         if not fixed:
@@ -281,7 +290,7 @@ class _Tree:
             parts = self._large(parts, size)
         elif self._values(parts, low, high, fixed):
             parts = []
-        groups: list[tuple[list[Row], str]] = []
+        groups: list[Found] = []
         rest: list[Row] = []
         at = low
         for part in parts:
@@ -292,7 +301,7 @@ class _Tree:
             at = part.high
         rest += self.rows[at:high]
         if fixed and rest:
-            return [*groups, (rest, fixed)], []
+            return [*groups, (rest, fixed, self.rows[low:high])], []
         return groups, rest
 
     def _shared(self, low: int, high: int) -> str:
@@ -315,7 +324,9 @@ class _Tree:
         if len(parts) == 1:
             inside = {*range(parts[0].low, parts[0].high)}
             asked.append([a for i, a in enumerate(self._own(low, high, len(fixed)), low) if i not in inside])
-        if len(parts) <= FEW and _mostly(asked, differ):
+        again = self._in_field(fixed, parts)
+        few = len(parts) <= FEW if again < 2 else len(parts) <= 4 and min(map(len, asked)) >= 0.15 * size
+        if few and _mostly(asked, differ):
             return False
         if len(parts) == 1:
             return bool(fixed) or _like(asked)
@@ -327,8 +338,7 @@ class _Tree:
             return True
         if self.known and not self.turned and _like(asked, 0.4):
             return True
-        again = self._in_field(fixed, parts)
-        return again == 2 or (again == 1 and _like(asked))
+        return again == 2 or (again == 1 and _like(asked, 0.4 if len(fixed.split()) > 2 * LONG else 0.6))
 
     def _own(self, low: int, high: int, cut: int) -> list[Asked]:
         if self.system:
@@ -378,16 +388,16 @@ def _template(roles: Texts, group: Group, system: list[int], turns: list[int], f
         elif i in turns:
             slots.append(Slot(role, "", "", variable=True))
         elif i in system:
-            slots.append(_variable(role, texts, begins=first.begins, ends=True))
+            slots.append(_variable(role, texts, [row.texts[i] for row in first.around], first))
         elif group.framed:
             before, after = framed(texts)
             slots.append(Slot(role, before, after, variable=True))
         else:
-            slots.append(_variable(role, texts, begins=group.begins, ends=group.begins or group.ends, inside=group.inside))
+            slots.append(_variable(role, texts, [row.texts[i] for row in group.around], group))
     return Template(tuple(slots))
 
 
-def _variable(role: str, texts: list[str], *, begins: bool, ends: bool, inside: tuple[str, ...] = ()) -> Slot:
-    before = beginning(texts) if begins and len(set(texts)) >= LEAST else ""
+def _variable(role: str, texts: list[str], around: list[str], group: Group) -> Slot:
+    before = beginning(around) if group.begins and len(set(around)) >= LEAST else ""
     own = [text[len(before) :] for text in texts]
-    return Slot(role, before, ending(own) if ends else "", variable=True)
+    return Slot(role, before, ending(own) if group.begins or group.ends else "", variable=True)

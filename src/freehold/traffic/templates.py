@@ -3,72 +3,113 @@
     system   You are the router of a support desk. ...      fixed: equal in every call
     user     Classify this ticket: |my card is gone| \\nLabel:   before | the call's own text | after
 
-1. Calls with the same roles and the same system texts stand together; system texts that are nearly all different are
-   themselves parted by their shared beginning.
-2. Inside, user texts that share a long or a delimited beginning ("Classify this ticket:") are a task of their own;
-   failing that, a shared ending. Plain questions share short beginnings by chance, so short ones don't count.
-3. Every call then goes to the template with the most fixed text among those that fit it.
-Calls with a message that isn't plain text (tool results, pictures) fit no template and belong to no task.
+`find.py` finds the templates; here every call goes to the one with the most fixed text among those that fit it, of its
+own endpoint. Calls with a message that isn't plain text (tool results, pictures) fit none and belong to no task.
 """
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
-from freehold.nouns import Call, Message, Slot, Task, Template
+from freehold.nouns import Call, Message, Task, Template
 from freehold.traffic.describe import count_calls, describe
-from freehold.traffic.find import find_templates, plain
+from freehold.traffic.find import find_templates
 
-__all__ = ["part", "task_of"]
+__all__ = ["Index", "part", "task_of"]
+
+HEAD = 12  # characters of a beginning by which templates are looked up
+Entry = tuple[tuple[int, int], int, Template]
+Texts = tuple[str, ...]
+
 
 def part(calls: Sequence[Call]) -> tuple[tuple[Task, tuple[Call, ...]], ...]:
     """Each task with its calls, the largest task first."""
-    templates = _Templates(t for _, t in find_templates(calls))
-    parts: defaultdict[Template, list[Call]] = defaultdict(list)
+    found = find_templates(calls)
+    index = Index([template for _, template in found], [endpoint for endpoint, _ in found])
+    parts: dict[int, list[Call]] = {}
     for call in calls:
-        template = templates.of(call.messages)
-        if template is not None:
-            parts[template].append(call)
-    found = [(template, tuple(part)) for template, part in parts.items()]
-    tasks = describe(found, count_calls(calls))
-    ranked = sorted(zip(tasks, [part for _, part in found], strict=True), key=lambda pair: -pair[0].calls)
+        place = index.of(call.messages, call.endpoint)
+        if place >= 0:
+            parts.setdefault(place, []).append(call)
+    mine = [(found[place][1], tuple(part)) for place, part in parts.items()]
+    tasks = describe(mine, count_calls(calls))
+    ranked = sorted(zip(tasks, [part for _, part in mine], strict=True), key=lambda pair: -pair[0].calls)
     return tuple(ranked)
 
 
-def task_of(tasks: Iterable[Task], messages: Sequence[Message]) -> Task | None:
+def task_of(tasks: Iterable[Task], messages: Sequence[Message], endpoint: str = "chat") -> Task | None:
     """The task that a request belongs to: of the templates that fit, the one with the most fixed text."""
-    fitting = [task for task in tasks if task.template.variables(messages) is not None]
-    return max(fitting, key=lambda task: _weight(task.template), default=None)
+    mine = [task for task in tasks if task.endpoint == endpoint]
+    place = Index([task.template for task in mine], [endpoint] * len(mine)).of(messages, endpoint)
+    return None if place < 0 else mine[place]
 
 
 def _weight(template: Template) -> tuple[int, int]:
     fixed = sum(not slot.variable for slot in template.slots)
-    return fixed, sum(len(slot.before) + len(slot.after) for slot in template.slots)
+    return fixed, sum(len(slot.before) + len(slot.after) + sum(map(len, slot.inside)) for slot in template.slots)
 
 
-class _Templates:
-    """Finds the heaviest template that fits, looking only at those with the right roles and fixed texts."""
+class Index:
+    """Which of some templates a request belongs to: the heaviest that fits. Plain dicts and lists; it pickles.
 
-    def __init__(self, templates: Iterable[Template]) -> None:
-        self._shapes: defaultdict[tuple[str, ...], dict[tuple[int, ...], dict[tuple[str, ...], list[Template]]]]
-        self._shapes = defaultdict(dict)
-        for template in sorted(dict.fromkeys(templates), key=_weight, reverse=True):
+    Looked up by endpoint and roles, then by the texts that are fixed, then by how the last message begins.
+    """
+
+    def __init__(self, templates: Sequence[Template], endpoints: Sequence[str] = ()) -> None:
+        """`endpoints` are the templates' own, chat where none are given."""
+        places = sorted(range(len(templates)), key=lambda place: _weight(templates[place]), reverse=True)
+        self._shapes: dict[tuple[str, Texts], list[tuple[tuple[int, ...], dict[Texts, _Heads]]]] = {}
+        for place in places:
+            template = templates[place]
             roles = tuple(slot.role for slot in template.slots)
             fixed = tuple(i for i, slot in enumerate(template.slots) if not slot.variable)
-            texts = tuple(template.slots[i].before for i in fixed)
-            self._shapes[roles].setdefault(fixed, {}).setdefault(texts, []).append(template)
+            shape = self._shapes.setdefault((endpoints[place] if endpoints else "chat", roles), [])
+            by_text = next((found for at, found in shape if at == fixed), None)
+            if by_text is None:
+                by_text = {}
+                shape.append((fixed, by_text))
+            heads = by_text.setdefault(tuple(template.slots[i].before for i in fixed), _Heads())
+            heads.add((_weight(template), place, template))
 
-    def of(self, messages: Sequence[Message]) -> Template | None:
-        texts = plain(messages)
-        if texts is None:
-            return None
-        best: Template | None = None
-        for fixed, by_text in self._shapes.get(tuple(m["role"] for m in messages), {}).items():
-            for template in by_text.get(tuple(texts[i] for i in fixed), ()):
-                if template.variables(messages) is not None:
-                    if best is None or _weight(template) > _weight(best):
-                        best = template
+    def of(self, messages: Sequence[Message], endpoint: str = "chat") -> int:
+        """The place of the template among those given, or -1 where none fits."""
+        try:
+            roles = tuple([message["role"] for message in messages])
+        except KeyError:
+            return -1
+        best, weight = -1, (-1, -1)
+        for fixed, by_text in self._shapes.get((endpoint, roles), ()):
+            try:
+                heads = by_text.get(tuple([messages[i].get("content") for i in fixed]))
+            except TypeError:  # a list of parts is no key
+                continue
+            for entry in () if heads is None else heads.like(messages[-1].get("content")):
+                if entry[0] <= weight:
+                    break
+                if entry[2].variables(messages) is not None:
+                    weight, best = entry[0], entry[1]
                     break
         return best
+
+
+class _Heads:
+    """Templates of one shape by the first characters of their last message, each list with the heaviest first."""
+
+    __slots__ = ("any", "by_head")
+
+    def __init__(self) -> None:
+        self.any: list[Entry] = []
+        self.by_head: dict[str, list[Entry]] = {}
+
+    def add(self, entry: Entry) -> None:
+        """Entries come with the heaviest first."""
+        before = entry[2].slots[-1].before
+        if len(before) >= HEAD:
+            self.by_head.setdefault(before[:HEAD], list(self.any)).append(entry)
+        else:
+            self.any.append(entry)
+            for listed in self.by_head.values():
+                listed.append(entry)
+
+    def like(self, text: object) -> list[Entry]:
+        return self.by_head.get(text[:HEAD], self.any) if isinstance(text, str) else []
