@@ -107,6 +107,12 @@ def _messages(value: Any) -> tuple[Message, ...]:
 
 def call_from_request(body: Any) -> Call:
     """A chat request as a Call without an answer; raises RowError."""
+    messages, model, params, user = _asked(body)
+    return Call(messages, model, params, user=user)
+
+
+def _asked(body: Any) -> tuple[tuple[Message, ...], str, dict[str, Any], str | None]:
+    """Of a chat request: messages, model, its other fields, user."""
     if not isinstance(body, dict):
         raise RowError(f"the request is {shape_of(body)}, not an object")
     messages = _messages(body.get("messages"))
@@ -115,7 +121,7 @@ def call_from_request(body: Any) -> Call:
         raise RowError("model is not a text")
     user = body.get("user")
     params = {k: v for k, v in body.items() if k not in ("model", "messages")}
-    return Call(messages, model, params, user=user if isinstance(user, str) else None)
+    return messages, model, params, user if isinstance(user, str) else None
 
 
 def call_from_row(row: Any, line: int = 0) -> Call:
@@ -140,12 +146,12 @@ def _further(row: Mapping[str, Any]) -> dict[str, Any]:
 def _content(message: Mapping[str, Any]) -> str | None:
     """The message's text; None where it refuses, or calls a tool or a function, whatever text stands beside that."""
     content = message.get("content")
-    other = any(message.get(key) for key in ("tool_calls", "function_call", "refusal"))
+    other = message.get("tool_calls") or message.get("function_call") or message.get("refusal")
     return content if isinstance(content, str) and not other else None
 
 
 def _logged(row: dict[str, Any], line: int) -> Call:
-    asked = call_from_request(row["request"])
+    messages, model, params, user = _asked(row["request"])
     response = row.get("response")
     if not isinstance(response, dict):
         raise RowError(f"the response is {shape_of(response)}, not an object")
@@ -155,14 +161,14 @@ def _logged(row: dict[str, Any], line: int) -> Call:
     whole = own.get("status", "complete") == "complete"  # a ledger row of a failed or cut answer holds no evidence
     probability = _number(own.get("probability"))
     return Call(
-        messages=asked.messages,
-        model=asked.model or str(response.get("model") or ""),
-        params=asked.params,
+        messages=messages,
+        model=model or str(response.get("model") or ""),
+        params=params,
         answer=_answer(response) if whole else None,
         at=at,
         tokens=_tokens(response.get("usage")),
         seconds=_number(row.get("seconds")),
-        user=asked.user or _text(row.get("user")) or None,
+        user=user or _text(row.get("user")) or None,
         answered_by=str(own.get("answered_by", "upstream")),
         why=str(own.get("why", "")),
         probability=1.0 if probability is None else probability,
@@ -289,6 +295,8 @@ def _said(call: Call) -> Mapping[str, Any]:
 
 def _count(value: Any) -> int:
     """A count of tokens, which some logs write as a text or a float; raises ValueError for what is none."""
+    if type(value) is int and 0 <= value < 1e12:
+        return value
     if (isinstance(value, str) and value.isascii() and value.isdigit()) or (isinstance(value, float) and not value % 1):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1e12:

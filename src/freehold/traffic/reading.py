@@ -77,9 +77,8 @@ class Reading(msgspec.Struct):
 
     def _date(self, calls: list[Call], digest: bytes, place: tuple[int, int]) -> None:
         """Is this record the log's oldest so far, or its first one without a time?"""
-        times = [call.at for call in calls if call.at is not None]
-        if times:
-            oldest = min(times)
+        oldest = min((call.at for call in calls if call.at is not None), default=None) if calls[1:] else calls[0].at
+        if oldest is not None:
             if self.timed is None or (oldest, digest) < self.timed:
                 self.timed = oldest, digest
         elif self.untimed_first is None or place < self.untimed_first[:2]:
