@@ -407,6 +407,34 @@ def test_parquet_and_tables_from_a_store(store: Any, tmp_path: Path) -> None:
     assert len(texts("memory://x.csv")) == 3
 
 
+def test_a_web_server_that_gives_no_parts(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    pytest.importorskip("pyarrow")
+    from functools import partial
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+    from threading import Thread
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *said: object) -> None:
+            pass
+
+    (tmp_path / "a.jsonl").write_bytes(JSONL * 9000)  # more than a store is asked for at a time
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(JSONL))
+    table(GOOD, tmp_path / "c.parquet")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        parts = parts_of([f"{url}/a.jsonl?key=secret"], piece=1000)
+        assert len(parts) == 1
+        assert sum(1 for _ in records(parts[0])) == 54_000
+        assert texts(f"{url}/b.jsonl.gz") == TEXTS
+        with pytest.raises(LogUnreadable, match=r"c\.parquet is Parquet on a server that gives no part of it"):
+            read([f"{url}/c.parquet"])
+        with pytest.raises(LogMissing, match=r"There is no http://127\.0\.0\.1:\d+/d\.jsonl\. "):
+            read([f"{url}/d.jsonl"])
+        server.shutdown()
+
+
 def test_a_store_without_its_package_is_named() -> None:
     pytest.importorskip("fsspec")
     with pytest.raises(MissingExtra, match=r"Reading abfs:// needs a further package\. pip .*\[remote\]' adlfs"):

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from freehold.errors import MissingExtra
+from freehold.errors import LogUnreadable, MissingExtra
 from freehold.traffic.files.part import Part, Record
 from freehold.traffic.files.store import open_raw, shown
 
@@ -36,6 +36,8 @@ def cut(whole: Part, piece: int) -> list[Part]:
     which its reading then tells."""
     pyarrow = _module(whole.path)
     with closing(open_raw(whole.path)) as raw:
+        if not raw.seekable():
+            raise LogUnreadable(f"{shown(whole.path)} is Parquet on a server that gives no part of it.", "Download it.")
         try:
             meta = pyarrow.parquet.ParquetFile(raw).metadata
         except (pyarrow.ArrowException, OSError):

@@ -87,14 +87,22 @@ def listed(url: str) -> list[Found] | Found:
     """The files that a URL names (a folder or a pattern: a list), each with its size."""
     with _asking(url):
         store, path = _store(url)
-        web = urlsplit(url).scheme in ("http", "https")  # a question mark is a query there, and a folder has no list
+        web = _web(url)  # a question mark is a query there, and a folder has no list
         if not web and any(sign in path for sign in "*?["):
             return [_found(store, info) for info in store.glob(path, detail=True).values() if info["type"] == "file"]
         if not web and store.isdir(path):
             return [_found(store, info) for info in store.find(path, detail=True).values()]
         info = store.info(path)
-        ranged = bool(info.get("partial")) if web else True
-        return Found(url, info.get("size") or 0, ranged and bool(info.get("size")))
+        return Found(url, info.get("size") or 0, _ranged(url, info))
+
+
+def _web(url: str) -> bool:
+    return urlsplit(url).scheme in ("http", "https")
+
+
+def _ranged(url: str, info: dict[str, Any]) -> bool:
+    """Does the store give a file from any byte on? A web server may know its size and give it as a whole only."""
+    return bool(info.get("size")) and (not _web(url) or bool(info.get("partial")))
 
 
 def _found(store: Any, info: dict[str, Any]) -> Found:
@@ -108,13 +116,14 @@ class _Remote(io.RawIOBase):
         self.url = url
         with _asking(url):
             store, path = _store(url)
-            self.file = store.open(path, "rb", block_size=BLOCK)
+            self.ranged = _ranged(url, store.info(path))
+            self.file = store.open(path, "rb", block_size=BLOCK if self.ranged else 0)
 
     def readable(self) -> bool:
         return True
 
     def seekable(self) -> bool:
-        return bool(self.file.seekable())
+        return self.ranged
 
     def readinto(self, buffer: Any) -> int:
         with _asking(self.url):
