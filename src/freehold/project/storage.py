@@ -13,13 +13,16 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
 from freehold.errors import StorageFailed
 
-__all__ = ["Appender", "guarded", "now", "pretty", "read_bytes", "sha256_file", "sync_folder", "write_atomic"]
+__all__ = [
+    "Appender", "guarded", "now", "pretty", "read_bytes", "sha256_file", "sync_folder",
+    "write_atomic", "writing",
+]  # fmt: skip
 
 
 def now() -> str:
@@ -71,6 +74,23 @@ def write_atomic(path: Path, data: bytes) -> None:
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
+
+
+@contextlib.contextmanager
+def writing(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """Write a file of any size piece by piece: it is there only once the block has ended without an error."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with guarded(path):
+        temporary.unlink(missing_ok=True)
+        try:
+            with os.fdopen(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "r+b") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def pretty(value: Any) -> bytes:

@@ -46,8 +46,9 @@ DATE = re.compile(
     r"|(?:1[5-9]|2[01])\d\d ?[-/] ?(?:1[5-9]|2[01])\d\d"
 )
 BEFORE = re.compile(
-    r"\b(?:(?:tele)?phone|tel|mobile|cell|fax|desk|whatsapp|call|dial|ring|reach (?:me|us|him|her|them)|text me|sms)"
-    r"\b[^\d+(]{0,30}$",
+    r"(?<![^\W_])(?:(?:tele)?phone|tel|mobile|cell|fax|desk|whatsapp|call|dial|ring|reach (?:me|us|him|her|them)"
+    r"|text me|sms)"
+    r"(?![^\W_])[^\d+(]{0,30}$",
     re.I,
 )
 AFTER = re.compile(r"[ -]{1,2}(?:office|fax|mobile|cell|phone|home)\b", re.I)

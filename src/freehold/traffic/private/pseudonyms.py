@@ -95,7 +95,15 @@ def _drawn(value: str, kind: str, key: bytes, attempt: int, draw: int) -> str:
     if make is not None:
         return make(value, drawn, more)
     new = _poured(value, _changed(said, drawn, free=draw > 4))
-    return new + "".join(str(ord(c) % 10) for c in more) if new[-1:].isdecimal() else new + more
+    return _longer(new, more)
+
+
+def _longer(new: str, more: str) -> str:
+    """With more characters of the sort that it ends in."""
+    end = len(new.rstrip(" ().,;:'\"!?-"))
+    if new[end - 1 : end].isdecimal():
+        more = "".join(str(ord(c) % 10) for c in more)
+    return new[:end] + more + new[end:]
 
 
 def _changed(said: str, drawn: bytes, keep: int = 0, free: bool = False) -> str:
@@ -241,7 +249,7 @@ def _street(value: str, drawn: bytes, more: str) -> str:
         head = _poured(said[: len(said) - len(tail)], "".join(next(new) for _ in said)[: len(said)])
         return ("1" + head[1:] if head[0] == "0" else head) + tail
 
-    return re.sub(r"[^\W_]+", word, value) + more
+    return _longer(re.sub(r"[^\W_]+", word, value), more)
 
 
 def _secret(value: str, drawn: bytes, more: str) -> str:
