@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from freehold.nouns import Audit, Measure, Spend, Tokens
@@ -33,9 +34,10 @@ MANY = 30  # rows of a table
 def show(audit: Audit, project: str = "") -> None:
     """Print an audit for people, on stdout; with the `project` folder that holds it, also how it becomes a page."""
     from rich.console import Console
+    from rich.markup import escape
 
     out = Console(highlight=False)
-    out.print(f"\n[bold]{audit.calls:,} calls[/]{_about(audit)}")
+    out.print(f"\n[bold]{audit.calls:,} call{'' if audit.calls == 1 else 's'}[/]{_about(audit)}")
     _lines(out, [*_first(audit)])
     for title, rows, table in _tables(audit):
         if rows:
@@ -47,7 +49,8 @@ def show(audit: Audit, project: str = "") -> None:
     _lines(out, [("agree", f"{shown(t.name, NAME)}: {t.why}") for t in audit.tasks if t.kind != "labels" and t.why])
     _lines(out, [("note", warning) for warning in audit.warnings], "yellow")
     if project:
-        _lines(out, [("page", f"freehold report --project {project}")])
+        command = shown(f"freehold report --project {quote(project)}", 600)
+        out.print(f"[bold]page[/]       {escape(command)}", soft_wrap=True)  # whole, to be copied
 
 
 def _lines(out: Console, lines: Iterable[tuple[str, str]], style: str = "bold") -> None:

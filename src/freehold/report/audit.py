@@ -236,9 +236,7 @@ def _counts(counts: Mapping[str, int], of: int, one: str) -> tuple[Bar, ...]:
     """Counts by name, the largest first, as shares of `of`."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     most = max(counts.values(), default=0)
-    return tuple(
-        Bar(name or "not named", _part(n, most), f"{plural(n, one)} · {portion(n, of)}") for name, n in ranked
-    )
+    return tuple(Bar(name or "not named", _part(n, most), f"{plural(n, one)} · {portion(n, of)}") for name, n in ranked)
 
 
 def _ended(audit: Audit) -> tuple[tuple[str, int, str], ...]:
