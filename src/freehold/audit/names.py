@@ -8,6 +8,7 @@ Which names are told apart hangs on their own hashes, not on which came first, s
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
@@ -34,6 +35,10 @@ class Names(msgspec.Struct):
                 self.counts[name] += times
             else:
                 self._new(name, times)
+
+    def count(self, names: Iterable[str]) -> None:
+        for name, times in Counter(names).items():
+            self.add([name], times)
 
     def _new(self, name: str, times: int) -> None:
         if _hash(name) >= self.limit:

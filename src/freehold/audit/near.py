@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from freehold.measure import share
 from freehold.nouns import Measure
 from freehold.traffic.groups import near_duplicates, normalise
 
@@ -28,6 +29,7 @@ __all__ = ["NearTally"]
 SAMPLES = 8
 MOST = 30_000  # texts
 MOST_SIZE = 32_000_000  # characters in all
+COMPARED = 16_000  # texts in all samples together
 LONGEST = 100_000  # characters of a text that is looked at
 TOGETHER = 0.81  # least chance that two texts of Jaccard 0.9 are sampled together
 T7 = 2.3646  # 97.5 % point of Student's t with SAMPLES - 1 degrees of freedom
@@ -99,23 +101,29 @@ class NearTally(msgspec.Struct):
     def _estimated(self, different: int, rule: str, left: str) -> Measure:
         """Groups a text, over the samples together; its error is that between the samples, by the jackknife."""
         texts = [(n, task, text) for n, (task, text) in self.texts.items()]
-        inside = draws(texts) < self.limit if texts else np.zeros((0, SAMPLES), bool)
+        drawn = draws(texts) if texts else np.zeros((0, SAMPLES), np.uint64)
+        limit = self.limit
+        while (drawn < limit).sum() > COMPARED:
+            limit >>= 1
+        inside = drawn < limit
         sizes = inside.sum(axis=0)
-        if not texts or (sizes == 0).sum() > SAMPLES - 2:
+        if (sizes == 0).sum() > SAMPLES - 2:
             return Measure(None, n=self.calls, method=f"{rule}; too few texts could be kept")
         groups = np.array([self._groups(texts[i][1:] for i in np.flatnonzero(mine)) for mine in inside.T])
-        ratio = groups.sum() / sizes.sum()
+        ratio = float(groups.sum() / sizes.sum())
         without = (groups.sum() - groups) / (sizes.sum() - sizes)
         error = T7 * float(np.sqrt((SAMPLES - 1) / SAMPLES * ((without - without.mean()) ** 2).sum()))
+        looked_at = int(inside.any(axis=1).sum())
+        joined = share(round((1.0 - ratio) * looked_at), looked_at)  # a floor: where samples don't differ, by chance
+        most = max(1.0 - ratio + error, joined.high or 0.0) / TOGETHER  # pairs that belong together may be parted
+        least = max(0.0, min(1.0 - ratio - error, joined.low or 0.0))
         again = different / self.calls
-        missed = (1.0 - max(0.0, ratio - error)) / TOGETHER  # of the pairs that belong together some were parted
-        low = max(1.0 - again, 1.0 - min(1.0, ratio + error) * again)
-        high = min(1.0 - 1.0 / self.calls, 1.0 - max(0.0, 1.0 - missed) * again)
+        low, high = 1.0 - (1.0 - least) * again, 1.0 - max(1.0 / different, 1.0 - most) * again
         method = (
-            f"{rule}; {SAMPLES} samples of {int(sizes.sum()):,} texts that keep near-duplicates together, of "
+            f"{rule}; {SAMPLES} samples, {int(sizes.sum()):,} texts in all, that keep near-duplicates together, of "
             f"{different:,} different ones; 95 % by the jackknife over samples, and for pairs that were parted{left}"
         )
-        return Measure(float(1.0 - ratio * again), low, high, self.calls, "share", method)
+        return Measure(1.0 - ratio * again, low, high, self.calls, "share", method)
 
     @staticmethod
     def _groups(texts: Iterable[tuple[int, str]]) -> int:

@@ -10,7 +10,9 @@ Traces that carry prefix numbers of their own (hash_ids) are taken at their word
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -22,6 +24,7 @@ __all__ = ["PrefixTally"]
 
 BLOCK = 256  # characters: about 64 tokens
 TOKEN = 4  # characters
+SHORT = 8192  # characters of a prompt whose blocks are remembered
 MOST = 1 << 18  # different blocks that are remembered
 FULL = 1 << 62
 FIRST, STEP = 1024 // 64, 128 // 64
@@ -59,11 +62,11 @@ class PrefixTally(msgspec.Struct):
         ids = call.params.get("hash_ids")
         if isinstance(ids, list):
             self.own += 1
-            found = [_hashed(b"%d" % one if isinstance(one, int) else repr(one).encode(), b"") & ~3 for one in ids]
+            found = tuple(_hashed(repr(one).encode("utf-8", "surrogatepass")) for one in ids)
         else:
             prompt = _rendered(call)
             self.tokens += len(prompt) // TOKEN
-            found = list(_chained(prompt, call.model))
+            found = _chained(prompt, call.model) if len(prompt) <= SHORT else _chain(prompt, call.model)
         if not found:
             return
         self.calls += 1
@@ -135,27 +138,33 @@ class PrefixTally(msgspec.Struct):
             yield f"{did.value:.1%} were logged as cached"
 
 
-def _hashed(data: bytes, before: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8, key=before).digest(), "little") >> 2
+def _hashed(data: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") >> 2 & ~3
 
 
-def _chained(prompt: str, model: str) -> Iterator[int]:
+def _chain(prompt: str, model: str) -> tuple[int, ...]:
     """A number below 2^62 for each block, by all text up to its end; the last two bits say its worth."""
-    if not prompt:
-        return
-    data = prompt.encode("utf-32-le", "surrogatepass") if not prompt.isascii() else prompt.encode("ascii")
-    size = BLOCK * (4 if len(data) > len(prompt) else 1)
+    wide = not prompt.isascii()
+    data = prompt.encode("utf-32-le", "surrogatepass") if wide else prompt.encode("ascii")
+    size = BLOCK * 4 if wide else BLOCK
     state = hashlib.blake2b(model.encode("utf-8", "surrogatepass") + b"\0", digest_size=8)
-    for place, start in enumerate(range(0, len(data), size), 1):
+    digests = []
+    for start in range(0, len(data), size):
         state.update(data[start : start + size])
-        yield int.from_bytes(state.digest(), "little") >> 2 & ~3 | _worth(place, len(data) - start >= size)
+        digests.append(state.digest())
+    numbers = [one >> 2 & ~3 for one in struct.unpack(f"<{len(digests)}Q", b"".join(digests))]
+    whole = len(data) // size
+    return tuple(one | _worth(place) if place <= whole else one for place, one in enumerate(numbers, 1))
 
 
-def _worth(place: int, whole: bool) -> int:
-    """Of the block that ends the first `place` ones."""
-    if not whole or place < FIRST:
-        return PLAIN
-    return ENTERS if place == FIRST else STEPS if (place - FIRST) % STEP == 0 else PLAIN
+_chained = lru_cache(maxsize=2048)(_chain)
+
+
+def _worth(place: int) -> int:
+    """Of the whole block that ends the first `place` ones."""
+    if place <= FIRST:
+        return ENTERS if place == FIRST else PLAIN
+    return STEPS if (place - FIRST) % STEP == 0 else PLAIN
 
 
 def _rendered(call: Call) -> str:

@@ -41,6 +41,7 @@ ROW = np.dtype([
     ("messages", "<u8"), ("key", "<u8"), ("answer", "<u8"), ("text", "<u8"), ("cost", "<i8"), ("at", "<u4"),
     ("task", "<i2"), ("flags", "<u2"),
 ])  # fmt: skip
+TEXT = 3  # place of the text's number in a row
 Found = npt.NDArray[np.void]
 Ints = npt.NDArray[np.int64]
 
@@ -74,9 +75,10 @@ class RepeatTally(msgspec.Struct):
     def add(self, seen: Sequence[Seen], /) -> None:
         asked = [one for one in seen if _logged(one.call)]
         self.blank += len(seen) - len(asked)
-        texts = [(_text_of(one), one) for one in asked]
-        self.near.add([(n, one.task, one.text or "") for n, one in texts if one.call.why != "pair" and one.text])
-        self.rows.add(np.array([_row(one, n) for n, one in texts], ROW))
+        rows = [_row(one) for one in asked]
+        pairs = zip(asked, rows, strict=True)
+        self.near.add([(row[TEXT], one.task, one.text or "") for one, row in pairs if _counts(one)])
+        self.rows.add(np.array(rows, ROW))
 
     def merge(self, later: RepeatTally, /) -> None:
         self.blank += later.blank
@@ -93,16 +95,20 @@ class RepeatTally(msgspec.Struct):
 
 def _logged(call: Call) -> bool:
     """Does the log say what was asked? Traces of token counts don't."""
+    if call.messages and call.messages[-1].get("content") is not None:
+        return True
     return any(message.get("content") is not None or len(message) > 2 for message in call.messages)
 
 
-def _text_of(seen: Seen) -> int:
-    """The number of a call's text; 0 for none, or one that is too long to be looked at."""
-    return text_number(seen.task, seen.text) if seen.task >= 0 and seen.text and len(seen.text) <= LONGEST else 0
+def _counts(seen: Seen) -> bool:
+    """Has it a text of a task, and did a user ask?"""
+    return seen.task >= 0 and bool(seen.text) and seen.call.why != "pair"
 
 
-def _row(seen: Seen, text: int) -> tuple[int, ...]:
-    call = seen.call
+def _row(seen: Seen) -> tuple[int, ...]:
+    call, messages = seen.call, messages_number(seen.call)
+    fits = seen.task >= 0 and seen.text and len(seen.text) <= LONGEST
+    text = text_number(messages, seen.task, seen.text or "") if fits else 0
     flags = PAIR * (call.why == "pair") | FAILED * bool(call.error) | STEADY * _at_zero(call.params)
     said = 0
     if call.answered_by == "upstream":
@@ -112,21 +118,21 @@ def _row(seen: Seen, text: int) -> tuple[int, ...]:
         elif (tools := wire.answer(call, "tools")) is not None:
             flags |= TOOLS
             said = answer_number(tools)
-    if said or wire.finished(call):
+    if not call.error and (said or wire.finished(call)):
         flags |= WHOLE
     key = int.from_bytes(seen.key[:8], "little")
     at = 0 if call.at is None else min(int(call.at), (1 << 32) - 1)
-    return messages_number(call), key, said, text, _cost(seen.cost), at, min(seen.task, 32767), flags
+    return messages, key, said, text, _cost(seen.cost), at, min(seen.task, 32767), flags
 
 
 def _at_zero(params: dict[str, Any]) -> bool:
     value = params.get("temperature")
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == 0
+    return value is not None and value == 0 and value is not False
 
 
 def _cost(cost: Decimal | None) -> int:
     """In 1e-12 USD, which holds every price that is whole in 1e-6 USD a million tokens; -1 for none."""
-    return -1 if cost is None else min(MOST_COST, int(cost.scaleb(SCALE).to_integral_value()))
+    return -1 if cost is None else min(MOST_COST, int(cost.scaleb(SCALE)))
 
 
 class _Sums:

@@ -34,23 +34,22 @@ class SurfaceTally(msgspec.Struct):
     formats: Names = msgspec.field(default_factory=Names)
 
     def add(self, seen: Sequence[Seen], /) -> None:
-        for one in seen:
-            call = one.call
-            if call.why == "pair":
-                continue
-            self.endpoints.add([call.endpoint or "chat"])
-            self.params.add(name for name, value in call.params.items() if value is not None and name not in INTERNAL)
-            self.formats.add(_formats(call))
+        calls = [one.call for one in seen if one.call.why != "pair"]
+        self.endpoints.count(call.endpoint or "chat" for call in calls)
+        self.params.count(name for call in calls for name, value in call.params.items() if value is not None)
+        self.formats.count(name for call in calls for name in _formats(call))
+        for call in calls:
             if "tools" in call.params or "functions" in call.params:
                 self.tools.add(_offered(call.params), 0)
-            self.tools.add(_called(call))
+        self.tools.count(name for call in calls if call.answer is None for name in _called(call))
 
     def merge(self, later: SurfaceTally, /) -> None:
         for name in ("endpoints", "params", "tools", "formats"):
             getattr(self, name).merge(getattr(later, name))
 
     def surface(self) -> Surface:
-        return Surface(self.endpoints.shown(), self.params.shown(), self.tools.shown(), self.formats.shown())
+        params = {name: count for name, count in self.params.shown().items() if name not in INTERNAL}
+        return Surface(self.endpoints.shown(), params, self.tools.shown(), self.formats.shown())
 
 
 def _formats(call: Call) -> set[str]:
