@@ -54,7 +54,7 @@ Count = Callable[[str], int]
 
 def byte_pairs(data: bytes, split: str) -> Count:
     """A count by tiktoken's rule: in each piece the pair of lowest rank merges first."""
-    import regex
+    import regex  # type: ignore[import-untyped]
 
     ranks = {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in data.splitlines())}
     cut = regex.compile(split)

@@ -10,6 +10,8 @@ import pytest
 
 from freehold.errors import BadSetting
 from freehold.facts import PriceBook, load, price, price_book
+from freehold.facts.listed import listed
+from freehold.facts.models import Address
 from freehold.nouns import Tokens
 from freehold.project import OwnPrice, Settings
 
@@ -353,3 +355,37 @@ def test_hours_turn_on_the_quarter() -> None:
                 if isinstance(hours := dated.constraint, TimeOfDateConstraint):
                     assert hours.start_time.minute % 15 == hours.end_time.minute % 15 == 0
                     assert hours.start_time.second == hours.end_time.second == 0
+
+
+LISTS = ["openai", "anthropic", "google", "azure", "mistral", "x-ai", "deepseek", "aws", "groq"]
+
+
+@pytest.mark.parametrize("tier", ["", "batch", "flex", "priority"])
+@pytest.mark.parametrize("provider", LISTS)
+def test_the_public_list_read_is_the_public_list_asked(provider: str, tier: str) -> None:
+    """Our arithmetic beside genai-prices' own, for every model and tier that it lists, short prompts and long."""
+    from genai_prices import Usage
+    from genai_prices.data_snapshot import get_snapshot
+
+    (found,) = [one for one in get_snapshot().providers if one.id == provider]
+    context = {"": {}, "batch": {"processing": "batch"}}.get(tier, {"service_tier": tier})
+    compared = 0
+    for model in found.models:
+        if found.find_model(model.id) is not model:
+            continue  # an id that is no model's name, or that another entry takes first
+        if tier and not any(variant.when == context for variant in model.price_variants or ()):
+            continue
+        schedule = listed(Address(provider, (model.id.lower(),)), tier)
+        assert schedule is not None
+        for moment in (at("2026-11-20T02:00"), at("2027-01-02T12:00")):
+            for prompt in (5_000, 150_000, 300_000):
+                rates = schedule.at(moment)
+                if rates is None or rates.bands[0].output is None:
+                    continue
+                tokens = Tokens(prompt, 700, cached=1_000, cache_write=2_000)
+                usage = Usage(input_tokens=prompt, output_tokens=700, cache_read_tokens=1_000, cache_write_tokens=2_000)
+                when = datetime.fromtimestamp(moment, UTC)
+                asked = model.calc_price(usage, found, genai_request_timestamp=when, price_context=context)
+                assert rates.cost(tokens) == pytest.approx(asked.total_price, rel=Decimal("1e-12")), model.id
+                compared += 1
+    assert compared or tier not in ("", "batch") or provider in ("azure", "deepseek", "aws", "groq")

@@ -72,7 +72,8 @@ def _classes() -> bytes:
 
 
 class Family(msgspec.Struct, frozen=True):
-    """One vocabulary's weights. `error` is how far the sum over the worst kind of text was off, `spread` one text."""
+    """One vocabulary's weights. `error` is how far a log may be off that is all of one kind of text: as far as one text
+    in twenty of the worst kind. `spread` is the standard deviation of one text."""
 
     models: str
     weights: dict[str, float]
