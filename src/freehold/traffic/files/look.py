@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from io import BufferedReader
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import msgspec
 
@@ -74,17 +74,16 @@ def _shape(path: str, file: BinaryIO) -> str:
     if long:
         skip_line(file)
         return "lines" if _next_line(file) else "document"
-    value = _value(first)
-    if value is None:
+    if not _whole(first):
         if first[:1] == b"[":
             return "document"
         following = [line for _ in range(FOLLOWING) if (line := _next_line(file))]
-        rows = not following or any(isinstance(_value(line), dict) for line in following)
+        rows = not following or any(line.lstrip()[:1] == b"{" and _whole(line) for line in following)
         return "lines" if rows else "document"  # of rows, the first may be damaged
     if _next_line(file):
         return "lines"
-    whole = isinstance(value, dict) and [type(row) for row in rows_in(first)] == [bytes]
-    return "lines" if whole else "document"
+    one = first[:1] == b"{" and [type(row) for row in rows_in(first)] == [bytes]
+    return "lines" if one else "document"
 
 
 def _next_line(file: BinaryIO) -> bytes:
@@ -95,8 +94,10 @@ def _next_line(file: BinaryIO) -> bytes:
     return b""
 
 
-def _value(line: bytes) -> Any:
+def _whole(line: bytes) -> bool:
+    """Is this line JSON? Seen without making values of it."""
     try:
-        return msgspec.json.decode(line)
+        msgspec.json.decode(line, type=msgspec.Raw)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return None
+        return False
+    return True
