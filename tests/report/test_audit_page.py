@@ -125,9 +125,8 @@ def test_hostile_text_stays_text() -> None:
     assert len(page.scripts) == len(plain.scripts)
     assert page.text.count(shown(EVIL, 400)) > 12
     assert "x" * 121 not in page.text.replace("x" * 300, "")  # names are cut; a reason or a note is said in full
-    article = html[html.index("<article") : html.index("</article>")]
-    for steering in ("\x1b", "\u202e"):
-        assert steering not in re.sub(r"<details>.*?</details>", "", article, flags=re.DOTALL)
+    assert "\x1b" not in html[html.index("<main") :]
+    assert "\u202e" not in html[html.index("<main") :]
     for tag, attributes in page.tags:
         assert not LOADERS & attributes.keys(), (tag, attributes)
         assert not [a for a in attributes if a.startswith("on") or a == "style"], (tag, attributes)

@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from freehold.nouns import Artifact, Audit, LabelRow, Plan, Task, TaskPlan, TermsNotice, Verdict
+from freehold.nouns.shown import shown
 from freehold.report.audit import audit_page
 from freehold.report.curve import Row, plot, rows
 from freehold.report.words import FILTERS
@@ -83,7 +84,7 @@ def _terms(verdicts: Sequence[Verdict]) -> list[tuple[TermsNotice, list[tuple[st
 def _sources(audit: Audit, plan: Plan | None, verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:
     """(what, where from), each pair once."""
     found = [("bill", audit.per_month.method or audit.money.method)]
-    found += [(f"retirement of {m.model}", m.source) for m in audit.models if m.source]
+    found += [(f"retirement of {shown(m.model)}", m.source) for m in audit.models if m.source]
     if plan and plan.machine_cost.method:
         found.append(("cost of a machine", plan.machine_cost.method))
     found += [(f"terms of {n.vendor}, as of {n.as_of}", n.source) for n, _ in _terms(verdicts) if n.source]
