@@ -64,6 +64,10 @@ class LoadTally(msgspec.Struct):
         self.first, self.last = min(self.first, later.first), max(self.last, later.last)
         self.rows.merge(later.rows)
 
+    def span(self) -> tuple[float, float] | tuple[None, None]:
+        """When the first and the last call came."""
+        return (self.first, self.last) if self.first <= self.last else (None, None)
+
     def load(self) -> tuple[Load, ...]:
         """A Load for each of WINDOWS. Of a window that is longer than the log, nothing is known."""
         span = self.last - self.first

@@ -4,6 +4,7 @@
     data/retirements.csv    when it is switched off                  retirement("gpt-4o-mini") -> ("2027-01-14", ...)
     data/terms.json         what its vendor says about training      terms("openai", "labels", "internal") -> T1 ALLOW
     data/licences.json      what an open model's licence says of it  licence_of("llama-3-70b") -> BLOCK
+    data/portability.json   how well a kind of answers moves         load("portability.json")
     data/machines.json      what a small machine costs               machine_cost() -> Measure
     genai-prices            what tokens cost, on that day            price("gpt-4o-mini", Tokens(700, 3), at)
     data/prices.csv         what it lacks: fine-tunes, regions       price_book(settings).price(...)
