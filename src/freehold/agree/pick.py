@@ -1,7 +1,7 @@
 """Which rule compares the answers of a task, when the team has not said: from the kind and from the answers.
 
 labels → exact    json → json    sql → sql    tools → tools, or tools-any-order    text → exact, text, or none; json
-                                                                                      where it is JSON in a code fence
+embeddings → none                                                                     where it is JSON in a code fence
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ RULES = ("exact", "json", "sql", "tools", "tools-any-order", "text", "none")
 def pick_rule(kind: Kind, answers: Sequence[str], texts: Sequence[str] = ()) -> tuple[str, str]:
     """The rule, and why as a sentence. `answers` as the task's students write them; `texts` what was asked, one an
     answer, where they are at hand."""
+    if kind == "embeddings":
+        return "none", "Embeddings: vectors of one model say nothing beside another model's."
     if kind == "labels":
         return "exact", "Labels: the same label."
     if kind == "json":

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from freehold.agree import agree
+from freehold.audit.models import unpriced
+from freehold.audit.twice import said
 from freehold.nouns import ModelUse, Task
-from freehold.traffic import Traffic, count_calls, evidence
+from freehold.traffic import Traffic, evidence
+
+if TYPE_CHECKING:
+    from freehold.audit import Whole
 
 __all__ = ["warnings"]
 
+DAY = 86_400.0
 
-def warnings(traffic: Traffic, tasks: Sequence[Task], models: Sequence[ModelUse], conflicts: int) -> tuple[str, ...]:
-    return (*_switched_off(models), *_rows(traffic), *_money(traffic, models), *_answers(traffic, tasks, conflicts))
+
+def warnings(whole: Whole, tasks: Sequence[Task], models: Sequence[ModelUse], conflicts: int) -> tuple[str, ...]:
+    return (
+        *_switched_off(models),
+        *_rows(whole),
+        *_times(whole),
+        *unpriced(whole.bill),
+        *_answers(whole, tasks, conflicts),
+    )
 
 
 def _switched_off(models: Sequence[ModelUse]) -> Iterator[str]:
@@ -23,39 +39,43 @@ def _switched_off(models: Sequence[ModelUse]) -> Iterator[str]:
         yield f"{use.model} is switched off on {use.retires}, {when}: its {use.calls:,} calls must move anyway."
 
 
-def _rows(traffic: Traffic) -> Iterator[str]:
-    if traffic.bad_rows:
-        first = traffic.bad[0]
+def _rows(whole: Whole) -> Iterator[str]:
+    if whole.bad_rows:
+        first = whole.bad[0]
         where = f"the first is {first.file}:{first.line}: {first.reason}"
-        yield f"{traffic.bad_rows:,} of {traffic.log.rows:,} rows can't be read and are left out; {where}."
-    if traffic.untimed:
-        yield f"{traffic.untimed:,} calls say no time and are left out: only calls before a time were asked for."
-    if traffic.later:
-        yield f"{traffic.later:,} calls come at or after the given time and are left out."
+        yield f"{whole.bad_rows:,} of {whole.log.rows:,} rows can't be read and are left out; {where}."
+    if whole.untimed:
+        yield f"{whole.untimed:,} calls say no time and are left out: only calls before a time were asked for."
+    if whole.later:
+        yield f"{whole.later:,} calls come at or after the given time and are left out."
+    twice = whole.tallies.twice
+    if told := said(twice.again(), whole.tallies.money.total.calls):
+        yield told
 
 
-def _money(traffic: Traffic, models: Sequence[ModelUse]) -> Iterator[str]:
-    for use in models:
-        if not use.priced:
-            why = "no price on file" if use.tokens.prompt else "no token counts"
-            yield f"{use.model} has {why}: its {use.calls:,} calls are not in the bill."
-        elif use.priced < use.calls:
-            yield f"{use.calls - use.priced:,} calls of {use.model} lack token counts or a time: not in the bill."
-    nameless = sum(call.model == "" for call in traffic.calls)
-    if nameless:
-        yield f"{nameless:,} calls name no model: their money is unknown."
+def _times(whole: Whole) -> Iterator[str]:
+    last = whole.tallies.load.span()[1]
+    ahead = 0.0 if last is None else last - time.time()
+    if last is not None and ahead > DAY:
+        day = datetime.fromtimestamp(last, UTC).date().isoformat()
+        yield f"The last call is dated {day}, {ahead / DAY:,.0f} days ahead: check the clock of what wrote the log."
 
 
-def _answers(traffic: Traffic, tasks: Sequence[Task], conflicts: int) -> Iterator[str]:
+def _answers(whole: Whole, tasks: Sequence[Task], conflicts: int) -> Iterator[str]:
     if conflicts:
         texts = "text was" if conflicts == 1 else "texts were"
         yield f"{conflicts:,} {texts} answered in more than one way."
-    outside = count_calls(traffic.calls) - sum(task.calls for task in tasks)
+    calls, sample = whole.tallies.money.total.calls, whole.sample
+    outside = calls - sum(task.calls for task in tasks)
+    sampled = len(sample.calls) < calls
     if outside:
-        yield f"{outside:,} calls hold more than plain text messages and belong to no task."
+        why = "hold more than plain text messages, or no text"
+        why += f", or fit no task found in the {len(sample.calls):,} calls looked at" if sampled else ""
+        yield f"{outside:,} calls {why}: they belong to no task."
     for task in tasks:
-        if task.kind == "json" and (broken := _no_json(task, traffic)):
-            yield f"{broken:,} answers of {task.name} are no JSON: nothing is learnt from them, and none agrees."
+        if task.kind == "json" and (broken := _no_json(task, sample)):
+            of = f" of {len(evidence(task, sample)):,} looked at" if sampled else ""
+            yield f"{broken:,} answers of {task.name}{of} are no JSON: nothing is learnt from them, and none agrees."
         if task.kind == "labels" and len(task.labels) == 1:
             yield f"Every answer of {task.name} is {task.labels[0]!r}."
 

@@ -69,7 +69,7 @@ class Decision:
 def route(call: Call, rungs: Sequence[Rung], *, query: bool = False) -> Decision:
     """Where `call` goes before any student is asked. `rungs` are the heaviest first; `query`: its URL had one."""
     for one in rungs:
-        text = one.task.text(call)
+        text = one.task.text(call) if one.task.endpoint == call.endpoint else None
         if text is not None:
             return _at(one, call, text, query)
     return Decision("upstream", "unmatched", reason="no task of the log has this form")

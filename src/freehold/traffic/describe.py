@@ -3,6 +3,7 @@
 answers "transfer", "balance", "transfer", ...          labels: short, on one line, and they come again
 answers {"intent": ..., "slots": ...}                    json
 answers SELECT ... / tool calls / anything else          sql / tools / text
+the embeddings endpoint, whatever it answers             embeddings
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ MOST = 0.9  # of the answers must look like a kind
 LABEL_LENGTH = 100
 MOST_LABELS = 1000
 VALUES = 32
-RULES: dict[Kind, str] = {"labels": "exact", "json": "json", "sql": "sql", "tools": "tools", "text": "text"}
+RULES: dict[Kind, str] = {
+    "labels": "exact", "json": "json", "sql": "sql", "tools": "tools", "text": "text", "embeddings": "none"
+}  # fmt: skip
 SQL = re.compile(r"\s*(```sql\s+)?(select|insert|update|delete|with|create)\b", re.IGNORECASE)
 PERSONAL = ("user", "metadata", "safety_identifier", "prompt_cache_key")  # say who asks; never change an answer
 
@@ -29,10 +32,10 @@ PERSONAL = ("user", "metadata", "safety_identifier", "prompt_cache_key")  # say 
 def describe(parts: Sequence[tuple[Template, Sequence[Call]]], total: int) -> list[Task]:
     """A Task for each template and its calls, in the order in which they first appear, so that a task keeps its name
     as the log grows. `total` is the number of calls in the log, without pairs."""
-    names: dict[Template, str] = {}
-    for template, _ in parts:
-        names[template] = _name(template, set(names.values()))
-    return [_task(names[template], template, calls, total) for template, calls in parts]
+    names: list[str] = []
+    for template, calls in parts:
+        names.append(_name(template, set(names), "embeddings" if calls[0].endpoint == "embeddings" else "chat"))
+    return [_task(name, template, calls, total) for name, (template, calls) in zip(names, parts, strict=True)]
 
 
 def count_calls(calls: Sequence[Call]) -> int:
@@ -44,7 +47,8 @@ def _task(name: str, template: Template, calls: Sequence[Call], total: int) -> T
     count = count_calls(calls)
     known = [c for c in calls if c.answered_by == "upstream"]
     answers = Counter(c.answer.strip() for c in known if c.answer is not None)
-    kind = _kind(template, known, answers)
+    endpoint = calls[0].endpoint
+    kind = "embeddings" if endpoint == "embeddings" else _kind(template, known, answers)
     completions = [c.tokens.completion for c in known if c.tokens and wire.answer(c, kind) is not None]
     return Task(
         name=name,
@@ -58,6 +62,7 @@ def _task(name: str, template: Template, calls: Sequence[Call], total: int) -> T
         params=_params(calls),
         answer_tokens=max(completions, default=None),
         tokens=_tokens(calls),
+        endpoint=endpoint,
         example=(template.text(calls[0].messages) or "")[:200],
         reads=("tools",) if kind == "tools" and _vary("tools", calls) else (),
     )
@@ -128,18 +133,12 @@ def _params(calls: Sequence[Call]) -> dict[str, list[Any]]:
 
 def _tokens(calls: Sequence[Call]) -> Tokens:
     logged = [call.tokens for call in calls if call.tokens]
-    return Tokens(
-        sum(t.prompt for t in logged),
-        sum(t.completion for t in logged),
-        sum(t.cached for t in logged),
-        sum(t.reasoning for t in logged),
-    )
+    return Tokens(*(sum(getattr(t, name) for t in logged) for name in Tokens.__dataclass_fields__))
 
 
-def _name(template: Template, taken: set[str]) -> str:
-    """A name from the template's first sentence that says something; -2, -3, ... where it is taken."""
-    fixed = " ".join(slot.before or slot.after for slot in template.slots)
-    name = "chat"
+def _name(template: Template, taken: set[str], name: str) -> str:
+    """A name from the template's first sentence that says something, else `name`; -2, -3, ... where it is taken."""
+    fixed = " ".join(slot.before or slot.after or " ".join(slot.inside) for slot in template.slots)
     for sentence in re.split(r"[.:!?\n]+", fixed.lower().replace("'", "")):
         words = [word for word in re.findall(r"[a-z0-9]+", sentence) if word not in DULL]
         if len(words) >= 2:

@@ -74,6 +74,9 @@ def find_templates(calls: Sequence[Call]) -> list[tuple[str, Template]]:
                 rows[texts] = _answer(call)
     found: dict[tuple[str, Template], None] = {}
     for (endpoint, roles), answers in shapes.items():
+        if endpoint == "embeddings":  # documents and questions, with nothing around them
+            found[endpoint, Template(tuple(Slot(role, "", variable=True) for role in roles))] = None
+            continue
         for template in _templates(roles, [Row(texts, answer) for texts, answer in answers.items()]):
             found[endpoint, template] = None
     return list(found)

@@ -44,9 +44,10 @@ def calls_of(task: Task, traffic: Traffic) -> list[Call]:
     A task of an older state of the log, whose template is not found again, gets every call that its template fits.
     """
     for found, calls in traffic.parts:
-        if found.template == task.template:
+        if found.template == task.template and found.endpoint == task.endpoint:
             return list(calls)
-    return [call for call in traffic.calls if task.template.variables(call.messages) is not None]
+    mine = (call for call in traffic.calls if call.endpoint == task.endpoint)
+    return [call for call in mine if task.template.variables(call.messages) is not None]
 
 
 def put_upstream(task: Task, traffic: Traffic) -> list[Call]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from freehold import wire
@@ -20,9 +21,11 @@ from freehold.tell import Tell, quiet
 from freehold.traffic.files import KNOWN, Part, full_name, parts_of, records, shown
 from freehold.traffic.formats import FORMATS, by_name, openai_chat, recognise
 from freehold.traffic.log import Traffic
+from freehold.traffic.pairing import FORMATS as PAIRED
+from freehold.traffic.pairing import Inputs, gather
 from freehold.traffic.reading import Reading
 
-__all__ = ["BATCH", "Source", "batches", "open_log", "read"]
+__all__ = ["BATCH", "Source", "batches", "open_log", "paired", "read"]
 
 BATCH = 2048  # calls
 LOOK = 50  # records by which a format is recognised
@@ -30,11 +33,13 @@ LOOK = 50  # records by which a format is recognised
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A log on disk: its parts, in order, and what it was given as."""
+    """A log on disk: its parts, in order, and what it was given as. `inputs` is the folder in which the inputs of its
+    batches lie (traffic.pairing), "" where it has none."""
 
     paths: tuple[str, ...]
     parts: tuple[Part, ...]
     until: float | None = None
+    inputs: str = ""
 
     @property
     def size(self) -> int:
@@ -73,6 +78,14 @@ def open_log(
     return Source(tuple(full_name(path) for path in paths), found, until)
 
 
+def paired(source: Source, folder: Path) -> Source:
+    """The source, with the inputs of its batches gathered in `folder` where it has any."""
+    if not any(part.format in PAIRED for part in source.parts):
+        return source
+    folder.mkdir(parents=True, exist_ok=True)
+    return replace(source, inputs=str(folder)) if gather(source.parts, folder) else source
+
+
 def known() -> str:
     """The formats and files that are read, for a hint."""
     others = ", ".join(format.NAME for format in FORMATS if format is not openai_chat)
@@ -96,9 +109,10 @@ def batches(source: Source, order: int, reading: Reading) -> Iterator[tuple[list
     """The calls of a part, some thousand at a time, with the bytes of the part that are passed; `reading` counts."""
     part = source.parts[order]
     format = by_name(part.format)
+    inputs = Inputs(Path(source.inputs)) if source.inputs and part.format in PAIRED else None
     calls: list[Call] = []
     for record in records(part):
-        calls += reading.take(record, part, order, format)
+        calls += reading.take(record, part, order, format, inputs)
         if len(calls) >= BATCH:
             yield calls, record.at
             calls = []
@@ -113,7 +127,13 @@ def read(
     `until` (epoch seconds) keeps only calls before it; a call without a time is then left out and counted. Raises
     LogMissing, LogEmpty, LogUnreadable or LogMostlyBad, each naming the file or the most common reason.
     """
-    source = open_log(paths, until=until, format=format)
+    with TemporaryDirectory(prefix="freehold-") as folder:
+        source = paired(open_log(paths, until=until, format=format), Path(folder))
+        return _whole(source, tell)
+
+
+def _whole(source: Source, tell: Tell) -> Traffic:
+    until = source.until
     whole, calls = Reading(until=until), list[Call]()
     shared: dict[str, str] = {}
     before, total = 0, source.size or 1

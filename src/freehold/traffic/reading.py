@@ -18,6 +18,7 @@ from freehold.errors import LogEmpty, LogMostlyBad, LogUnreadable
 from freehold.nouns import BadRow, Call, LogFile
 from freehold.traffic.files import KNOWN, Part, Record, shown
 from freehold.traffic.formats import FORMATS, Format
+from freehold.traffic.pairing import Inputs
 
 __all__ = ["Reading"]
 
@@ -47,8 +48,11 @@ class Reading(msgspec.Struct):
     skipped: int = 0
     formats: dict[str, int] = {}
 
-    def take(self, record: Record, part: Part, order: int, format: Format) -> list[Call]:
-        """Count a record and hand on its calls. `order` is the part's place in the log."""
+    def take(
+        self, record: Record, part: Part, order: int, format: Format, inputs: Inputs | None = None
+    ) -> list[Call]:
+        """Count a record and hand on its calls. `order` is the part's place in the log; `inputs` has what the outputs
+        of batches answer."""
         self.records += 1
         self.size += len(record.data) + record.more
         text = record.data.strip()
@@ -62,7 +66,8 @@ class Reading(msgspec.Struct):
             self._spoil(number, part.path, record.torn, True)
             return []
         try:
-            calls, name = _calls(wire.loads(text), number, format)
+            row = wire.loads(text)
+            calls, name = _calls(row if inputs is None else inputs.joined(row), number, format)
         except wire.RowError as error:
             self._spoil(number, part.path, str(error), isinstance(error, wire.ShapeError))
             return []

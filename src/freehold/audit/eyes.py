@@ -1,0 +1,42 @@
+"""What is known of a call before it is counted: its task, its text, its tokens and price, and the request's own name.
+
+    Call ─Eyes.see→ Seen(task 3, "where is my card", tokens, cost, key)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from freehold import wire
+from freehold.audit.money import Pricer
+from freehold.audit.tally import Seen
+from freehold.nouns import Call, Task
+from freehold.traffic.templates import Index
+
+__all__ = ["PERSONAL", "Eyes"]
+
+PERSONAL = ("user", "metadata", "safety_identifier", "prompt_cache_key")  # say who asks; never change an answer
+
+
+class Eyes:
+    """Looks at calls under the tasks that were found. The same call is seen alike by every worker."""
+
+    def __init__(self, tasks: Sequence[Task], pricer: Pricer) -> None:
+        self._tasks = list(tasks)
+        self._index = Index([task.template for task in tasks], [task.endpoint for task in tasks])
+        self._pricer = pricer
+
+    def see(self, calls: Sequence[Call], part: int) -> list[Seen]:
+        return [self._one(call, part) for call in calls]
+
+    def _one(self, call: Call, part: int) -> Seen:
+        place = self._index.of(call.messages, call.endpoint)
+        text = self._tasks[place].text(call) if place >= 0 else None
+        tokens, estimated, cost = self._pricer(call)
+        return Seen(call, (part, call.line), place, text, tokens, estimated, cost, _key(call))
+
+
+def _key(call: Call) -> bytes:
+    asked = [call.model, call.messages, {k: v for k, v in call.params.items() if k not in PERSONAL}]
+    return hashlib.blake2b(wire.dumps(asked), digest_size=16).digest()
