@@ -23,7 +23,10 @@ _run.one_thread()  # before numpy comes in
 import logs  # noqa: E402
 from _text import Size, World, cpu  # noqa: E402
 
-SIZES = {False: Size("parity-short", 4_000, 0, {"snips": 5}, 0), True: Size("parity-full", None, 0, {"snips": 20}, 0)}
+SIZES = {
+    False: Size("parity-short", 4_000, 0, {"snips": 5}, 0, 0),
+    True: Size("parity-full", None, 0, {"snips": 20}, 0, 0),
+}
 ROWS = {False: 60, True: 300}
 LARGEST = 1e-3
 

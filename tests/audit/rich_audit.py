@@ -1,6 +1,6 @@
 """An audit with every part, made by hand: six weeks of a firm's calls, five tasks, four models.
 
-    from .rich_audit import rich        rich() → Audit, rich(calls=...) with parts replaced
+from .rich_audit import rich        rich() → Audit, rich(calls=...) with parts replaced
 """
 
 from __future__ import annotations
@@ -177,7 +177,8 @@ def hostile() -> Audit:
     return rich(
         log=dataclasses.replace(RICH.log, paths=(EVIL,), formats={EVIL: 3, long: 1}),
         tasks=(
-            dataclasses.replace(TASKS[0], name=EVIL, example=EVIL, why=EVIL), dataclasses.replace(TASKS[1], name=long),
+            dataclasses.replace(TASKS[0], name=EVIL, example=EVIL, why=EVIL),
+            dataclasses.replace(TASKS[1], name=long),
         ),
         bad=(row, BadRow(2, long)),
         models=tuple(dataclasses.replace(m, model=EVIL + m.model) for m in MODELS),

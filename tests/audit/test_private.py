@@ -38,7 +38,11 @@ ROWS = [
     row(say("Ask help@firm.com", "system"), say("nothing here"), user="carol@firm.com"),
     row(say("Ask help@firm.com", "developer"), say([{"type": "text", "text": f"my key {KEY}"}, {"type": "image_url"}])),
     row(say("pay"), answer={"role": "assistant", "content": None, "tool_calls": [CALL]}),
-    row(say("pay"), {"role": "assistant", "content": None, "tool_calls": [CALL]}, say("sent to GB82WEST12345698765432", "tool")),
+    row(
+        say("pay"),
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        say("sent to GB82WEST12345698765432", "tool"),
+    ),
 ]
 
 
@@ -98,7 +102,7 @@ def test_what_is_remembered_is_bounded_and_right(monkeypatch: pytest.MonkeyPatch
         return []
 
     memory = private.Remembered(find)
-    for text in ("a", "b", "a", "c", "d", "a", "e", "f", "g", "h", "a"):
+    for text in ("a", "b", "a", "c", "d", "a", "e", "f", "g", "h", "i", "j", "a"):
         assert memory.of(text) == ()
     assert looked.count("a") == 2, "asked again only after it was forgotten"
     assert len(memory._new) <= 3

@@ -50,10 +50,12 @@ def test_a_log_that_was_its_own_sample_gives_the_tasks_as_found(shared: Path) ->
 
 def test_odd_calls_count_as_they_do_in_a_log_in_memory() -> None:
     tool = {"function": {"name": "f", "arguments": "{}"}}
-    calls = [asked(f"text {i}", {8: "x" * 150, 9: ""}.get(i, ("yes", "no", " yes\n")[i % 3]), line=i) for i in range(60)]
+    said = {8: "x" * 150, 9: ""}
+    calls = [asked(f"text {i}", said.get(i, ("yes", "no", " yes\n")[i % 3]), line=i) for i in range(60)]
     calls[3] = replace(calls[3], answered_by="student", tokens=Tokens(1, 900))
     calls[4] = replace(calls[4], why="pair", params={"seed": 1, "user": "bob", "stop": ["\n"], "top_p": 1})
-    calls[5] = replace(calls[5], params={"seed": True, "top_p": 1.0}, model="gpt-4o", tokens=Tokens(5, 7, 1, 2, 3, 4, 5))
+    odd = {"seed": True, "top_p": 1.0}
+    calls[5] = replace(calls[5], params=odd, model="gpt-4o", tokens=Tokens(5, 7, 1, 2, 3, 4, 5))
     calls[6] = replace(calls[6], tokens=None, answer=None, error="500")
     calls += [
         asked(f"do {i}", None, system="Act.", message={"tool_calls": [tool]}, params={"tools": [i % 2]}, line=60 + i)
@@ -99,7 +101,8 @@ def test_what_has_no_end_is_a_sample_by_hash_that_no_cut_changes() -> None:
 
 
 def test_more_labels_than_are_counted_leave_those_of_the_sample() -> None:
-    task = Task("t", Template((Slot("system", "Route."), Slot("user", "", variable=True))), "labels", 1, 1.0, labels=("a",))
+    template = Template((Slot("system", "Route."), Slot("user", "", variable=True)))
+    task = Task("t", template, "labels", 1, 1.0, labels=("a",))
     calls = [asked(f"text {i}", f"answer {i}", line=i) for i in range(LABELS + 1)]
     (found,) = tasks_of([task], counted(TaskTally, looked_at(calls, [task])), len(calls))
     assert (found.labels, found.calls) == (("a",), LABELS + 1)
@@ -115,7 +118,9 @@ def test_request_fields_without_end_are_not_kept_without_end() -> None:
 
 
 @pytest.mark.parametrize("spilled", [False, True])
-def test_every_call_has_its_line_in_the_log_s_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spilled: bool) -> None:
+def test_every_call_has_its_line_in_the_log_s_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spilled: bool
+) -> None:
     if spilled:
         monkeypatch.setattr("freehold.audit.tasks.AT_ONCE", 3)
     calls = [asked("x", "a", line=i) for i in range(1, 21)]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freehold.traffic.private import KINDS, find, redact, redact_together
+from freehold.traffic.private import find, redact, redact_together
 
 
 @pytest.mark.parametrize(
@@ -137,9 +137,14 @@ def test_check_digits_stay_right(kind: str) -> None:
 
 def test_measured_on_labelled_sentences(shared: Path) -> None:
     """1,500 were made from templates; the 786 in the shared data count. docs/terms.md quotes these figures."""
-    names = dict(
-        zip(("EMAIL_ADDRESS", "IBAN_CODE", "CREDIT_CARD", "US_SSN", "IP_ADDRESS", "PHONE_NUMBER"), KINDS, strict=True)
-    )
+    names = {
+        "EMAIL_ADDRESS": "email",
+        "IBAN_CODE": "iban",
+        "CREDIT_CARD": "card",
+        "US_SSN": "ssn",
+        "IP_ADDRESS": "ip",
+        "PHONE_NUMBER": "phone",
+    }
     rows = json.loads(gzip.decompress((shared / "data" / "tasks" / "pii" / "pii_texts.json.gz").read_bytes()))
     gold = {
         (i, names[s["entity_type"]], s["start_position"], s["end_position"])
@@ -147,7 +152,12 @@ def test_measured_on_labelled_sentences(shared: Path) -> None:
         for s in row["spans"]
         if s["entity_type"] in names
     }
-    found = {(i, f.kind, f.start, f.end) for i, row in enumerate(rows) for f in find(row["full_text"])}
+    found = {
+        (i, f.kind, f.start, f.end)
+        for i, row in enumerate(rows)
+        for f in find(row["full_text"])
+        if f.kind in names.values()
+    }
     right, wrong, missed = (
         Counter(kind for _, kind, _, _ in part) for part in (gold & found, found - gold, gold - found)
     )

@@ -1,8 +1,8 @@
 """audit: what a log holds, before anything is built.
 
-    Source ─look→ sample → tasks ─┐                                    a log on disk, of any size, gone over twice
-       └─────────scan─────────────┴→ Tallies → Audit
-    Traffic ──────────────────────→ the same, of calls in memory       its own sample
+Source ─look→ sample → tasks ─┐                                    a log on disk, of any size, gone over twice
+   └─────────scan─────────────┴→ Tallies → Audit
+Traffic ──────────────────────→ the same, of calls in memory       its own sample
 """
 
 from __future__ import annotations

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from freehold.audit.scan import Runner
-    from freehold.project import Settings
+    from freehold.project import Project, Settings
     from freehold.tell import Tell
     from freehold.traffic import Source
 
@@ -28,10 +30,10 @@ def flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lines", metavar="FILE", help="also write line number and task of every call, as CSV")
     parser.add_argument("--price-as", default="", metavar="MODEL", help="price calls that name no model as this one's")
     parser.add_argument("--price-on", metavar="DATE", help="price all calls at this day's prices (ISO date, or today)")
-    parser.add_argument("--workers", metavar="N", help="processes that read a log of many parts, or ray (default: one a core)")
+    parser.add_argument("--workers", metavar="N", help="processes that read a large log (default: one a core); or ray")
     parser.add_argument("--redact", metavar="OUT", help="write the log with pseudonyms for private data, and end")
     parser.add_argument("--unredact", metavar="OUT", help="write a redacted log as it was, by its --key, and end")
-    parser.add_argument("--key", metavar="FILE", help="the key file of --redact: made, or used again; keep it elsewhere")
+    parser.add_argument("--key", metavar="FILE", help="the key file of --redact, made or used again; keep it elsewhere")
     parser.add_argument("--json", action="store_true", help="the audit as JSON on stdout")
 
 
@@ -39,7 +41,6 @@ def run(args: argparse.Namespace) -> int:
     from freehold.audit import audit
     from freehold.audit.show import show
     from freehold.facts import price_book
-    from freehold.project import Project
     from freehold.tell import terminal
     from freehold.traffic import open_log
     from freehold.wire import dumps, time_given
@@ -52,10 +53,9 @@ def run(args: argparse.Namespace) -> int:
             return _rewritten(source, args, tell)
         settings = _settings(args.project)
         book = price_book(settings, price_as=args.price_as, price_on=day)
-        project = Project.create(args.project)
-        with project.lock():
+        lines = Path(args.lines) if args.lines else None
+        with _made(args.project) as project, project.lock():
             folder = project.work("audit")
-            lines = Path(args.lines) if args.lines else None
             found = audit(source, settings, book=book, folder=folder, runner=runner, lines=lines, tell=tell)
             project.claim_log(found.log.identity)
             project.save(found)
@@ -65,6 +65,22 @@ def run(args: argparse.Namespace) -> int:
     else:
         show(found, args.project)
     return 0
+
+
+@contextmanager
+def _made(path: str) -> Iterator[Project]:
+    """The project's folder, in which the counts of a log's parts are kept; none is left for what is no log."""
+    from freehold.errors import LogError
+    from freehold.project import Project
+
+    new = not Path(path).exists()
+    project = Project.create(path)
+    try:
+        yield project
+    except LogError:
+        if new:
+            shutil.rmtree(path)
+        raise
 
 
 def _day(text: str | None) -> date | None:

@@ -1,6 +1,6 @@
 """What is known of a call before it is counted: its task, its text, its tokens and price, and the request's own name.
 
-    Call ─Eyes.see→ Seen(task 3, "where is my card", tokens, cost, key)
+Call ─Eyes.see→ Seen(task 3, "where is my card", tokens, cost, key)
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 
@@ -60,7 +60,7 @@ def survey(part: Part, below: int = FULL, most: int = SAMPLE) -> Survey:
 
 
 def _least(sample: list[tuple[int, int, bytes]], most: int) -> list[tuple[int, int, bytes]]:
-    """The `most` records with the smallest crc, and all that are level with the last of them, so that no place counts."""
+    """The `most` records with the smallest crc, and all that are level with the last: no place counts."""
     if len(sample) <= most:
         return sample
     limit = sorted(crc for crc, _, _ in sample)[most - 1]

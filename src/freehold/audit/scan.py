@@ -1,7 +1,7 @@
 """A log gone over once: every tally filled, part by part, here or in many processes.
 
-    Source ─survey→ sample → tasks          (audit/sample.py: the first, quick look)
-       └ parts ─Scan→ Tallies ─merge→ Tallies          one per part, as msgpack, so that it travels and can be kept
+Source ─survey→ sample → tasks          (audit/sample.py: the first, quick look)
+   └ parts ─Scan→ Tallies ─merge→ Tallies          one per part, as msgpack, so that it travels and can be kept
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ class Scan:
     @property
     def name(self) -> str:
         """Names what a part's result hangs on: the files as they are, what is counted and how."""
-        files = [(part, os.stat(part.path).st_mtime_ns if Path(part.path).is_file() else 0) for part in self.source.parts]
+        parts = self.source.parts
+        files = [(part, os.stat(part.path).st_mtime_ns if Path(part.path).is_file() else 0) for part in parts]
         said = [files, self.source.until, self.tasks, repr(self.book.__reduce__()), self.estimator, self.lines]
         return blake2b(msgspec.json.encode([*said, __version__]), digest_size=8).hexdigest()
 

@@ -1,6 +1,6 @@
 """Parts of a log, done side by side: in this process, in one process a core, and each result kept until all are in.
 
-    jobs ─do→ bytes, in the jobs' order        a result on disk is not done again: a stopped run goes on
+jobs ─do→ bytes, in the jobs' order        a result on disk is not done again: a stopped run goes on
 """
 
 from __future__ import annotations

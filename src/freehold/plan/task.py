@@ -31,7 +31,7 @@ def plan_task(task: Task, bars: Sequence[float], confidence: float) -> TaskPlan:
     needed = {f"{bar:g}": log_calls(bar, confidence) for bar in sorted(bars)}
     least = min(needed.values())
     if task.kind == "embeddings":
-        return _not_yet(task, needed, "No student here embeds texts: its vectors would have to replace all stored ones.")
+        return _not_yet(task, needed, "No student embeds texts: its vectors would have to replace all stored ones.")
     if task.rule == "none":
         return _not_yet(task, needed, f"No rule says when two of its answers agree: {task.why}")
     if task.kind == "labels" and len(task.labels) < 2:

@@ -1,7 +1,7 @@
 """Which fixed text do texts share: beginnings by a walk down their sorted order, endings by the same walk backwards.
 
-    Text: a ... \\n\\nSummarise it.       Text: | a ... | \\n\\nSummarise it.        what `beginning` and `ending` keep of
-    Text: b ... \\n\\nSummarise it.                                             the shared characters: up to a delimiter
+Text: a ... \\n\\nSummarise it.     Text: | a ... | \\n\\nSummarise it.        what `beginning` and `ending` keep of
+Text: b ... \\n\\nSummarise it.                                             the shared characters: up to a delimiter
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DAY = re.compile(
 
 @lru_cache(4096)
 def masked(text: str) -> str:
-    """The text with its numbers as 0, and near its ends the names of days and months too: a date is the same every day."""
+    """The text with its numbers as 0, and near its ends the names of days and months: a date is the same every day."""
     if len(text) > 4 * NEAR:
         text = DAY.sub("0", text[:NEAR]) + text[NEAR:-NEAR] + DAY.sub("0", text[-NEAR:])
     else:

@@ -1,6 +1,6 @@
 """Do two parts of a log do one job? By what is asked and what is answered, beside what each part shares with itself.
 
-    likeness = overlap across the two / overlap within each       1: as alike as two halves of one part
+likeness = overlap across the two / overlap within each       1: as alike as two halves of one part
 """
 
 from __future__ import annotations

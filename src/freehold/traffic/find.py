@@ -18,7 +18,18 @@ from functools import partial
 from typing import NamedTuple
 
 from freehold.nouns import Call, Message, Slot, Template
-from freehold.traffic.affixes import LEAST, LONG, Branch, beginning, branches, ending, fixed_beginning, fixed_ending, framed, masked
+from freehold.traffic.affixes import (
+    LEAST,
+    LONG,
+    Branch,
+    beginning,
+    branches,
+    ending,
+    fixed_beginning,
+    fixed_ending,
+    framed,
+    masked,
+)
 from freehold.traffic.alike import Asked, alike, differ
 
 __all__ = ["find_templates", "plain"]
@@ -272,11 +283,10 @@ class _Tree:
     def _group(self, part: Found) -> Group:
         rows, fixed, around = part
         pieces = tuple(piece for piece in fixed.split("0")[1:] if len(piece.split()) >= 2)
-        return Group(tuple(rows), begins=True, around=tuple(around), inside=() if self.turned or self.system else pieces)
+        inside = () if self.turned or self.system else pieces
+        return Group(tuple(rows), begins=True, around=tuple(around), inside=inside)
 
-    def _explore(
-        self, low: int, high: int, fixed: str, known: bool
-    ) -> tuple[list[Found], list[Row]]:
+    def _explore(self, low: int, high: int, fixed: str, known: bool) -> tuple[list[Found], list[Row]]:
         """Groups inside [low:high], whose texts all begin with `fixed`, and what is left over."""
         size = high - low
         if not fixed:
@@ -309,7 +319,8 @@ class _Tree:
 
     def _shared(self, low: int, high: int) -> str:
         one, other = self.texts[low], self.texts[high - 1]
-        common = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+        least = min(len(one), len(other))
+        common = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), least)
         return fixed_ending(one[:common][::-1])[::-1] if self.turned else fixed_beginning(one[:common])
 
     def _large(self, parts: list[Branch], size: int) -> list[Branch]:

@@ -48,9 +48,7 @@ class Reading(msgspec.Struct):
     skipped: int = 0
     formats: dict[str, int] = {}
 
-    def take(
-        self, record: Record, part: Part, order: int, format: Format, inputs: Inputs | None = None
-    ) -> list[Call]:
+    def take(self, record: Record, part: Part, order: int, format: Format, inputs: Inputs | None = None) -> list[Call]:
         """Count a record and hand on its calls. `order` is the part's place in the log; `inputs` has what the outputs
         of batches answer."""
         self.records += 1

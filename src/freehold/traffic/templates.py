@@ -10,6 +10,7 @@ own endpoint. Calls with a message that isn't plain text (tool results, pictures
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from freehold.nouns import Call, Message, Task, Template
 from freehold.traffic.describe import count_calls, describe
@@ -80,7 +81,8 @@ class Index:
         best, weight = -1, (-1, -1)
         for fixed, by_text in self._shapes.get((endpoint, roles), ()):
             try:
-                heads = by_text.get(tuple([messages[i].get("content") for i in fixed]))
+                said: tuple[Any, ...] = tuple([messages[i].get("content") for i in fixed])
+                heads = by_text.get(said)
             except TypeError:  # a list of parts is no key
                 continue
             for entry in () if heads is None else heads.like(messages[-1].get("content")):

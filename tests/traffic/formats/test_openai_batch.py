@@ -98,13 +98,14 @@ def test_an_input_row_alone_is_no_call(tmp_path: Path) -> None:
         read([path])
 
 
-def test_a_folder_of_both_makes_no_task(tmp_path: Path) -> None:
+def test_a_folder_of_both_is_paired_into_one_task(tmp_path: Path) -> None:
     for name, record in (("in", INPUT), ("out", OUTPUT)):
         lines = [json.dumps(record | {"custom_id": f"r{i}", "id": f"b{i}"}) + "\n" for i in range(9)]
         (tmp_path / f"{name}.jsonl").write_text("".join(lines))
     traffic = read([tmp_path])
     assert (len(traffic.calls), traffic.log.skipped, traffic.bad_rows) == (9, 9, 0)
-    assert find_tasks(traffic) == ()
+    (task,) = find_tasks(traffic)
+    assert (task.calls, task.template.slots[0].before) == (9, "You are an unhelpful assistant.")
     assert traffic.log.formats == {"openai-batch": 9}
 
 

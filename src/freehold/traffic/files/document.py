@@ -68,7 +68,7 @@ def rows_in(data: bytes) -> Sequence[Any]:
         return [data]
     lists = {name: rows for name, value in fields.items() if (rows := _list(value)) is not None}
     of_objects = [rows for rows in lists.values() if rows and all(_first(row) == b"{" for row in rows)]
-    if len(lists) == 1 and not next(iter(lists.values())):
+    if len(lists) == 1 and not next(iter(lists.values())) and not _known(fields, lists):
         return []
     if len(of_objects) != 1 or _known(fields, lists):
         return [data]

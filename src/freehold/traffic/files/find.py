@@ -1,8 +1,8 @@
 """Names to files: a file, a folder, a pattern, a store's URL; each file once, in order of name.
 
-    logs/                     every known suffix inside, however deep; other files are passed over
-    logs/2026-*.jsonl.gz      * and ? in a name, ** for folders of any depth
-    s3://bucket/logs/         through fsspec
+logs/                     every known suffix inside, however deep; other files are passed over
+logs/2026-*.jsonl.gz      * and ? in a name, ** for folders of any depth
+s3://bucket/logs/         through fsspec
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One JSON object a line: a line belongs to the part in which it begins, however the file is cut.
 
-    bytes 0 ............ 64 MiB ............ 128 MiB
-    {..}\\n{..}\\n{......│.....}\\n{..}\\n{...│..}\\n
-    └ part 0 ──────────────────┘└ part 1 ─────┘       the line that crosses a cut is the earlier part's
+bytes 0 ............ 64 MiB ............ 128 MiB
+{..}\\n{..}\\n{......│.....}\\n{..}\\n{...│..}\\n
+└ part 0 ──────────────────┘└ part 1 ─────┘       the line that crosses a cut is the earlier part's
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Parquet: each row as a JSON object, times in ISO 8601; parts are runs of row groups, to be read side by side.
 
-    row group 0 │ 1 │ 2 │ 3   ─→   Part(start=0, end=2), Part(start=2, end=4)
+row group 0 │ 1 │ 2 │ 3   ─→   Part(start=0, end=2), Part(start=2, end=4)
 """
 
 from __future__ import annotations

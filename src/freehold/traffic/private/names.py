@@ -1,10 +1,10 @@
 """One pseudonym for each value of a whole log, and the file that leads back.
 
-    Names    value → pseudonym, by a secret key; no two values share one; a key file keeps both for the next log
-    Index    finds values of a map wherever they stand in a text, in time linear in the text
+Names    value → pseudonym, by a secret key; no two values share one; a key file keeps both for the next log
+Index    finds values of a map wherever they stand in a text, in time linear in the text
 
-    key file (mode 0600), JSON lines:   {"freehold": "redaction key", "version": 1, "key": "9f3c..."}
-                                        {"kind": "email", "value": "ana@firm.com", "pseudonym": "qkd@example.org"}
+key file (mode 0600), JSON lines:   {"freehold": "redaction key", "version": 1, "key": "9f3c..."}
+                                    {"kind": "email", "value": "ana@firm.com", "pseudonym": "qkd@example.org"}
 """
 
 from __future__ import annotations

@@ -34,9 +34,7 @@ CODICE = re.compile(
     re.ASCII,
 )
 VIN = re.compile(r"[1-5L][A-HJ-NPR-Z0-9]{7}[0-9X][A-HJ-NPR-Z0-9]{3}[A-HJ-NPR-Z0-9]\d{4}", re.ASCII)
-COIN = re.compile(
-    r"[13][1-9A-HJ-NP-Za-km-z]{25,34}|bc1[02-9ac-hj-np-z]{11,71}|BC1[02-9AC-HJ-NP-Z]{11,71}", re.ASCII
-)
+COIN = re.compile(r"[13][1-9A-HJ-NP-Za-km-z]{25,34}|bc1[02-9ac-hj-np-z]{11,71}|BC1[02-9AC-HJ-NP-Z]{11,71}", re.ASCII)
 MAC = re.compile(
     r"(?<![\w:-])(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}(?![\w:-])|(?<![\w:-])(?:[0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2}(?![\w:-])"
 )

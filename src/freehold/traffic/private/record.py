@@ -1,10 +1,10 @@
 """Every text of a record, with what its field is: who asked, what must stay, or a text like any other.
 
-    {"timestamp": "2026-10-01T09:12:44Z",                      stays
-     "request": {"user": "u-4711",                             who asked
-                 "messages": [{"role": "user",                 stays
-                               "content": "I'm Ana ..."}]}}    a text; JSON inside it (a tool's arguments) too
-    {"key": "user.id", "value": {"stringValue": "u-4711"}}     an attribute of a span: its key names the field
+{"timestamp": "2026-10-01T09:12:44Z",                      stays
+ "request": {"user": "u-4711",                             who asked
+             "messages": [{"role": "user",                 stays
+                           "content": "I'm Ana ..."}]}}    a text; JSON inside it (a tool's arguments) too
+{"key": "user.id", "value": {"stringValue": "u-4711"}}     an attribute of a span: its key names the field
 """
 
 from __future__ import annotations
