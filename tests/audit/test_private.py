@@ -19,6 +19,7 @@ from freehold.audit.tally import Seen
 from freehold.nouns import Private
 from freehold.wire import call_from_row
 
+IBAN = "GB82WEST12345698765432"
 KEY = "sk-proj-Ab3dEf6hIj9kLm2nOp5qRs8tUv1w"
 
 
