@@ -24,8 +24,9 @@ import _run
 
 
 def _score(truth: list[str], calls: list[Any], traffic: Any) -> dict[str, Any]:
-    from freehold.traffic import calls_of, find_tasks
     from sklearn.metrics import adjusted_rand_score
+
+    from freehold.traffic import calls_of, find_tasks
 
     tasks = find_tasks(traffic)
     named = {id(call): task.name for task in tasks for call in calls_of(task, traffic)}

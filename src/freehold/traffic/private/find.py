@@ -57,6 +57,8 @@ def find(text: str) -> list[Found]:
         text = ESCAPED.sub(lambda match: "\0" * len(match[0]), text)
     found: list[Found] = []
     seen = look(text)
+    if not seen.has:
+        return found
     for kind, search in CHOSEN[seen.has]:
         spans = list(search(text, seen))
         if spans:

@@ -50,16 +50,18 @@ class Look:
     low: bytes = b""
 
 
+NOTHING = Look()
+
+
 def look(text: str) -> Look:
-    found = Look(AT if "@" in text else 0)
     plain = text.encode("ascii", "replace")
-    if "AKIA" in text or "ASIA" in text:
-        found.has |= RUNS
+    has = AT if b"@" in plain else 0
+    if b"IA" in plain and (b"AKIA" in plain or b"ASIA" in plain):
+        has |= RUNS
     if not plain.translate(None, OTHERS):
-        return found
-    zeros = found.zeros = plain.translate(ZEROS)
-    found.low = zeros.lower()
-    found.has |= WORDS
+        return Look(has) if has else NOTHING
+    zeros = plain.translate(ZEROS)
+    found = Look(has | WORDS, zeros=zeros, low=zeros.lower())
     if MIXED.search(zeros) and LEAST in (runs := plain.translate(LONG)):
         found.runs = [match.span() for match in RUN.finditer(runs)]
         found.has |= RUNS

@@ -52,8 +52,12 @@ BEFORE = re.compile(
     re.I,
 )
 AFTER = re.compile(r"[ -]{1,2}(?:office|fax|mobile|cell|phone|home)\b", re.I)
-HINT = re.compile(r"\+|(?<!\d)0[1-9]|[2-9]\d\d\)? ?[-. ]?[2-9]\d\d[-. ]\d{4}")  # without it no form fits
-NEAR = re.compile(rb"phone|tel|mobile|cell|fax|desk|what|call|dial|ring|reach|text|sms|office|home")
+HINT = re.compile(  # without one of these, or a word near by, no form fits
+    r"\+|(?:\A| )(?:\(?0[1-9]|(?:1[ .-]?)?(?:\([2-9]\d\d\) ?|[2-9]\d\d[-. ])[2-9]\d\d[-. ]\d{4})"
+)
+NEAR = re.compile(
+    rb"phone|mobile|fax|desk|whatsapp|reach |text me|sms|office|home|(?<![a-z])(?:tel|cell|call|dial|ring)(?![a-z])"
+)
 WINDOW = 48  # characters before a number in which such a word may stand
 WORD = re.compile(r"[^ ]+")
 WORDS = 8  # of a number, at most

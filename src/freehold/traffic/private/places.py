@@ -47,7 +47,7 @@ JOINED = re.compile(
     r"[A-ZÀ-Þ](?<!\w[A-ZÀ-Þ])[\w.-]{1,30}(?:straße|strasse|gasse|platz|allee|gata|gatan|vägen|veien|gade|straat|laan|plein|katu|tie)"
     r" \d{1,4}[a-z]?\b"
 )
-HOUSE = re.compile(rb"0[A-Za-z]?(?:-0{1,4})? [A-Z0]")
+HOUSE = re.compile(rb"0[A-Za-z]?(?:-0{1,4})? (?:[A-Z]|0{1,3}(?:st|nd|rd|th))")
 SPACED = re.compile(rb"0(?<=[xtezanu.] 0)")
 ENDS = (b"box", b"apt", b"apt.", b"apartment", b"suite", b"ste.", b"stra?e", b"strasse", b"gasse", b"platz", b"allee",
         b"gata", b"gatan", b"v?gen", b"veien", b"gade", b"straat", b"laan", b"plein", b"katu", b"tie")  # fmt: skip
@@ -69,8 +69,9 @@ ZIP = re.compile(
     r"(\d{3}[ -]\d{2}|\d{5}-\d{4}|\d{4} [A-Z]{2}|\d{4,6}|[A-Z]\d[A-Z] ?\d[A-Z]\d|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2})"
     r"(?![\w-]|[.,]\d)"
 )
+CODE = re.compile(rb"000(?:0|[ -]00)|0[A-Z]? ?0[A-Z]|[A-Z]0[A-Z] ?0")
 CODED = re.compile(rb"000|0[A-Z]|0 0")
-ZIPS = (b"zip", b"post", b"plz")
+ZIPS = (b"zip", b"postc", b"post c", b"postal", b"plz")
 
 PASSPORT = re.compile(
     r"(?i:passport)(?i: ?(?:no|number|num|id|#))?\.?[\"']?(?i:[\s:=#\"']|is\b){1,6}([A-Z]{0,2}\d{6,9})(?![\w-])",
@@ -116,8 +117,10 @@ def addresses(text: str, look: Look) -> Spans:
         street = STREET.match(text, start)
         if street and not YEAR.match(street[0]):
             spans.append(street.span())
-    if any(low.endswith(ENDS, max(0, m.start() - 13), m.start() - 1) for m in SPACED.finditer(zeros)):
-        spans += [m.span() for pattern in (BOX, JOINED) for m in pattern.finditer(text)]
+    for spaced in SPACED.finditer(zeros):
+        if low.endswith(ENDS, 0, spaced.start() - 1):
+            spans += [m.span() for pattern in (BOX, JOINED) for m in pattern.finditer(text)]
+            break
     end = 0
     for start, stop in sorted(spans, key=lambda span: (span[0], -span[1])):
         if start >= end:
@@ -131,7 +134,7 @@ def postcodes(text: str, look: Look) -> Spans:
         seen |= {m.span() for m in UK.finditer(text)}
     if b"00000" in look.zeros:
         seen |= {m.span(1) for m in US.finditer(text)}
-    named = [m.span(1) for m in _after(ZIP, ZIPS, text, CODED, look)]
+    named = [m.span(1) for m in _after(ZIP, ZIPS, text, CODED, look)] if CODE.search(look.zeros) else []
     yield from seen
     yield from (span for span in named if not any(span[0] < end and start < span[1] for start, end in seen))
 
