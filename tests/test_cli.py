@@ -69,7 +69,7 @@ def test_bad_input_is_one_sentence_and_a_code(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.jsonl").write_text("")
     (tmp_path / "prose.txt").write_text("Dear team,\nplease find attached\n")
-    (tmp_path / "shape.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 5)
+    (tmp_path / "shape.jsonl").write_text('{"height": 1, "width": 2}\n' * 5)
     row = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
     (tmp_path / "good.jsonl").write_text(row)
     before = sorted(p.name for p in tmp_path.iterdir())

@@ -111,6 +111,8 @@ def ips(text: str, look: Look) -> Spans:
 def phones(text: str, look: Look) -> Spans:
     """In each run of digits, numbers may stand side by side: the longest first, from the left."""
     for match in within(NUMBER, text, look.dense):
+        if " " not in match[0] and DATE.fullmatch(match[0]):
+            continue
         if not (HINT.search(match[0]) or NEAR.search(look.low, max(0, match.start() - WINDOW), match.end() + 10)):
             continue
         words = [(match.start() + w.start(), match.start() + w.end()) for w in WORD.finditer(match[0])]

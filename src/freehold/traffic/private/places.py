@@ -47,7 +47,7 @@ JOINED = re.compile(
     r"[A-ZÀ-Þ](?<!\w[A-ZÀ-Þ])[\w.-]{1,30}(?:straße|strasse|gasse|platz|allee|gata|gatan|vägen|veien|gade|straat|laan|plein|katu|tie)"
     r" \d{1,4}[a-z]?\b"
 )
-HOUSE = re.compile(rb"0[A-Za-z]?(?:-0{1,4})? (?:[A-Z]|0{1,3}(?:st|nd|rd|th))")
+HOUSE = re.compile(rb"0[A-Za-z]?(?:-0{1,4})? [A-Z0]")
 SPACED = re.compile(rb"0(?<=[xtezanu.] 0)")
 ENDS = (b"box", b"apt", b"apt.", b"apartment", b"suite", b"ste.", b"stra?e", b"strasse", b"gasse", b"platz", b"allee",
         b"gata", b"gatan", b"v?gen", b"veien", b"gade", b"straat", b"laan", b"plein", b"katu", b"tie")  # fmt: skip
@@ -69,7 +69,7 @@ ZIP = re.compile(
     r"(\d{3}[ -]\d{2}|\d{5}-\d{4}|\d{4} [A-Z]{2}|\d{4,6}|[A-Z]\d[A-Z] ?\d[A-Z]\d|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2})"
     r"(?![\w-]|[.,]\d)"
 )
-CODE = re.compile(rb"000(?:0|[ -]00)|0[A-Z]? ?0[A-Z]|[A-Z]0[A-Z] ?0")
+CODE = re.compile(rb"0(?:00(?:0|[ -]00)|[A-Z]? ?0[A-Z]|[A-Z] ?0)")
 CODED = re.compile(rb"000|0[A-Z]|0 0")
 ZIPS = (b"zip", b"postc", b"post c", b"postal", b"plz")
 
