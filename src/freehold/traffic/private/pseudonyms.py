@@ -24,7 +24,7 @@ __all__ = ["anywhere", "plain", "pseudonym", "redact", "redact_together"]
 
 TRIES = 48
 STAYS = re.compile(
-    r"(?i:p\.? ?o\.? box|psc|unit|box|apt|apartment|suite|ste|floor|street|st|avenue|ave|road|rd|boulevard|blvd|lane|ln"
+    r"(?i:p\.? ?o\.?|psc|unit|box|apt|apartment|suite|ste|floor|street|st|avenue|ave|road|rd|boulevard|blvd|lane|ln"
     r"|drive|dr|court|ct|place|pl|square|sq|terrace|way|parkway|pkwy|highway|hwy|circle|crescent|close|row|alley)"
 )
 JOINED = re.compile(r"(.*?)(straße|strasse|gasse|platz|allee|gata|gatan|vägen|veien|gade|straat|laan|plein|katu|tie|)")
@@ -173,8 +173,8 @@ def _checked(valid: Callable[[str], bool], places: Sequence[int], keep: int = 0,
             for place, c in zip(places, said, strict=True):
                 new[place] = c
             if valid("".join(new)):
-                break
-        return _poured(value, "".join(new).lower())
+                return _poured(value, "".join(new).lower())
+        return value  # no check digit fits these: another draw
 
     return make
 
@@ -191,7 +191,7 @@ def _tax(value: str, drawn: bytes, more: str) -> str:
     """Other digits in the same order of equal and unequal ones, as the number must have."""
     order = sorted(range(10), key=lambda i: drawn[i])
     new = "".join(str(order[int(c)]) for c in plain(value)[:10])
-    return _poured(value, next((new + c for c in "0123456789" if checks.steuer(new + c)), new + "0"))
+    return _poured(value, next((new + c for c in "0123456789" if checks.steuer(new + c)), plain(value)))
 
 
 def _nir(value: str, drawn: bytes, more: str) -> str:
@@ -241,15 +241,15 @@ def _street(value: str, drawn: bytes, more: str) -> str:
     def word(match: re.Match[str]) -> str:
         said = match[0]
         if STAYS.fullmatch(said):
-            for _ in said:
-                next(new)
+            for c in said:
+                _ = next(new) if c.isalnum() else ""
             return said
         joined = JOINED.fullmatch(said)
         tail = joined[2] if joined and joined[1] else ""
         head = _poured(said[: len(said) - len(tail)], "".join(next(new) for _ in said)[: len(said)])
         return ("1" + head[1:] if head[0] == "0" else head) + tail
 
-    return _longer(re.sub(r"[^\W_]+", word, value), more)
+    return _longer(re.sub(r"(?i:\bp\.? ?o\.?(?= ?box\b))|[^\W_]+", word, value), more)
 
 
 def _secret(value: str, drawn: bytes, more: str) -> str:
