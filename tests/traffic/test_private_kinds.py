@@ -64,7 +64,7 @@ def test_every_kind_has_an_example() -> None:
     elsewhere = {"email", "iban", "ip", "ssn", "card", "phone"}  # test_private.py
     shown = {kind for _, kind, _ in EXAMPLES} | elsewhere
     assert shown == set(KINDS)
-    assert CHECKED <= set(KINDS)
+    assert set(KINDS) >= CHECKED
 
 
 @pytest.mark.parametrize(("text", "kind", "piece"), [e for e in EXAMPLES if e[1] in CHECKED])
