@@ -9,14 +9,16 @@ import signal
 import stat
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from freehold.audit import audit
 from freehold.audit.redact import Redacted, redact_log, unredact_log
 from freehold.errors import BadSetting
-from freehold.traffic import find_tasks, open_log, read
+from freehold.traffic import open_log, read
 from freehold.traffic.private import find
 from freehold.wire import timestamp
 
@@ -112,15 +114,16 @@ def test_what_is_found_in_it_is_what_was_found_before(done: tuple[Path, Path, Pa
 
 def test_it_counts_as_before(done: tuple[Path, Path, Path, Redacted]) -> None:
     log, out, _, _ = done
-    old, new = read([log]), read([out])
-
-    def count(traffic: Any) -> Any:
-        tasks = [(t.kind, t.calls, len(t.labels), len(t.template.slots)) for t in find_tasks(traffic)]
-        asked = [json.dumps(c.messages) for c in traffic.calls]
-        money = [(c.model, c.tokens, c.at) for c in traffic.calls]
-        return tasks, sorted(asked.count(a) for a in asked), money, traffic.bad_rows
-
-    assert count(old) == count(new)
+    old, new = (audit(open_log([path]), today=date(2026, 11, 25)) for path in (log, out))
+    for name in ("calls", "bad_rows", "money", "tokens", "models", "repeats", "conflicts", "days", "health", "surface"):
+        assert getattr(old, name) == getattr(new, name), name
+    assert old.repeats.exact.value, "some requests come again"
+    for figures in (
+        lambda a: [(t.kind, t.calls, len(t.labels), t.money, t.tokens, t.noise) for t in a.tasks],
+        lambda a: sorted((u.calls, u.tokens.prompt, u.money.value) for u in a.users),
+        lambda a: [(p.kind, p.field, p.calls, p.pieces) for p in a.private],
+    ):
+        assert figures(old) == figures(new) != []
 
 
 def test_the_key_file_leads_back(done: tuple[Path, Path, Path, Redacted], tmp_path: Path) -> None:
