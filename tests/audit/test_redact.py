@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,10 @@ def test_it_counts_as_before(done: tuple[Path, Path, Path, Redacted]) -> None:
     log, out, _, _ = done
     old, new = (audit(open_log([path]), today=date(2026, 11, 25)) for path in (log, out))
     for name in ("calls", "bad_rows", "money", "tokens", "models", "repeats", "conflicts", "days", "health", "surface"):
-        assert getattr(old, name) == getattr(new, name), name
+        a, b = getattr(old, name), getattr(new, name)
+        if name == "repeats":  # a pseudonym's words may be alike by chance
+            a, b = replace(a, near=None), replace(b, near=None)
+        assert a == b, name
     assert old.repeats.exact.value, "some requests come again"
     for figures in (
         lambda a: [(t.kind, t.calls, len(t.labels), t.money, t.tokens, t.noise) for t in a.tasks],
@@ -197,6 +201,18 @@ def test_attributes_numbers_and_tables(tmp_path: Path) -> None:
     assert call.messages[-1]["content"].startswith("I am ")
     assert "ana@firm.com" not in call.messages[-1]["content"]
     assert call.at == timestamp("2026-10-01 09:12:44")
+
+
+def test_odd_ids_of_users(tmp_path: Path) -> None:
+    ids = ["***", "?", "0", "é", "a b", "ab-", "ÅSA", "😀", "x" * 300, "7", "10", "_", "\\n", '"', "1234567"]
+    rows = [row(i, "hi", user=name, end_user=name, user_id=i) for i, name in enumerate(ids)]
+    log = write(tmp_path / "calls.jsonl", rows)
+    redact_log(open_log([log]), tmp_path / "safe.jsonl", tmp_path / "key")
+    said = [r["request"]["end_user"] for r in load(tmp_path / "safe.jsonl")]
+    assert len(set(said)) == len(ids)
+    assert not set(said) & set(ids)
+    unredact_log(open_log([tmp_path / "safe.jsonl"]), tmp_path / "back.jsonl", tmp_path / "key")
+    assert load(tmp_path / "back.jsonl") == rows
 
 
 def test_a_key_in_json_text_with_line_ends_comes_back(tmp_path: Path) -> None:

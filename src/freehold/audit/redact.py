@@ -188,7 +188,8 @@ class _Finding:
         for piece in self._recogniser.find(before + plain):
             if piece.start >= len(before):
                 start, end = widened(plain, piece.start - len(before), piece.end - len(before))
-                self._add(plain[start:end], piece.kind)
+                if any(c.isalnum() for c in plain[start:end]):
+                    self._add(plain[start:end], piece.kind)
 
     def _user(self, value: str) -> str:
         found = self._recogniser.find(value)

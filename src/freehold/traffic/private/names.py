@@ -24,6 +24,7 @@ from freehold.traffic.private.pseudonyms import pseudonym
 __all__ = ["NUMBER_KIND", "USER_KIND", "Index", "Names", "blanked", "widened"]
 
 USER_KIND, NUMBER_KIND = "user id", "user number"
+MOST = 1000  # pseudonyms tried for one value
 SAYS = "redaction key"
 WORD = re.compile(r"\w+")
 Spans = list[tuple[int, int, str]]
@@ -58,12 +59,14 @@ class Names:
 
     def _draw(self, value: str) -> None:
         kind = self.kinds[value]
-        attempt = self._attempts.get(value, 0)
-        while True:
+        first = self._attempts.get(value, 0)
+        for attempt in range(first, first + MOST):
             new = pseudonym(value, kind, self.key, attempt)
+            new = new.lstrip("0") if kind == NUMBER_KIND else new
             if _stands_alike(new, value, kind) and new not in self.back and new not in self.kinds:
                 break
-            attempt += 1
+        else:
+            raise BadSetting(f"No pseudonym is free for a value of the kind {kind}.", "Redact the log in parts.")
         self._attempts[value] = attempt
         self.of[value] = new
         self.back[new] = value
@@ -101,6 +104,8 @@ def _stands_alike(new: str, value: str, kind: str) -> bool:
     """Can it stand wherever the value does: a number for a number, a word's end for a word's end?"""
     if kind == NUMBER_KIND:
         return new.isdecimal() and new == str(int(new))
+    if WORD.search(value) is None:  # an id such as "***", which stands alone in its field
+        return True
     return _wordy(new[0]) == _wordy(value[0]) and _wordy(new[-1]) == _wordy(value[-1])
 
 

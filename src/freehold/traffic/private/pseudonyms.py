@@ -90,6 +90,9 @@ def _bytes(kind: str, text: str, key: bytes, attempt: int, draw: int, size: int)
 def _drawn(value: str, kind: str, key: bytes, attempt: int, draw: int) -> str:
     said = plain(value)
     drawn = _bytes(kind, said, key, attempt, draw, len(said) + 32)
+    if kind == "email":  # people of one domain stay so
+        at = _bytes("domain", value.rpartition("@")[2].lower(), key, 0, 0, 1)
+        drawn = drawn[:-9] + at + drawn[-8:]
     more = "".join(chr(ord("a") + byte % 26) for byte in drawn[-8:][: max(0, min(8, attempt - 3))])
     make = MADE.get(kind)
     if make is not None:
