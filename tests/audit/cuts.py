@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
 
-from freehold import wire
+from freehold.audit.eyes import key_of
 from freehold.audit.tally import Seen
 from freehold.nouns import Call, Tokens
 
 T = TypeVar("T")
 F = TypeVar("F")
-PERSONAL = ("user", "metadata", "safety_identifier", "prompt_cache_key")
 
 
 def seen(call: Call, line: int = 1, *, task: int = 0, text: str | None = None, cost: str | None = None) -> Seen:
-    asked = [call.model, call.messages, {k: v for k, v in call.params.items() if k not in PERSONAL}]
-    key = hashlib.blake2b(wire.dumps(asked), digest_size=16).digest()
     found = str(call.messages[-1].get("content")) if text is None else text
-    return Seen(call, (0, line), task, found, call.tokens, False, None if cost is None else Decimal(cost), key)
+    return Seen(call, (0, line), task, found, call.tokens, False, None if cost is None else Decimal(cost), key_of(call))
 
 
 def call(text: str, answer: str | None = "x", at: float | None = None, **own: Any) -> Call:

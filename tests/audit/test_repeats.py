@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +13,49 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freehold import wire
+from freehold.agree import agree
 from freehold.audit import near
+from freehold.audit.eyes import key_of
 from freehold.audit.near import NearTally
-from freehold.audit.repeats import Repeated, RepeatTally, _alike, count_conflicts, find_repeats
+from freehold.audit.repeats import Repeated, RepeatTally
 from freehold.audit.same import answer_number, number
 from freehold.audit.tally import Seen
-from freehold.nouns import Call
+from freehold.measure import share
+from freehold.nouns import Call, Repeats
 from freehold.traffic import near_duplicates, read
 
 from .cuts import call, check_cuts, counted, seen, sent
 
 LOG = Path(__file__).resolve().parents[2] / "examples" / "support-desk" / "calls.jsonl.gz"
+
+
+def find_repeats(calls: Sequence[Call]) -> Repeats:
+    """What the tally must say, by comparing answers in memory: of equal requests the first two of each."""
+    groups = [answers for answers in _answers(calls, key_of) if len(answers) > 1]
+    agreeing = sum(_alike(answers[0], answers[1]) for answers in groups)
+    return Repeats(len(groups), sum(map(len, groups)), share(agreeing, len(groups)))
+
+
+def count_conflicts(calls: Sequence[Call]) -> int:
+    """How many texts (equal messages, whatever the settings) were answered in more than one way."""
+    return sum(
+        any(not _alike(answers[0], answer) for answer in answers[1:])
+        for answers in _answers(calls, lambda one: wire.dumps(one.messages))
+    )
+
+
+def _alike(one: str, other: str) -> bool:
+    """The same text, or the same JSON: of that, only the values count."""
+    return agree(one, other) or (one.lstrip().startswith(("{", "[")) and agree(one, other, "json"))
+
+
+def _answers(calls: Sequence[Call], key: Callable[[Call], bytes]) -> Iterator[list[str]]:
+    """The closed model's answers to requests with the same key, in the log's order."""
+    groups: defaultdict[bytes, list[str]] = defaultdict(list)
+    for one in calls:
+        if one.answered_by == "upstream" and one.answer is not None:
+            groups[key(one)].append(one.answer)
+    yield from groups.values()
 
 
 def tallied(calls: list[Seen]) -> RepeatTally:

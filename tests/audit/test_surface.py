@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from freehold.audit import names
-from freehold.audit.names import OTHERS, Names
+from freehold.audit.names import OTHERS, Counts
 from freehold.audit.surface import SurfaceTally
 from freehold.audit.tally import Seen
 from freehold.nouns import Call, Surface
@@ -76,15 +76,15 @@ def test_names_without_end_stay_bounded_and_add_up(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(names, "MOST", 32)
     draw = random.Random(4)
     drawn = [f"tool{min(int(draw.paretovariate(0.6)), 999)}" for _ in range(2000)]
-    whole = Names()
-    whole.add(drawn)
+    whole = Counts()
+    whole.add_all(drawn)
     assert len(whole.counts) <= 32
     assert sum(whole.shown().values()) == 2000
     assert whole.shown(most=3)[OTHERS] + sum(list(whole.shown(most=3).values())[:3]) == 2000
     for cut in (0, 1, 500, 1999, 2000):
-        one, other = Names(), Names()
-        one.add(drawn[:cut])
-        other.add(drawn[cut:])
+        one, other = Counts(), Counts()
+        one.add_all(drawn[:cut])
+        other.add_all(drawn[cut:])
         one = sent(one)
         one.merge(sent(other))
         assert one == whole

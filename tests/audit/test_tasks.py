@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from freehold.audit.names import Counts
 from freehold.audit.tally import Seen
-from freehold.audit.tasks import LABELS, Counts, LineTally, TaskTally, tasks_of, write_lines
+from freehold.audit.tasks import LABELS, LineTally, TaskTally, tasks_of, write_lines
 from freehold.nouns import Call, Slot, Task, Template, Tokens
 from freehold.traffic import count_calls, find_tasks, read
 from freehold.traffic.templates import Index

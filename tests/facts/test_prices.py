@@ -318,20 +318,6 @@ def test_a_discount_for_nobody_names_the_known() -> None:
         price_book(Settings(discounts={"opnai": 0.1}))
 
 
-@pytest.mark.parametrize(
-    ("model", "moment", "tier", "why"),
-    [
-        ("", AT, "", "no model"),
-        ("gpt-4o", None, "", "no time"),
-        ("foo", AT, "", "no price on file"),
-        ("foo", AT, "batch", "no price on file"),
-        ("deepseek-chat", AT, "batch", "no batch price on file"),
-    ],
-)
-def test_why_there_is_no_price(model: str, moment: float | None, tier: str, why: str) -> None:
-    assert PriceBook().why_not(model, moment, tier) == why
-
-
 def test_shipped_rows_are_sound() -> None:
     for row in load("prices.csv"):
         assert row["model"] == row["model"].lower()

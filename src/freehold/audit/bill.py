@@ -1,6 +1,6 @@
 """What the sums say: the bill with its interval, and who, when and what for.
 
-MoneyTally ─Bill→ money(), task(i), users(), days(), endpoints(), estimate()
+MoneyTally ─Bill→ money(), task(i), users(), days(), estimate()
 
 A logged count is exact, and so is its price: only the part that rests on estimated tokens has an interval, and that
 part is said apart.
@@ -74,11 +74,6 @@ class Bill:
         found = [self._spend(f"before {shown[0]}", _sum(cells[name] for name in early))] if early else []
         found += [self._spend(name, cells[name]) for name in shown]
         return tuple(found) + ((self._spend("", cells[""]),) if found and "" in cells else ())
-
-    def endpoints(self) -> tuple[Spend, ...]:
-        """Each endpoint, the dearest first."""
-        cells = self.tally.endpoints.cells
-        return tuple(self._spend(name, cells[name]) for name in sorted(cells, key=lambda n: (-cells[n].cost, n)))
 
     def _spend(self, name: str, cell: Cell, note: str = "") -> Spend:
         method = "; ".join([*self._notes(cell), *([note] if note else [])])

@@ -12,11 +12,10 @@ from freehold import wire
 from freehold.audit.money import Pricer
 from freehold.audit.tally import Seen
 from freehold.nouns import Call, Task
+from freehold.traffic.describe import PERSONAL
 from freehold.traffic.templates import Index
 
-__all__ = ["PERSONAL", "Eyes"]
-
-PERSONAL = ("user", "metadata", "safety_identifier", "prompt_cache_key")  # say who asks; never change an answer
+__all__ = ["Eyes", "key_of"]
 
 
 class Eyes:
@@ -34,9 +33,10 @@ class Eyes:
         place = self._index.of(call.messages, call.endpoint)
         text = self._tasks[place].text(call) if place >= 0 else None
         tokens, estimated, cost = self._pricer(call)
-        return Seen(call, (part, call.line), place, text, tokens, estimated, cost, _key(call))
+        return Seen(call, (part, call.line), place, text, tokens, estimated, cost, key_of(call))
 
 
-def _key(call: Call) -> bytes:
+def key_of(call: Call) -> bytes:
+    """Names a request by what may change its answer: model, messages and settings, not who asks."""
     asked = [call.model, call.messages, {k: v for k, v in call.params.items() if k not in PERSONAL}]
     return hashlib.blake2b(wire.dumps(asked), digest_size=16).digest()

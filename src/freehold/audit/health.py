@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from freehold.audit.names import Names
+from freehold.audit.names import Counts
 from freehold.audit.surface import said
 from freehold.audit.tally import Seen
 from freehold.measure import ranks
@@ -75,7 +75,7 @@ class Seconds(msgspec.Struct):
 class HealthTally(msgspec.Struct):
     """`spoilt` counts, by a task's place, the calls that brought no whole answer."""
 
-    errors: Names = msgspec.field(default_factory=Names)
+    errors: Counts = msgspec.field(default_factory=Counts)
     refused: int = 0
     cut: int = 0
     filtered: int = 0
@@ -95,7 +95,7 @@ class HealthTally(msgspec.Struct):
     def _ended(self, call: Call) -> bool:
         """Did it end without a whole answer?"""
         if call.error:
-            self.errors.add([call.error])
+            self.errors.add_all([call.error])
         elif call.answer is None and said(call).get("refusal"):
             self.refused += 1
         elif call.finish in CUT:

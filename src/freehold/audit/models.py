@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date
 
 from freehold.audit.bill import Bill
-from freehold.audit.money import Bill as Plain
-from freehold.audit.money import Costs
 from freehold.audit.spend import Cell, short
 from freehold.facts import TIERS, retirement, vendor_of
-from freehold.nouns import Call, Measure, ModelUse, Tokens
+from freehold.nouns import Measure, ModelUse, Tokens
 
-__all__ = ["model_uses", "models_used", "unpriced"]
+__all__ = ["models_used", "unpriced"]
 
 SENTENCES = 50
 
@@ -62,14 +59,3 @@ def _why(bill: Bill, model: str, cell: Cell) -> Iterator[str]:
     if left > 0:
         which = whole.get(left, f"{left:,} of its")
         yield f"{name} has no price on file: {which} {cell.billed:,} calls are not in the bill."
-
-
-def model_uses(calls: Sequence[Call], costs: Costs, today: date) -> tuple[ModelUse, ...]:
-    """The same from calls in memory."""
-    by_model: defaultdict[str, list[Call]] = defaultdict(list)
-    for call in calls:
-        if call.model and id(call) in costs:
-            by_model[call.model].append(call)
-    bills = {model: Plain(used, costs) for model, used in by_model.items()}
-    uses = [_use(model, b.calls, b.tokens, b.money, b.priced_calls, today) for model, b in bills.items()]
-    return tuple(sorted(uses, key=lambda use: (-use.calls, use.model)))

@@ -1,6 +1,6 @@
 """The bill: what the closed model's calls cost, each at the price of its day, to the last digit.
 
-call ─Pricer→ tokens (or an estimate), cost (or None) ─MoneyTally→ sums by task, model, user, day, endpoint
+call ─Pricer→ tokens (or an estimate), cost (or None) ─MoneyTally→ sums by task, model, user, day
                                                                      └─ bill.py → Measures, Spends
 
 What has no price is counted and named, and is not in the sum. Only what the closed model answered costs anything; a
@@ -10,27 +10,23 @@ ledger's pairs are billed, but are no further calls of users.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from importlib.metadata import version
 
 import msgspec
 
 from freehold.audit.estimate import Estimator
-from freehold.audit.spend import Cell, Names, short
+from freehold.audit.spend import Cell, Cells, short
 from freehold.audit.tally import Seen
-from freehold.facts import PriceBook, price
-from freehold.nouns import Call, Measure, Task, Tokens
+from freehold.facts import PriceBook
+from freehold.nouns import Call, Measure, Tokens
 from freehold.totals import HOURS
 
-__all__ = ["Bill", "Costs", "MoneyTally", "Pricer", "cost_calls", "per_month"]
-
-Costs = dict[int, Decimal | None]
+__all__ = ["MoneyTally", "Pricer", "per_month"]
 
 DAY = 86400.0
 NEVER = 253402300800.0  # the year 10000, which datetime doesn't have
-USERS, MODELS, DAYS, ENDPOINTS = 100_000, 10_000, 20_000, 1_000
+USERS, MODELS, DAYS = 100_000, 10_000, 20_000
 
 
 class Pricer:
@@ -62,19 +58,18 @@ class MoneyTally(msgspec.Struct):
     total: Cell = msgspec.field(default_factory=Cell)
     tasks: dict[int, Cell] = {}
     nobody: Cell = msgspec.field(default_factory=Cell)
-    models: Names = msgspec.field(default_factory=lambda: Names(MODELS))
-    users: Names = msgspec.field(default_factory=lambda: Names(USERS))
-    days: Names = msgspec.field(default_factory=lambda: Names(DAYS))
-    endpoints: Names = msgspec.field(default_factory=lambda: Names(ENDPOINTS))
-    tiers: Names = msgspec.field(default_factory=lambda: Names(MODELS))
+    models: Cells = msgspec.field(default_factory=lambda: Cells(MODELS))
+    users: Cells = msgspec.field(default_factory=lambda: Cells(USERS))
+    days: Cells = msgspec.field(default_factory=lambda: Cells(DAYS))
+    tiers: Cells = msgspec.field(default_factory=lambda: Cells(MODELS))
 
     def add(self, seen: Sequence[Seen]) -> None:
-        alike: dict[tuple[int, str, str, str, int], Cell] = {}
+        alike: dict[tuple[int, str, str, int], Cell] = {}
         users, last, known = self.users, None, None
         for one in seen:
             call = one.call
             day = -1 if call.at is None or not 0 <= call.at < NEVER else int(call.at // DAY)
-            key = one.task, call.model, call.endpoint, call.tier, day
+            key = one.task, call.model, call.tier, day
             cell = alike.get(key)
             if cell is None:
                 cell = alike[key] = Cell()
@@ -86,13 +81,13 @@ class MoneyTally(msgspec.Struct):
                 last, known = call.user, users.cell(short(call.user))
             if known is not None:
                 known.add(one)
-        for (task, model, endpoint, tier, day), cell in alike.items():
-            self._fold(task, model, endpoint, tier, day, cell)
+        for (task, model, tier, day), cell in alike.items():
+            self._fold(task, model, tier, day, cell)
 
-    def _fold(self, task: int, model: str, endpoint: str, tier: str, day: int, cell: Cell) -> None:
+    def _fold(self, task: int, model: str, tier: str, day: int, cell: Cell) -> None:
         self.total.merge(cell)
         self.tasks.setdefault(task, Cell()).merge(cell)
-        names = [(self.models, model), (self.endpoints, endpoint), (self.days, _date(day))]
+        names = [(self.models, model), (self.days, _date(day))]
         if tier:
             names.append((self.tiers, f"{model} {tier}"))
         for table, name in names:
@@ -104,45 +99,13 @@ class MoneyTally(msgspec.Struct):
         self.nobody.merge(later.nobody)
         for task, cell in later.tasks.items():
             self.tasks.setdefault(task, Cell()).merge(cell)
-        for name in ("models", "users", "days", "endpoints", "tiers"):
+        for name in ("models", "users", "days", "tiers"):
             getattr(self, name).merge(getattr(later, name))
 
 
 def _date(day: int) -> str:
     """A day of the epoch as ISO date, UTC; "" for none."""
     return "" if day < 0 else datetime.fromtimestamp(day * DAY, UTC).date().isoformat()
-
-
-def cost_calls(calls: Sequence[Call]) -> Costs:
-    """USD of each call that the closed model answered, by id(call); None where model, tokens or time don't say."""
-    return {
-        id(call): None if call.tokens is None else price(call.model, call.tokens, call.at, call.tier)
-        for call in calls
-        if call.answered_by == "upstream"
-    }
-
-
-class Bill:
-    """Some calls, their tokens and what they cost."""
-
-    def __init__(self, calls: Sequence[Call], costs: Costs) -> None:
-        billed = [call for call in calls if id(call) in costs]
-        known = [cost for call in billed if (cost := costs[id(call)]) is not None]
-        self.calls, self.priced_calls = len(billed), len(known)
-        self.tokens = sum_tokens(billed)
-        method = f"price of each call's day (genai-prices {version('genai-prices')})"
-        if len(known) < len(billed):
-            method += f"; {len(known):,} of {len(billed):,} calls have a price"
-        self.money = Measure(float(sum(known)) if known else None, n=len(known), unit="USD", method=method)
-
-    def priced(self, task: Task) -> Task:
-        return replace(task, money=self.money, tokens=self.tokens)
-
-
-def sum_tokens(calls: Sequence[Call]) -> Tokens:
-    logged = [call.tokens for call in calls if call.tokens]
-    prompt, completion = sum(t.prompt for t in logged), sum(t.completion for t in logged)
-    return Tokens(prompt, completion, sum(t.cached for t in logged), sum(t.reasoning for t in logged))
 
 
 def per_month(money: Measure, first: float | None, last: float | None) -> Measure:

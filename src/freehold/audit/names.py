@@ -2,18 +2,19 @@
 
     {"temperature": 812, "tools": 40, ...} + others
 
-Which names are told apart hangs on their own hashes, not on which came first, so that parts of a log add up alike.
+Above `most` names only those are kept whose hash begins with a 0 bit, then 00, 000, ... Which they are hangs on the
+names alone, not on which came first, and each has its whole count: parts of a log add up alike, however it is cut.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Iterable
+from hashlib import blake2b
 
 import msgspec
 
-__all__ = ["OTHERS", "Names"]
+__all__ = ["OTHERS", "Counts", "outside"]
 
 MOST = 4096
 SHOWN = 500
@@ -21,51 +22,55 @@ LENGTH = 80
 OTHERS = "others"
 
 
-class Names(msgspec.Struct):
-    """`counts` has the names whose hash is below `limit`; `others` counts the rest together."""
+def outside(name: str, bits: int) -> bool:
+    """Is a name outside the sample of those whose hash begins with `bits` zero bits?"""
+    if not bits:
+        return False
+    digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) >> (64 - bits) != 0
 
+
+class Counts(msgspec.Struct):
+    """How often each name came, in order of first appearance; `others` counts those outside the sample together."""
+
+    most: int = msgspec.field(default_factory=lambda: MOST)
     counts: dict[str, int] = {}
-    limit: int = 1 << 32
+    bits: int = 0
     others: int = 0
 
-    def add(self, names: Iterable[str], times: int = 1) -> None:
-        for name in names:
-            name = name[:LENGTH]
-            if name in self.counts:
-                self.counts[name] += times
-            else:
-                self._new(name, times)
-
-    def count(self, names: Iterable[str]) -> None:
-        for name, times in Counter(names).items():
-            self.add([name], times)
-
-    def _new(self, name: str, times: int) -> None:
-        if _hash(name) >= self.limit:
+    def add(self, name: str, times: int = 1) -> None:
+        if name in self.counts:
+            self.counts[name] += times
+        elif outside(name, self.bits):
             self.others += times
-            return
-        self.counts[name] = times
-        while len(self.counts) > MOST:
-            self._lower(self.limit >> 1)
+        else:
+            self.counts[name] = times
+            while len(self.counts) > self.most:
+                self._keep(self.bits + 1)
 
-    def _lower(self, limit: int) -> None:
-        self.limit = limit
-        for name in [name for name in self.counts if _hash(name) >= limit]:
+    def add_all(self, names: Iterable[str], each: int = 1) -> None:
+        """These names, cut to a length that can be shown; `each` of 0 only makes them known."""
+        for name, times in Counter(name[:LENGTH] for name in names).items():
+            self.add(name, times * each)
+
+    def merge(self, later: Counts) -> None:
+        self.others += later.others
+        if later.bits > self.bits:
+            self._keep(later.bits)
+        for name, times in later.counts.items():
+            self.add(name, times)
+
+    def _keep(self, bits: int) -> None:
+        self.bits = bits
+        for name in [name for name in self.counts if outside(name, bits)]:
             self.others += self.counts.pop(name)
 
-    def merge(self, later: Names) -> None:
-        self.others += later.others
-        if later.limit < self.limit:
-            self._lower(later.limit)
-        for name, times in later.counts.items():
-            self.add([name], times)
+    def ranked(self) -> list[str]:
+        """The most frequent first, equal ones in order of first appearance."""
+        return sorted(self.counts, key=lambda name: -self.counts[name])
 
     def shown(self, most: int = SHOWN) -> dict[str, int]:
-        """The most frequent names first; what is beyond them together as "others"."""
+        """The most frequent names first, equal ones by name; what is beyond them together as "others"."""
         ordered = sorted(self.counts.items(), key=lambda one: (-one[1], one[0]))
         rest = self.others + sum(times for _, times in ordered[most:])
         return dict(ordered[:most]) | ({OTHERS: rest} if rest else {})
-
-
-def _hash(name: str) -> int:
-    return zlib.crc32(name.encode("utf-8", "surrogatepass"))

@@ -8,9 +8,8 @@ together (and so those of equal requests, which have equal messages), in the log
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -20,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from freehold import wire
-from freehold.agree import agree
 from freehold.audit.near import LONGEST, NearTally
 from freehold.audit.same import answer_number, messages_number, text_number
 from freehold.audit.spill import Rows
@@ -28,9 +26,8 @@ from freehold.audit.tally import Seen
 from freehold.measure import share
 from freehold.nouns import Call, Measure, Repeats
 
-__all__ = ["RepeatTally", "Repeated", "count_conflicts", "find_repeats"]
+__all__ = ["RepeatTally", "Repeated"]
 
-PERSONAL = ("user", "metadata", "safety_identifier", "prompt_cache_key")
 PAIR, EVIDENCE, TOOLS, WHOLE, FAILED, STEADY = 1, 2, 4, 8, 16, 32
 """What a row's call is: a ledger's pair; answered upstream with text, or with tool calls; answered to the end; failed;
 asked at temperature 0."""
@@ -245,40 +242,3 @@ def _pairs(rows: Found) -> tuple[int, Found, Found]:
 def _sum(costs: Ints) -> int:
     """Exactly, whatever their number."""
     return (int((costs >> 31).sum()) << 31) + int((costs & (1 << 31) - 1).sum())
-
-
-# of calls in memory
-
-
-def find_repeats(calls: Sequence[Call]) -> Repeats:
-    """Equal requests (model, messages and settings). Self-agreement compares the first two answers of each, so that
-    the n texts are n independent pairs."""
-
-    def request(call: Call) -> Any:
-        return [call.model, call.messages, {k: v for k, v in call.params.items() if k not in PERSONAL}]
-
-    groups = [answers for answers in _answers(calls, request) if len(answers) > 1]
-    agreeing = sum(_alike(answers[0], answers[1]) for answers in groups)
-    return Repeats(len(groups), sum(map(len, groups)), share(agreeing, len(groups)))
-
-
-def count_conflicts(calls: Sequence[Call]) -> int:
-    """How many texts (equal messages, whatever the settings) were answered in more than one way."""
-    return sum(
-        any(not _alike(answers[0], answer) for answer in answers[1:])
-        for answers in _answers(calls, lambda call: call.messages)
-    )
-
-
-def _alike(one: str, other: str) -> bool:
-    """The same text, or the same JSON: of that, only the values count."""
-    return agree(one, other) or (one.lstrip().startswith(("{", "[")) and agree(one, other, "json"))
-
-
-def _answers(calls: Sequence[Call], key: Any) -> Iterator[list[str]]:
-    """The closed model's answers to requests with the same key, in the log's order."""
-    groups: defaultdict[bytes, list[str]] = defaultdict(list)
-    for call in calls:
-        if call.answered_by == "upstream" and call.answer is not None:
-            groups[hashlib.blake2b(wire.dumps(key(call)), digest_size=16).digest()].append(call.answer)
-    yield from groups.values()

@@ -1,8 +1,6 @@
 """Sums of calls, tokens and money: one Cell, and Cells by name that don't grow without end.
 
-Names("users", at most 100,000)   "u1" → Cell   "u2" → Cell   ...
-    one more: only names whose hash begins with a 0 bit stay, then 00, 000, ...     which are the same however the log
-                                                                                    is cut, each with its whole sum
+Cells(at most 100,000 users)   "u1" → Cell   "u2" → Cell   ...     one more: a sample of names, as in names.py
 """
 
 from __future__ import annotations
@@ -13,10 +11,11 @@ from typing import Any
 
 import msgspec
 
+from freehold.audit.names import outside
 from freehold.audit.tally import Seen
 from freehold.nouns import Tokens
 
-__all__ = ["Cell", "Names", "short"]
+__all__ = ["Cell", "Cells", "short"]
 
 ZERO = Decimal(0)
 LONGEST = 200
@@ -98,7 +97,7 @@ class Cell(msgspec.Struct, array_like=True):
         )
 
 
-class Names(msgspec.Struct):
+class Cells(msgspec.Struct):
     """Cells by name. Above `most` names only those stay whose hash begins with `bits` zero bits: a sample of names."""
 
     most: int
@@ -108,28 +107,23 @@ class Names(msgspec.Struct):
     def cell(self, name: str) -> Cell | None:
         """The cell to add to; None for a name outside the sample."""
         found = self.cells.get(name)
-        if found is None and (not self.bits or _first_bits(name, self.bits) == 0):
+        if found is None and not outside(name, self.bits):
             found = self.cells[name] = Cell()
-            if len(self.cells) > self.most:
-                self._thin()
-                found = self.cells.get(name)
+            while len(self.cells) > self.most:
+                self._keep(self.bits + 1)
+            found = self.cells.get(name)
         return found
 
-    def merge(self, later: Names) -> None:
-        self.bits = max(self.bits, later.bits)
-        self._keep()
+    def merge(self, later: Cells) -> None:
+        if later.bits > self.bits:
+            self._keep(later.bits)
         for name, cell in later.cells.items():
             if (mine := self.cell(name)) is not None:
                 mine.merge(cell)
 
-    def _thin(self) -> None:
-        while len(self.cells) > self.most:
-            self.bits += 1
-            self._keep()
-
-    def _keep(self) -> None:
-        if self.bits:
-            self.cells = {name: cell for name, cell in self.cells.items() if _first_bits(name, self.bits) == 0}
+    def _keep(self, bits: int) -> None:
+        self.bits = bits
+        self.cells = {name: cell for name, cell in self.cells.items() if not outside(name, bits)}
 
     def sum(self) -> Cell:
         total = Cell()
@@ -143,8 +137,3 @@ def short(name: str) -> str:
     if len(name) <= LONGEST:
         return name
     return f"{name[:160]}...{hashlib.blake2b(name.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
-
-
-def _first_bits(name: str, bits: int) -> int:
-    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest) >> (64 - bits)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from freehold.audit.names import Names
+from freehold.audit.names import Counts
 from freehold.audit.tally import Seen
 from freehold.nouns import Call, Surface
 
@@ -28,20 +28,20 @@ INTERNAL = ("hash_ids",)  # of a trace, not of a request
 
 
 class SurfaceTally(msgspec.Struct):
-    endpoints: Names = msgspec.field(default_factory=Names)
-    params: Names = msgspec.field(default_factory=Names)
-    tools: Names = msgspec.field(default_factory=Names)
-    formats: Names = msgspec.field(default_factory=Names)
+    endpoints: Counts = msgspec.field(default_factory=Counts)
+    params: Counts = msgspec.field(default_factory=Counts)
+    tools: Counts = msgspec.field(default_factory=Counts)
+    formats: Counts = msgspec.field(default_factory=Counts)
 
     def add(self, seen: Sequence[Seen], /) -> None:
         calls = [one.call for one in seen if one.call.why != "pair"]
-        self.endpoints.count(call.endpoint or "chat" for call in calls)
-        self.params.count(name for call in calls for name, value in call.params.items() if value is not None)
-        self.formats.count(name for call in calls for name in _formats(call))
+        self.endpoints.add_all(call.endpoint or "chat" for call in calls)
+        self.params.add_all(name for call in calls for name, value in call.params.items() if value is not None)
+        self.formats.add_all(name for call in calls for name in _formats(call))
         for call in calls:
             if "tools" in call.params or "functions" in call.params:
-                self.tools.add(_offered(call.params), 0)
-        self.tools.count(name for call in calls if call.answer is None for name in _called(call))
+                self.tools.add_all(_offered(call.params), 0)
+        self.tools.add_all(name for call in calls if call.answer is None for name in _called(call))
 
     def merge(self, later: SurfaceTally, /) -> None:
         for name in ("endpoints", "params", "tools", "formats"):

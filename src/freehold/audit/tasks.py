@@ -22,59 +22,19 @@ import numpy as np
 import numpy.typing as npt
 
 from freehold import wire
+from freehold.audit.names import Counts
 from freehold.audit.tally import Seen
 from freehold.nouns import Call, Task, Tokens
 from freehold.project.storage import write_atomic, writing
 from freehold.traffic.describe import PERSONAL, VALUES
 
-__all__ = ["Counts", "LineTally", "TaskCount", "TaskTally", "tasks_of", "write_lines"]
+__all__ = ["LineTally", "TaskCount", "TaskTally", "tasks_of", "write_lines"]
 
 LABELS, LONG_ANSWERS, MODELS, FIELDS, KEPT = 5_000, 20, 1_000, 500, 200
 LABEL_LENGTH, ANSWER_LENGTH, NAME_LENGTH = 100, 2_000, 200
 SCALARS = (str, int, float, bool, type(None))
 ROW = np.dtype([("part", "<i4"), ("line", "<i8"), ("task", "<i4")])
 AT_ONCE = 200_000
-
-
-class Counts(msgspec.Struct):
-    """How often each text came, in order of first appearance. Above `most` texts only those stay whose hash begins
-    with `bits` zero bits, each with its whole count, which are the same however the log is cut."""
-
-    most: int
-    counts: dict[str, int] = {}
-    bits: int = 0
-
-    def add(self, text: str, count: int = 1) -> None:
-        if text in self.counts:
-            self.counts[text] += count
-        elif not self.bits or not _first_bits(text, self.bits):
-            self.counts[text] = count
-            if len(self.counts) > self.most:
-                self._thin()
-
-    def merge(self, later: Counts) -> None:
-        if later.bits > self.bits:
-            self.bits = later.bits
-            self._keep()
-        for text, count in later.counts.items():
-            self.add(text, count)
-
-    def ranked(self) -> list[str]:
-        """The most frequent first, equal ones in order of first appearance."""
-        return sorted(self.counts, key=lambda text: -self.counts[text])
-
-    def _thin(self) -> None:
-        while len(self.counts) > self.most:
-            self.bits += 1
-            self._keep()
-
-    def _keep(self) -> None:
-        self.counts = {text: n for text, n in self.counts.items() if not _first_bits(text, self.bits)}
-
-
-def _first_bits(text: str, bits: int) -> int:
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest) >> (64 - bits)
 
 
 class TaskCount(msgspec.Struct):

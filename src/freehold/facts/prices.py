@@ -83,16 +83,6 @@ class PriceBook:
             schedule = self._add(model, tier)
         return None if schedule is None else schedule.at(at)
 
-    def why_not(self, model: str, at: float | None, tier: str = "") -> str:
-        """Why a call has no rates, in a few words: what a reader would mend."""
-        if not (model or self.price_as):
-            return "no model"
-        if at is None and self.on is None:
-            return "no time"
-        if tier and self.rates(model, at, "") is not None:
-            return f"no {tier} price on file"
-        return "no price on file"
-
     def method(self) -> str:
         """Where the figures come from, for a Measure."""
         from importlib.metadata import version
