@@ -20,17 +20,16 @@ from freehold.audit.models import models_used
 from freehold.audit.money import Pricer, per_month
 from freehold.audit.moves import rank
 from freehold.audit.rules import ruled, unused
-from freehold.audit.sample import expected, numbered, traffic_of
-from freehold.audit.scan import Look, Runner, Scan, Tallies, scan, scan_calls, surveyed
+from freehold.audit.sample import SAMPLE, numbered, traffic_of
+from freehold.audit.scan import Runner, Scan, Tallies, look, scan, scan_calls
 from freehold.audit.tasks import tasks_of, write_lines
 from freehold.audit.warn import warnings
 from freehold.audit.workers import Here, Kept, Processes
 from freehold.facts import PriceBook, price_book
-from freehold.nouns import Audit, BadRow, LogFile, Measure, Task
+from freehold.nouns import Audit, Measure, Task
 from freehold.project import Settings
 from freehold.tell import Tell, quiet
 from freehold.traffic import Source, Traffic, find_tasks, paired
-from freehold.traffic.files import records
 
 __all__ = ["Whole", "audit"]
 
@@ -45,6 +44,7 @@ def audit(
     book: PriceBook | None = None,
     folder: Path | None = None,
     runner: Runner | None = None,
+    sample: int = SAMPLE,
     lines: Path | None = None,
     tell: Tell = quiet,
 ) -> Audit:
@@ -56,35 +56,38 @@ def audit(
 
     A log on disk is read in parts; `folder` is where each part's counts are kept until all are in, so that a stopped
     run goes on (default: nowhere). `runner` does the parts (default: this process, or one a core where the log is
-    large). `lines` is a CSV file to write with the task of every call. Raises LogError, BadSetting, StorageFailed.
+    large). Tasks are found in `sample` of its records. `lines` is a CSV file to write with the task of every call.
+    Raises LogError, BadSetting, StorageFailed.
     """
     today = today or datetime.now(UTC).date()
     book = book or price_book(settings)
     if isinstance(log, Traffic):
         return _audited(_in_memory(log, settings, book, lines is not None, tell), settings, book, today, lines, tell)
     with _workplace(folder) as place:
-        whole = _on_disk(log, settings, book, Path(place), runner, lines is not None, tell)
+        whole = _on_disk(log, settings, book, Path(place), runner, sample, lines is not None, tell)
         return _audited(whole, settings, book, today, lines, tell)
 
 
 def _workplace(folder: Path | None) -> AbstractContextManager[str | Path]:
-    return TemporaryDirectory(prefix="freehold-audit-") if folder is None else nullcontext(folder)
+    if folder is None:
+        return TemporaryDirectory(prefix="freehold-audit-")
+    folder.mkdir(parents=True, exist_ok=True)
+    return nullcontext(folder)
 
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A log gone over: the tasks as they were found in the sample, and everything counted. `files` are the parts'."""
+    """A log gone over: what was read (of a log on disk without its calls), the tasks as they were found in the sample,
+    and everything counted. `files` are the parts'. `changed` says that a file did between the first look and the
+    count."""
 
-    log: LogFile
-    bad: tuple[BadRow, ...]
-    bad_rows: int
-    later: int
-    untimed: int
+    read: Traffic
     sample: Traffic
     tasks: tuple[Task, ...]
     bill: Bill
     tallies: Tallies
     files: tuple[str, ...]
+    changed: bool = False
 
 
 def _in_memory(traffic: Traffic, settings: Settings | None, book: PriceBook, lines: bool, tell: Tell) -> Whole:
@@ -94,32 +97,30 @@ def _in_memory(traffic: Traffic, settings: Settings | None, book: PriceBook, lin
     tell("count the calls", 0.4)
     tallies = scan_calls(traffic.calls, tasks, Pricer(book, estimator), lines)
     tell("count the calls", 1.0)
-    bill = Bill(tallies.money, book, estimator)
-    rows = (traffic.log, traffic.bad, traffic.bad_rows, traffic.later, traffic.untimed)
-    return Whole(*rows, traffic, tasks, bill, tallies, ("",))
+    return Whole(traffic, traffic, tasks, Bill(tallies.money, book, estimator), tallies, ("",))
 
 
 def _on_disk(
-    source: Source, settings: Settings | None, book: PriceBook, folder: Path, runner: Runner | None, lines: bool,
-    tell: Tell,
+    source: Source, settings: Settings | None, book: PriceBook, folder: Path, runner: Runner | None, most: int,
+    lines: bool, tell: Tell,
 ) -> Whole:  # fmt: skip
     runner = runner or (Processes() if source.size >= LARGE and len(source.parts) > 1 else Here())
     source = paired(source, folder / "inputs")
-    surveys = surveyed(Look(source, expected(source, records(source.parts[0]))), runner, tell)
+    surveys = look(source, most, runner, tell)
     source = numbered(source, surveys)
     tell("find the tasks", 0.0)
-    sample = traffic_of(source, surveys)
+    sample = traffic_of(source, surveys, most)
     tasks = tuple(ruled(task, sample, settings) for task in find_tasks(sample))
     estimator = calibrate(sample.calls)
     tell("find the tasks", 1.0)
     work = Scan(source, tasks, book, estimator, str(folder), lines)
     many = len(source.parts) > 1
     tallies = scan(work, Kept(runner, folder, work.name) if many else runner, tell)
-    reading = tallies.reading
-    source.check(reading)
-    rows = (reading.log(source.paths), tuple(reading.bad), reading.bad_rows, reading.later, reading.untimed)
+    source.check(tallies.reading)
+    read = tallies.reading.traffic(source.paths)
     files = tuple(part.path for part in source.parts)
-    return Whole(*rows, sample, tasks, Bill(tallies.money, book, estimator), tallies, files)
+    changed = tallies.reading.records != sum(seen.records for seen in surveys)
+    return Whole(read, sample, tasks, Bill(tallies.money, book, estimator), tallies, files, changed)
 
 
 def _audited(
@@ -141,10 +142,10 @@ def _audited(
         write_lines(tallies.lines, [task.name for task in whole.tasks], whole.files, lines)
     tell("add it up", 1.0)
     return Audit(
-        log=whole.log,
+        log=whole.read.log,
         calls=calls,
-        bad_rows=whole.bad_rows,
-        bad=whole.bad,
+        bad_rows=whole.read.bad_rows,
+        bad=whole.read.bad,
         tasks=tasks,
         tokens=tallies.money.total.tokens(),
         money=money,

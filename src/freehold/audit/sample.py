@@ -19,8 +19,9 @@ from freehold.nouns import Call
 from freehold.traffic import Reading, Source, Traffic
 from freehold.traffic.files import Part, Record, records
 from freehold.traffic.formats import by_name
+from freehold.traffic.reader import inputs_of
 
-__all__ = ["SAMPLE", "Survey", "expected", "numbered", "survey", "traffic_of"]
+__all__ = ["FULL", "SAMPLE", "Survey", "expected", "numbered", "survey", "traffic_of"]
 
 SAMPLE = 30_000
 FULL = 1 << 32
@@ -33,7 +34,7 @@ class Survey(msgspec.Struct):
     sample: list[tuple[int, int, bytes]] = []
 
 
-def expected(source: Source, first: Iterable[Record], most: int = SAMPLE) -> int:
+def expected(source: Source, first: Iterable[Record], most: int) -> int:
     """A limit for crc32 below which some more than `most` records are to be expected, from the first ones' length."""
     count = length = 0
     for record in first:
@@ -46,7 +47,7 @@ def expected(source: Source, first: Iterable[Record], most: int = SAMPLE) -> int
     return min(FULL, int(1.3 * most * FULL * (length / count) / max(1, source.size)))
 
 
-def survey(part: Part, below: int = FULL, most: int = SAMPLE) -> Survey:
+def survey(part: Part, below: int, most: int) -> Survey:
     found = Survey()
     for record in records(part):
         found.records += 1
@@ -77,14 +78,14 @@ def numbered(source: Source, surveys: Sequence[Survey]) -> Source:
     return replace(source, parts=tuple(parts))
 
 
-def traffic_of(source: Source, surveys: Sequence[Survey], most: int = SAMPLE) -> Traffic:
+def traffic_of(source: Source, surveys: Sequence[Survey], most: int) -> Traffic:
     """The sampled records' calls, in the log's order. `source` is numbered."""
     everything = [one for seen in surveys for one in seen.sample]
     limit = sorted(crc for crc, _, _ in everything)[:most][-1] if everything else 0
     reading, calls = Reading(until=source.until), list[Call]()
     for order, (part, seen) in enumerate(zip(source.parts, surveys, strict=True)):
-        format = by_name(part.format)
+        format, inputs = by_name(part.format), inputs_of(source, part)
         for crc, number, line in seen.sample:
             if crc <= limit:
-                calls += reading.take(Record(number, line, 0), part, order, format)
-    return Traffic(reading.log(source.paths), tuple(calls), tuple(reading.bad), reading.bad_rows)
+                calls += reading.take(Record(number, line, 0), part, order, format, inputs)
+    return reading.traffic(source.paths, calls)

@@ -25,7 +25,7 @@ from freehold.audit.money import MoneyTally, Pricer
 from freehold.audit.prefix import PrefixTally
 from freehold.audit.private import PrivateTally
 from freehold.audit.repeats import RepeatTally
-from freehold.audit.sample import FULL, SAMPLE, Survey, survey
+from freehold.audit.sample import FULL, Survey, expected, survey
 from freehold.audit.surface import SurfaceTally
 from freehold.audit.tasks import LineTally, TaskTally
 from freehold.audit.twice import TwiceTally
@@ -33,8 +33,9 @@ from freehold.facts import PriceBook
 from freehold.nouns import Call, Task
 from freehold.tell import Tell
 from freehold.traffic import Reading, Source, batches
+from freehold.traffic.files import records
 
-__all__ = ["Look", "Runner", "Scan", "Tallies", "scan", "scan_calls", "surveyed"]
+__all__ = ["Look", "Runner", "Scan", "Tallies", "look", "scan", "scan_calls"]
 
 
 class Runner(Protocol):
@@ -86,8 +87,8 @@ class Look:
     """The first look over a part, as Survey in msgpack."""
 
     source: Source
-    below: int = FULL
-    most: int = SAMPLE
+    below: int
+    most: int
 
     def __call__(self, order: int) -> bytes:
         return msgspec.msgpack.encode(survey(self.source.parts[order], self.below, self.most))
@@ -138,13 +139,22 @@ class _no_cycles:
             gc.enable()
 
 
-def surveyed(look: Look, runner: Runner, tell: Tell) -> list[Survey]:
+def look(source: Source, most: int, runner: Runner, tell: Tell) -> list[Survey]:
+    """A survey of each part, in which there are `most` records in all where the log has them."""
+    below = expected(source, records(source.parts[0]), most)
+    found = _surveyed(Look(source, below, most), runner, tell)
+    if below < FULL and sum(len(seen.sample) for seen in found) < most:  # the first records were shorter than the rest
+        found = _surveyed(Look(source, FULL, most), runner, tell)
+    return found
+
+
+def _surveyed(work: Look, runner: Runner, tell: Tell) -> list[Survey]:
     found: list[Survey] = []
     passed = 0
-    for order, data in runner.run(look, range(len(look.source.parts))):
+    for order, data in runner.run(work, range(len(work.source.parts))):
         found.append(msgspec.msgpack.decode(data, type=Survey))
-        passed += look.source.parts[order].size
-        tell("look over the log", min(1.0, passed / max(1, look.source.size)))
+        passed += work.source.parts[order].size
+        tell("look over the log", min(1.0, passed / max(1, work.source.size)))
     return found
 
 

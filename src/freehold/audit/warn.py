@@ -40,14 +40,16 @@ def _switched_off(models: Sequence[ModelUse]) -> Iterator[str]:
 
 
 def _rows(whole: Whole) -> Iterator[str]:
-    if whole.bad_rows:
-        first = whole.bad[0]
+    if whole.read.bad_rows:
+        first = whole.read.bad[0]
         where = f"the first is {first.file}:{first.line}: {first.reason}"
-        yield f"{whole.bad_rows:,} of {whole.log.rows:,} rows can't be read and are left out; {where}."
-    if whole.untimed:
-        yield f"{whole.untimed:,} calls say no time and are left out: only calls before a time were asked for."
-    if whole.later:
-        yield f"{whole.later:,} calls come at or after the given time and are left out."
+        yield f"{whole.read.bad_rows:,} of {whole.read.log.rows:,} rows can't be read and are left out; {where}."
+    if whole.read.untimed:
+        yield f"{whole.read.untimed:,} calls say no time and are left out: only calls before a time were asked for."
+    if whole.read.later:
+        yield f"{whole.read.later:,} calls come at or after the given time and are left out."
+    if whole.changed:
+        yield "The log changed while it was read: what came late may be counted under another line. Audit it again."
     twice = whole.tallies.twice
     if told := said(twice.again(), whole.tallies.money.total.calls):
         yield told

@@ -105,11 +105,16 @@ def _recognised(part: Part) -> str:
     return (format or openai_chat).NAME
 
 
+def inputs_of(source: Source, part: Part) -> Inputs | None:
+    """What the outputs in a part answer, where it holds outputs of batches."""
+    return Inputs(Path(source.inputs)) if source.inputs and part.format in PAIRED else None
+
+
 def batches(source: Source, order: int, reading: Reading) -> Iterator[tuple[list[Call], int]]:
     """The calls of a part, some thousand at a time, with the bytes of the part that are passed; `reading` counts."""
     part = source.parts[order]
     format = by_name(part.format)
-    inputs = Inputs(Path(source.inputs)) if source.inputs and part.format in PAIRED else None
+    inputs = inputs_of(source, part)
     calls: list[Call] = []
     for record in records(part):
         calls += reading.take(record, part, order, format, inputs)
@@ -152,7 +157,7 @@ def _whole(source: Source, tell: Tell) -> Traffic:
         whole.merge(reading)
     tell("read the log", 1.0)
     source.check(whole)
-    return Traffic(whole.log(source.paths), tuple(calls), tuple(whole.bad), whole.bad_rows, whole.later, whole.untimed)
+    return whole.traffic(source.paths, calls)
 
 
 def _share(messages: Sequence[Message], shared: dict[str, str]) -> None:

@@ -18,6 +18,7 @@ from freehold.errors import LogEmpty, LogMostlyBad, LogUnreadable
 from freehold.nouns import BadRow, Call, LogFile
 from freehold.traffic.files import KNOWN, Part, Record, shown
 from freehold.traffic.formats import FORMATS, Format
+from freehold.traffic.log import Traffic
 from freehold.traffic.pairing import Inputs
 
 __all__ = ["Reading"]
@@ -140,6 +141,10 @@ class Reading(msgspec.Struct):
             formats=dict(sorted(self.formats.items())),
             skipped=self.skipped,
         )
+
+    def traffic(self, paths: Sequence[str], calls: Sequence[Call] = ()) -> Traffic:
+        """What was read, with the calls that were kept of it."""
+        return Traffic(self.log(paths), tuple(calls), tuple(self.bad), self.bad_rows, self.later, self.untimed)
 
     def check(self, names: str, known: str = f"{wire.EXPECTED}; in {KNOWN}", read_as: str = "") -> None:
         """Raises LogEmpty, LogUnreadable or LogMostlyBad where this is no log. `known` says what would be one,
