@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from freehold.audit.eyes import key_of
+from freehold.audit.eyes import names_of
 from freehold.audit.tally import Seen
 from freehold.nouns import Call, Tokens
 
@@ -18,7 +18,8 @@ F = TypeVar("F")
 
 def seen(call: Call, line: int = 1, *, task: int = 0, text: str | None = None, cost: str | None = None) -> Seen:
     found = str(call.messages[-1].get("content")) if text is None else text
-    return Seen(call, (0, line), task, found, call.tokens, False, None if cost is None else Decimal(cost), key_of(call))
+    usd = None if cost is None else Decimal(cost)
+    return Seen(call, (0, line), task, found, call.tokens, False, usd, *names_of(call))
 
 
 def call(text: str, answer: str | None = "x", at: float | None = None, **own: Any) -> Call:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from freehold import wire
 from freehold.agree import agree
 from freehold.audit import near
-from freehold.audit.eyes import key_of
+from freehold.audit.eyes import names_of
 from freehold.audit.near import NearTally
 from freehold.audit.repeats import Repeated, RepeatTally
 from freehold.audit.same import answer_number, number
@@ -31,7 +31,7 @@ LOG = Path(__file__).resolve().parents[2] / "examples" / "support-desk" / "calls
 
 def find_repeats(calls: Sequence[Call]) -> Repeats:
     """What the tally must say, by comparing answers in memory: of equal requests the first two of each."""
-    groups = [answers for answers in _answers(calls, key_of) if len(answers) > 1]
+    groups = [answers for answers in _answers(calls, lambda one: names_of(one)[1]) if len(answers) > 1]
     agreeing = sum(_alike(answers[0], answers[1]) for answers in groups)
     return Repeats(len(groups), sum(map(len, groups)), share(agreeing, len(groups)))
 
@@ -40,7 +40,7 @@ def count_conflicts(calls: Sequence[Call]) -> int:
     """How many texts (equal messages, whatever the settings) were answered in more than one way."""
     return sum(
         any(not _alike(answers[0], answer) for answer in answers[1:])
-        for answers in _answers(calls, lambda one: wire.dumps(one.messages))
+        for answers in _answers(calls, lambda one: names_of(one)[0])
     )
 
 
@@ -49,9 +49,9 @@ def _alike(one: str, other: str) -> bool:
     return agree(one, other) or (one.lstrip().startswith(("{", "[")) and agree(one, other, "json"))
 
 
-def _answers(calls: Sequence[Call], key: Callable[[Call], bytes]) -> Iterator[list[str]]:
+def _answers(calls: Sequence[Call], key: Callable[[Call], int]) -> Iterator[list[str]]:
     """The closed model's answers to requests with the same key, in the log's order."""
-    groups: defaultdict[bytes, list[str]] = defaultdict(list)
+    groups: defaultdict[int, list[str]] = defaultdict(list)
     for one in calls:
         if one.answered_by == "upstream" and one.answer is not None:
             groups[key(one)].append(one.answer)

@@ -5,17 +5,17 @@ Call ─Eyes.see→ Seen(task 3, "where is my card", tokens, cost, key)
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from freehold import wire
 from freehold.audit.money import Pricer
+from freehold.audit.same import number
 from freehold.audit.tally import Seen
 from freehold.nouns import Call, Task
 from freehold.traffic.describe import PERSONAL
 from freehold.traffic.templates import Index
 
-__all__ = ["Eyes", "key_of"]
+__all__ = ["Eyes", "names_of"]
 
 
 class Eyes:
@@ -33,10 +33,11 @@ class Eyes:
         place = self._index.of(call.messages, call.endpoint)
         text = self._tasks[place].text(call) if place >= 0 else None
         tokens, estimated, cost = self._pricer(call)
-        return Seen(call, (part, call.line), place, text, tokens, estimated, cost, key_of(call))
+        return Seen(call, (part, call.line), place, text, tokens, estimated, cost, *names_of(call))
 
 
-def key_of(call: Call) -> bytes:
-    """Names a request by what may change its answer: model, messages and settings, not who asks."""
-    asked = [call.model, call.messages, {k: v for k, v in call.params.items() if k not in PERSONAL}]
-    return hashlib.blake2b(wire.dumps(asked), digest_size=16).digest()
+def names_of(call: Call) -> tuple[int, int]:
+    """Of a call's messages, and of its whole request by what may change its answer: not by who asks."""
+    asked = number(wire.dumps(call.messages))
+    settings = {name: value for name, value in call.params.items() if name not in PERSONAL}
+    return asked, number(wire.dumps([asked, call.model, settings]))

@@ -139,7 +139,7 @@ _least: dict[int, int] = {}
 
 def draws(texts: Sequence[Text]) -> Draws:
     """A number in [0, 2^32) for each text and sample, [texts, SAMPLES]; equal where both first words are."""
-    words = [[_word(word) for word in normalise(text).split(" ")] for _, _, text in texts]
+    words = [[*map(_word, {*normalise(text).split(" ")})] for _, _, text in texts]
     starts = np.cumsum([0, *(len(found) for found in words[:-1])])
     hashed = np.array([word for found in words for word in found], np.uint64)
     task = np.array([task for _, task, _ in texts], np.int64).astype(np.uint64)

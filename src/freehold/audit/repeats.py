@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from freehold import wire
 from freehold.audit.near import LONGEST, NearTally
-from freehold.audit.same import answer_number, messages_number, text_number
+from freehold.audit.same import answer_number, text_number
 from freehold.audit.spill import Rows
 from freehold.audit.tally import Seen
 from freehold.measure import share
@@ -103,7 +103,7 @@ def _counts(seen: Seen) -> bool:
 
 
 def _row(seen: Seen) -> tuple[int, ...]:
-    call, messages = seen.call, messages_number(seen.call)
+    call, messages = seen.call, seen.asked
     fits = seen.task >= 0 and seen.text and len(seen.text) <= LONGEST
     text = text_number(messages, seen.task, seen.text or "") if fits else 0
     flags = PAIR * (call.why == "pair") | FAILED * bool(call.error) | STEADY * _at_zero(call.params)
@@ -117,9 +117,8 @@ def _row(seen: Seen) -> tuple[int, ...]:
             said = answer_number(tools)
     if not call.error and (said or wire.finished(call)):
         flags |= WHOLE
-    key = int.from_bytes(seen.key[:8], "little")
     at = 0 if call.at is None else min(int(call.at), (1 << 32) - 1)
-    return messages, key, said, text, _cost(seen.cost), at, min(seen.task, 32767), flags
+    return messages, seen.key, said, text, _cost(seen.cost), at, min(seen.task, 32767), flags
 
 
 def _at_zero(params: dict[str, Any]) -> bool:

@@ -14,11 +14,9 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from freehold import wire
 from freehold.agree import json_rule
-from freehold.nouns import Call
 
-__all__ = ["answer_number", "messages_number", "number", "text_number"]
+__all__ = ["answer_number", "number", "text_number"]
 
 SHORT = 1000  # characters of an answer that is remembered
 
@@ -26,10 +24,6 @@ SHORT = 1000  # characters of an answer that is remembered
 def number(data: bytes) -> int:
     """64 bits, never 0, which stands for nothing."""
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") or 1
-
-
-def messages_number(call: Call) -> int:
-    return number(wire.dumps(call.messages))
 
 
 def text_number(messages: int, task: int, text: str) -> int:

@@ -26,8 +26,8 @@ class Seen:
 
     `task` is its place among the tasks found, -1 for none; `text` its variables under that task's template. `tokens`
     are as logged, or an estimate (`estimated`), or None. `cost` is USD, exact, or None where there is no price; only
-    what the closed model answered has one. `key` names the request (model, messages, settings; not who asked), 16
-    bytes of blake2b; `order` is (part, line), so that earlier and later can be told.
+    what the closed model answered has one. `asked` names the messages and `key` the whole request (messages, model,
+    settings; not who asks) by 64 bits each; `order` is (part, line), so that earlier and later can be told.
     """
 
     call: Call
@@ -37,7 +37,8 @@ class Seen:
     tokens: Tokens | None = None
     estimated: bool = False
     cost: Decimal | None = None
-    key: bytes = b""
+    asked: int = 0
+    key: int = 0
 
 
 class Tally(Protocol):
