@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from freehold.audit import audit
@@ -78,12 +81,22 @@ def test_processes_say_the_same(log: Path, whole: Audit) -> None:
     assert said(audit(in_parts(log), today=TODAY, runner=Processes(2))) == whole
 
 
-@pytest.mark.filterwarnings("ignore")  # Ray Data's own
 def test_ray_says_the_same(log: Path, whole: Audit, tmp_path: Path) -> None:
+    """In a process of its own: Ray takes in every child that a process has."""
     pytest.importorskip("ray.data", reason="reading on Ray needs the extra freehold[ray]")
-    from freehold.audit.ray import OnRay
-
-    assert said(audit(in_parts(log), today=TODAY, runner=OnRay(), folder=tmp_path)) == whole
+    code = (
+        "import sys; from datetime import date; from pathlib import Path; from msgspec import json\n"
+        "from freehold.audit import audit; from freehold.audit.ray import OnRay\n"
+        "from freehold.traffic import open_log\n"
+        "source = open_log([Path(sys.argv[1])], piece=300_000)\n"
+        "today, folder = date.fromisoformat(sys.argv[2]), Path(sys.argv[3])\n"
+        "found = audit(source, today=today, runner=OnRay(), folder=folder)\n"
+        "(folder / 'found.json').write_bytes(json.encode(found))\n"
+    )
+    argv = [sys.executable, "-c", code, str(log), TODAY.isoformat(), str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert said(msgspec.json.decode((tmp_path / "found.json").read_bytes(), type=Audit)) == whole
 
 
 class Stopping(Here):

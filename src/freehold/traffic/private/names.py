@@ -27,6 +27,7 @@ USER_KIND, NUMBER_KIND = "user id", "user number"
 MOST = 1000  # pseudonyms tried for one value
 SAYS = "redaction key"
 WORD = re.compile(r"\w+")
+NUMBER = re.compile(r"0|[1-9][0-9]*")
 Spans = list[tuple[int, int, str]]
 
 
@@ -62,8 +63,9 @@ class Names:
         first = self._attempts.get(value, 0)
         for attempt in range(first, first + MOST):
             new = pseudonym(value, kind, self.key, attempt)
-            new = new.lstrip("0") if kind == NUMBER_KIND else new
-            if _stands_alike(new, value, kind) and new not in self.back and new not in self.kinds:
+            if NUMBER.fullmatch(value):
+                new = new.lstrip("0") or "0"
+            if _stands_alike(new, value) and new not in self.back and new not in self.kinds:
                 break
         else:
             raise BadSetting(f"No pseudonym is free for a value of the kind {kind}.", "Redact the log in parts.")
@@ -100,10 +102,10 @@ class Names:
         return names
 
 
-def _stands_alike(new: str, value: str, kind: str) -> bool:
+def _stands_alike(new: str, value: str) -> bool:
     """Can it stand wherever the value does: a number for a number, a word's end for a word's end?"""
-    if kind == NUMBER_KIND:
-        return new.isdecimal() and new == str(int(new))
+    if NUMBER.fullmatch(value):  # an id may stand as 10 in one record and as "10" in another
+        return NUMBER.fullmatch(new) is not None
     if WORD.search(value) is None:  # an id such as "***", which stands alone in its field
         return True
     return _wordy(new[0]) == _wordy(value[0]) and _wordy(new[-1]) == _wordy(value[-1])
