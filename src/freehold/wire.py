@@ -261,11 +261,15 @@ def calls_tools(call: Call) -> bool:
 
 
 def unseen(call: Call) -> bool:
-    """Does the log not hold the whole text of a call's request? Then its tokens can't be estimated from it."""
-    said = [(message.get("role"), message.get("content")) for message in call.messages]
-    parts = [part for _, content in said if isinstance(content, list) for part in content]
-    unlogged = any(isinstance(part, dict) and part.get("type") == UNLOGGED for part in parts)
-    return unlogged or any(role == "user" and content is None for role, content in said)
+    """Does the log not hold the whole text of a call's request? Then its tokens can't be estimated from it, and nobody
+    knows whether it was asked before."""
+    for message in call.messages:
+        content = message.get("content")
+        if content is None and message.get("role") == "user":
+            return True
+        if isinstance(content, list) and any(isinstance(p, dict) and p.get("type") == UNLOGGED for p in content):
+            return True
+    return not call.messages
 
 
 def finished(call: Call) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from freehold import wire
 from freehold.audit.estimate import FEATURES, Estimator, Ratio, calibrate, features
 from freehold.facts import load
 from freehold.nouns import Call, Tokens
@@ -91,6 +92,8 @@ def test_an_answer_by_tool_call_counts() -> None:
         {"messages": ()},
         {"text": [{"type": "text", "text": "what is this?"}, {"type": "image_url", "image_url": {"url": "x"}}]},
         {"text": 7},
+        {"text": None, "answer": "It is 12."},  # what was asked is not logged
+        {"text": [{"type": wire.UNLOGGED, "id": "resp_1"}], "answer": "It is 12."},
     ],
 )
 def test_what_cannot_be_estimated_is_not(own: dict[str, Any]) -> None:
@@ -155,6 +158,10 @@ def test_too_few_counts_set_no_ratio() -> None:
 def test_home_answers_and_failures_set_no_ratio() -> None:
     calls = [call(tokens=Tokens(9, 9), answered_by="student"), call(tokens=Tokens(9, 9), error="500")] * 40
     assert calibrate(calls).ratios == {}
+
+
+def test_counts_without_their_text_set_no_ratio() -> None:
+    assert calibrate([call(None, "It is 12.", tokens=Tokens(5000, 9))] * 40).ratios == {}
 
 
 def test_answers_that_were_never_counted_as_any_are_estimated_as_none() -> None:

@@ -156,8 +156,8 @@ class Estimator(msgspec.Struct, frozen=True):
     ratios: dict[str, Ratio] = {}
 
     def tokens(self, call: Call) -> Tokens | None:
-        """An estimate for a call that was answered in text; None where that isn't so, or where pictures or sound were
-        sent. Nothing is taken to have been cached."""
+        """An estimate for a call that was answered in text; None where that isn't so, where the log doesn't hold what
+        was asked, or where pictures or sound were sent. Nothing is taken to have been cached."""
         raw = _raw(call)
         if raw is None:
             return None
@@ -214,7 +214,7 @@ def _one(pairs: list[tuple[float, int]]) -> tuple[float, float, float]:
 
 def _raw(call: Call) -> tuple[float, float] | None:
     """Tokens read and written by weight alone."""
-    if call.error or not call.messages:
+    if call.error or wire.unseen(call):
         return None
     family = _family(call.model)
     answer = "" if call.endpoint == "embeddings" else call.answer

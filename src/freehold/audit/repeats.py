@@ -24,7 +24,7 @@ from freehold.audit.same import answer_number, text_number
 from freehold.audit.spill import Rows
 from freehold.audit.tally import Seen
 from freehold.measure import share
-from freehold.nouns import Call, Measure, Repeats
+from freehold.nouns import Measure, Repeats
 
 __all__ = ["RepeatTally", "Repeated"]
 
@@ -70,7 +70,7 @@ class RepeatTally(msgspec.Struct):
         self.rows.folder = self.folder
 
     def add(self, seen: Sequence[Seen], /) -> None:
-        asked = [one for one in seen if _logged(one.call)]
+        asked = [one for one in seen if not wire.unseen(one.call)]
         self.blank += len(seen) - len(asked)
         rows = [_row(one) for one in asked]
         pairs = zip(asked, rows, strict=True)
@@ -88,13 +88,6 @@ class RepeatTally(msgspec.Struct):
         for group in self.rows.groups(ROW):
             sums.add(group)
         return sums.repeated(self.near, self.blank)
-
-
-def _logged(call: Call) -> bool:
-    """Does the log say what was asked? Traces of token counts don't."""
-    if call.messages and call.messages[-1].get("content") is not None:
-        return True
-    return any(message.get("content") is not None or len(message) > 2 for message in call.messages)
 
 
 def _counts(seen: Seen) -> bool:
