@@ -82,7 +82,7 @@ def test_processes_say_the_same(log: Path, whole: Audit) -> None:
 
 
 def test_ray_says_the_same(log: Path, whole: Audit, tmp_path: Path) -> None:
-    """In a process of its own: Ray takes in every child that a process has."""
+    """In a process of its own, so that Ray's own ones end with it."""
     pytest.importorskip("ray.data", reason="reading on Ray needs the extra freehold[ray]")
     code = (
         "import sys; from datetime import date; from pathlib import Path; from msgspec import json\n"

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -62,9 +62,11 @@ async def test_a_stuck_student_does_not_hold_the_process(project: Project, upstr
         body, headers = wire.dumps(request("sing to me")), {"Content-Type": "application/json"}
         async with session.post(url, data=body, headers=headers) as response:
             assert response.headers["x-freehold-answered-by"] == "upstream"
-        for _ in range(signals):
-            process.send_signal(signal.SIGTERM)
-            await asyncio.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.05)
+        if signals == 2:
+            with suppress(ProcessLookupError):  # the first may have ended it
+                process.send_signal(signal.SIGTERM)
         # a second signal that finds the server gone already ends the interpreter itself
         assert await asyncio.wait_for(process.wait(), 5) in ((0,) if signals == 1 else (0, -signal.SIGTERM))
 

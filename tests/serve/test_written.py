@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,14 +75,25 @@ def written(project: Project, smollm2: Path) -> Project:
     return project
 
 
-def child() -> list[int]:
-    """The engines that run under this process."""
+Child = Callable[[], list[int]]
+
+
+@pytest.fixture
+def child() -> Child:
+    """The processes that the test has started and that still run: an earlier test may have left Python's own, which
+    every pool of processes shares."""
     import psutil
 
-    return [p.pid for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+    def running() -> list[int]:
+        return [p.pid for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+
+    before = set(running())
+    return lambda: [pid for pid in running() if pid not in before]
 
 
-async def test_from_the_client_to_the_engine_and_back(written: Project, start: Start, upstream: StandIn) -> None:
+async def test_from_the_client_to_the_engine_and_back(
+    written: Project, start: Start, upstream: StandIn, child: Child
+) -> None:
     async with start(upstream, opener=decoder, pairs=1.0) as app, client(app) as api:
         upstream.answer = '{"seats": 3, "city": "Oslo"}'
         assert rung(app, FIELDS)["student"] == "few-shot on smollm2, the 3 nearest logged calls"
@@ -107,7 +119,7 @@ async def test_from_the_client_to_the_engine_and_back(written: Project, start: S
 
 
 async def test_an_engine_that_hangs_lets_calls_up_and_leaves_no_orphan(
-    written: Project, start: Start, upstream: StandIn, monkeypatch: pytest.MonkeyPatch
+    written: Project, start: Start, upstream: StandIn, child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The child stands still, as on a machine that swaps: nobody waits past the patience, and the stop ends it."""
     async with start(upstream, opener=decoder) as app, client(app) as api:
@@ -128,7 +140,7 @@ async def test_an_engine_that_hangs_lets_calls_up_and_leaves_no_orphan(
 
 
 async def test_without_the_engines_package_the_rung_says_what_to_install(
-    written: Project, start: Start, upstream: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    written: Project, start: Start, upstream: StandIn, child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The engine starts with the first question, and tells only then that its package is absent."""
     (tmp_path / "xllamacpp.py").write_text("raise ModuleNotFoundError(\"No module named 'xllamacpp'\")")
