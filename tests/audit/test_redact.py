@@ -21,6 +21,7 @@ from freehold.audit.redact import Redacted, redact_log, unredact_log
 from freehold.errors import BadSetting
 from freehold.traffic import open_log, read
 from freehold.traffic.private import find
+from freehold.traffic.private.names import NUMBER_KIND, USER_KIND, Names
 from freehold.wire import timestamp
 
 ROUTE = "Route the message of Hill Bank (help: 201-948-1927, help@hill.example) to one of: card, cash, other."
@@ -213,6 +214,16 @@ def test_odd_ids_of_users(tmp_path: Path) -> None:
     assert not set(said) & set(ids)
     unredact_log(open_log([tmp_path / "safe.jsonl"]), tmp_path / "back.jsonl", tmp_path / "key")
     assert load(tmp_path / "back.jsonl") == rows
+
+
+@pytest.mark.parametrize("kind", [USER_KIND, NUMBER_KIND])
+def test_an_id_may_stand_as_a_number_and_as_text(kind: str) -> None:
+    names = Names(bytes(32))
+    for number in range(-50, 500):
+        names.add(str(number), kind)
+    names.draw()
+    assert all(str(int(name)) == name for name in names.of.values())
+    assert len(set(names.of.values()) - names.of.keys()) == 550
 
 
 def test_a_key_in_json_text_with_line_ends_comes_back(tmp_path: Path) -> None:

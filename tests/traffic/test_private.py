@@ -125,6 +125,11 @@ def test_what_is_redacted_is_gone_and_keeps_its_kind(words: list[str]) -> None:
     assert not {text[f.start : f.end] for f in found} & {new[f.start : f.end] for f in find(new)}
 
 
+def test_pseudonyms_side_by_side_are_no_other_kind() -> None:
+    text = "4111111111111111 Ana 536-22-1234 Ana +4479 4601 0490 75 40 81 \n \n +4479 4601 4111111111111111 +4479 4601"
+    assert [f.kind for f in find(redact(text))] == ["card", "ssn", "phone", "phone", "card", "phone"]
+
+
 @pytest.mark.parametrize("kind", ["card", "iban"])
 def test_check_digits_stay_right(kind: str) -> None:
     numbers = random.Random(0)

@@ -27,7 +27,8 @@ USER_KIND, NUMBER_KIND = "user id", "user number"
 MOST = 1000  # pseudonyms tried for one value
 SAYS = "redaction key"
 WORD = re.compile(r"\w+")
-NUMBER = re.compile(r"0|[1-9][0-9]*")
+NUMBER = re.compile(r"0|-?[1-9][0-9]*")  # as JSON writes a whole number
+LEADING = re.compile(r"(?<![0-9])0+(?=[0-9])")
 Spans = list[tuple[int, int, str]]
 
 
@@ -64,7 +65,7 @@ class Names:
         for attempt in range(first, first + MOST):
             new = pseudonym(value, kind, self.key, attempt)
             if NUMBER.fullmatch(value):
-                new = new.lstrip("0") or "0"
+                new = LEADING.sub("", new)
             if _stands_alike(new, value) and new not in self.back and new not in self.kinds:
                 break
         else:

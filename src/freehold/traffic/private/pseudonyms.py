@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 
 from freehold.traffic.private import checks
@@ -23,6 +23,7 @@ from freehold.traffic.private.found import Found
 __all__ = ["anywhere", "plain", "pseudonym", "redact", "redact_together"]
 
 TRIES = 48
+DRAWS = 8  # for one row, while a pseudonym and what stands beside it look like something else
 STAYS = re.compile(
     r"(?i:p\.? ?o\.?|psc|unit|box|apt|apartment|suite|ste|floor|street|st|avenue|ave|road|rd|boulevard|blvd|lane|ln"
     r"|drive|dr|court|ct|place|pl|square|sq|terrace|way|parkway|pkwy|highway|hwy|circle|crescent|close|row|alley)"
@@ -47,10 +48,23 @@ def redact_together(texts: Sequence[str]) -> list[str]:
             values.setdefault(text[f.start : f.end], f.kind)
     if not values:
         return list(texts)
-    key = hashlib.blake2b("\0".join(texts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
-    names = {value: pseudonym(value, kind, key) for value, kind in values.items()}
-    found = anywhere(values)
-    return [found.sub(lambda match: names[match[0]], text) for text in texts]
+    place, kinds = anywhere(values), _kinds(texts)
+    said = "\0".join(texts).encode("utf-8", "surrogatepass")
+    for draw in range(DRAWS):
+        key = hashlib.blake2b(said, digest_size=16, salt=draw.to_bytes(16, "little")).digest()
+        names = {value: pseudonym(value, kind, key) for value, kind in values.items()}
+        new = _with(names, place, texts)
+        if _kinds(new) == kinds:
+            break
+    return new
+
+
+def _with(names: Mapping[str, str], place: re.Pattern[str], texts: Sequence[str]) -> list[str]:
+    return [place.sub(lambda match: names[match[0]], text) for text in texts]
+
+
+def _kinds(texts: Sequence[str]) -> list[list[str]]:
+    return [[f.kind for f in find(text)] for text in texts]
 
 
 def anywhere(values: Sequence[str] | dict[str, str]) -> re.Pattern[str]:
