@@ -182,6 +182,16 @@ def test_round_figures() -> None:
     assert [nice(v) for v in (0, 0.03, 1, 1.2, 7, 84, 1150, 99_999)] == [0, 0.03, 1, 1.5, 8, 100, 1500, 100_000]
 
 
+@pytest.mark.parametrize(
+    ("priced", "says"), [(0, "in no task no price"), (7, "7 of them have a price"), (1_600, "in no task $2.11 · 0.3 %")]
+)
+def test_calls_of_no_task_and_no_price_cost_not_nothing(priced: int, says: str) -> None:
+    money = dataclasses.replace(RICH.money, n=sum(t.money.n for t in TASKS) + priced)
+    text = Page(report(rich(money=money))).text
+    assert says in text
+    assert ("1,600 calls that share no task · " in text) == (priced == 7)
+
+
 def test_many_are_cut_and_counted() -> None:
     tasks = tuple(dataclasses.replace(TASKS[0], name=f"task-{k:02}", calls=1_000) for k in range(40))
     page = Page(report(rich(tasks=tasks, models=tuple(dataclasses.replace(m) for m in MODELS * 40))))

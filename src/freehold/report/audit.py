@@ -135,8 +135,11 @@ def _tasks(audit: Audit) -> tuple[Bar, ...]:
     outside = audit.calls - sum(t.calls for t in audit.tasks)
     if outside > 0 and audit.tasks:
         paid = max(0.0, total - sum(t.money.value or 0.0 for t in audit.tasks))
-        figure = _paid(paid, total) if total else percent(outside / audit.calls, 1)
+        priced = audit.money.n - sum(t.money.n for t in audit.tasks)
+        figure = _paid(paid if priced > 0 else None, total) if total else percent(outside / audit.calls, 1)
         note = f"{plural(outside, 'call')} that share no task"
+        if total and 0 < priced < outside:
+            note += f" · {count(priced)} of them have a price"
         bars.append(Bar("in no task", _part(paid if total else outside, most), figure, note))
     return tuple(bars)
 
