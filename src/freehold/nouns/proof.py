@@ -1,4 +1,4 @@
-"""From plan to proof: what is tried, what was made, what it may answer."""
+"""Of proof: what was made, what it may answer, and what that rests on."""
 
 from __future__ import annotations
 
@@ -9,37 +9,11 @@ from typing import Any, Literal, Protocol
 from freehold.nouns.calls import Kind, Measure, Task
 
 __all__ = [
-    "Answer", "Artifact", "Decision", "Evidence", "LabelRow", "Plan", "Point", "Student", "TaskPlan", "TaskStudent",
-    "TermsNotice", "Verdict",
+    "Answer", "Artifact", "Decision", "Evidence", "LabelRow", "Point", "Student", "TaskStudent", "TermsNotice",
+    "Verdict",
 ]  # fmt: skip
 
 Decision = Literal["move", "stay", "need_more"]
-
-
-@dataclass(frozen=True, slots=True)
-class TaskPlan:
-    """`go` is try, too_few or not_yet (a kind this version has no student for).
-
-    `needed` maps a bar ("0.95") to the calls in all that its proof asks for when no kept call is wrong.
-    """
-
-    name: str
-    kind: Kind
-    calls: int
-    go: Literal["try", "too_few", "not_yet"]
-    reason: str
-    needed: dict[str, int]
-    student: str = ""
-    minutes: Measure = field(default_factory=lambda: Measure(None, unit="minutes"))
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    tasks: tuple[TaskPlan, ...]
-    machine_cost: Measure
-    bill: Measure
-    assumptions: tuple[str, ...] = ()
-    made: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ output = 0.48
 since = 2026-07-01               # the public price holds before this day (UTC)
 [discounts]                      # share off the public prices of a vendor
 openai = 0.15
+[facts.hardware."h100-sxm"]      # a fact that the team knows better: fields of a row, or a row of its own
+bandwidth = 3.0e12
 """
 
 from __future__ import annotations
@@ -60,7 +62,7 @@ class OwnPrice:
 class Settings:
     """freehold.toml. `pairs` is the share of home answers also asked upstream; `machine_cost` is in $/h (None: the
     dated default in facts); `use` is how the team uses the student: internal or sold; `tasks` is by task name,
-    `prices` by model, `discounts` (a share off) by vendor."""
+    `prices` by model, `discounts` (a share off) by vendor, `facts` by table and row."""
 
     bar: float = 0.95
     confidence: float = 0.95
@@ -73,6 +75,7 @@ class Settings:
     tasks: dict[str, TaskSettings] = field(default_factory=dict)
     prices: dict[str, OwnPrice] = field(default_factory=dict)
     discounts: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
 
 TOML = """\
@@ -93,6 +96,8 @@ port = 8080
 # output = 0.48
 # [discounts]         # a share off a vendor's public prices:
 # openai = 0.15
+# [facts.hardware."h100-sxm"]  # a fact that you know better, by table and row (`freehold facts` lists them):
+# bandwidth = 3.0e12
 """
 
 

@@ -1,0 +1,104 @@
+"""Facts as rows that can be listed, found, overridden and cited: each with its source, its date and how sure it is.
+
+    facts = Facts(settings.facts)
+    facts.rows("hardware")                 every row, the team's own among them
+    facts.get("hardware", "h100-sxm")      Fact(values={"bandwidth": 3.35e12, ...}, source, as_of, status="seen")
+    facts.used                             every row that `get` gave out: what a plan rests on
+
+    freehold.toml:  [facts.hardware."h100-sxm"]      one field of a row, or a row of one's own
+                    bandwidth = 3.0e12
+
+A table is a file of data/, a list of objects with `id`, `source`, `as_of` and, where it isn't "seen", `status`; what
+else an object holds are the fact's values.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from freehold.errors import BadSetting
+from freehold.facts.catalogue import load
+from freehold.nouns import Fact
+
+__all__ = ["TABLES", "Facts", "Own"]
+
+Own = Mapping[str, Mapping[str, Mapping[str, Any]]]
+ABOUT = ("id", "source", "as_of", "status")
+TABLES: dict[str, str] = {
+    "models": "models.json",
+    "hardware": "hardware.json",
+    "rents": "rents.json",
+    "hosted": "hosted.json",
+    "formats": "formats.json",
+    "licences": "licences.json",
+    "laws": "laws.json",
+    "carbon": "carbon.json",
+    "assumptions": "assumptions.json",
+}
+"""The tables that a plan reads by name, and their files."""
+
+
+class Facts:
+    """The tables with the team's own rows over them; it remembers what was asked for by name."""
+
+    def __init__(self, own: Own | None = None) -> None:
+        self._own = own or {}
+        self._tables: dict[str, dict[str, Fact]] = {}
+        self._used: dict[str, Fact] = {}
+        for table in self._own:
+            self._table(table)  # a table that isn't one is said at once
+
+    def rows(self, table: str) -> tuple[Fact, ...]:
+        """Every row of a table. Raises BadSetting where there is no such table, with the near matches."""
+        return tuple(self._table(table).values())
+
+    def get(self, table: str, name: str) -> Fact:
+        """One row, by its id or one of its `aliases`. Raises BadSetting with the near matches where there is none."""
+        found = self.find(table, name)
+        if found is None:
+            raise BadSetting(f"{table} has no {name!r}.", self._near(table, name))
+        self._used[found.ref] = found
+        return found
+
+    def find(self, table: str, name: str) -> Fact | None:
+        """As `get`, without remembering it; None where there is no such row."""
+        rows, wanted = self._table(table), name.strip().lower()
+        if wanted in rows:
+            return rows[wanted]
+        return next((row for row in rows.values() if wanted in row.values.get("aliases", ())), None)
+
+    @property
+    def used(self) -> tuple[Fact, ...]:
+        """What `get` gave out so far, by table and id."""
+        return tuple(self._used[ref] for ref in sorted(self._used))
+
+    def _near(self, table: str, name: str) -> str:
+        known = [word for row in self._table(table).values() for word in (row.id, *row.values.get("aliases", ()))]
+        near = difflib.get_close_matches(name.strip().lower(), known, 5, 0.5)
+        near += [word for word in known if name.strip().lower() in word and word not in near]
+        said = f"Near: {', '.join(near[:5])}." if near else f"There are {len(self._table(table))} rows."
+        return f"{said} `freehold facts list {table}` shows all of them; a row of your own goes into freehold.toml."
+
+    def _table(self, table: str) -> dict[str, Fact]:
+        if table not in TABLES:
+            near = difflib.get_close_matches(table, TABLES, 3, 0.4) or sorted(TABLES)
+            raise BadSetting(f"There is no table of facts {table!r}.", f"Known: {', '.join(near)}.")
+        if table not in self._tables:
+            found = {row["id"]: _fact(table, row) for row in load(TABLES[table])}
+            for name, values in self._own.get(table, {}).items():
+                found[name.lower()] = _over(found.get(name.lower()), table, name.lower(), values)
+            self._tables[table] = found
+        return self._tables[table]
+
+
+def _fact(table: str, row: Mapping[str, Any]) -> Fact:
+    values = {name: value for name, value in row.items() if name not in ABOUT}
+    return Fact(table, row["id"], values, row["source"], row["as_of"], row.get("status", "seen"))
+
+
+def _over(row: Fact | None, table: str, name: str, own: Mapping[str, Any]) -> Fact:
+    values = {key: value for key, value in own.items() if key not in ABOUT}
+    source, as_of = str(own.get("source", "freehold.toml")), str(own.get("as_of", row.as_of if row else ""))
+    return Fact(table, name, (row.values if row else {}) | values, source, as_of, "given")
