@@ -85,6 +85,10 @@ rows_of_all_kinds = st.sampled_from([
     json.dumps({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}),
     json.dumps({"messages": [{"role": "user", "content": "é"}, {"role": "assistant", "content": "z"}]}),
     '{"torn": ', '{"a": 1}', "", "[]", json.dumps(row("a", "x", response={"choices": []})),
+    json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [
+        {"attributes": [{"key": "gen_ai.request.model", "value": {"stringValue": "gpt-4o"}}], "start_time": start}
+        for start in ("2026-10-01", "yesterday", "2026-10-02")
+    ]}]}]}),
 ])  # fmt: skip
 
 

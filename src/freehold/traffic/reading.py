@@ -17,7 +17,7 @@ from freehold import wire
 from freehold.errors import LogEmpty, LogMostlyBad, LogUnreadable
 from freehold.nouns import BadRow, Call, LogFile
 from freehold.traffic.files import KNOWN, Part, Record, shown
-from freehold.traffic.formats import FORMATS, Format
+from freehold.traffic.formats import FORMATS, Format, rows_of
 from freehold.traffic.log import Traffic
 from freehold.traffic.pairing import Inputs
 
@@ -66,14 +66,27 @@ class Reading(msgspec.Struct):
             return []
         try:
             row = wire.loads(text)
-            calls, name = _calls(row if inputs is None else inputs.joined(row), number, format)
+            found, name = _found(row if inputs is None else inputs.joined(row), number, format)
         except wire.RowError as error:
             self._spoil(number, part.path, str(error), isinstance(error, wire.ShapeError))
             return []
-        if not calls:
+        held = 0  # rows of this record that can be read or can't; other spans of a batch beside them are none
+        calls: list[Call] = []
+        for place, one in enumerate(found, 1):
+            if isinstance(one, wire.RowError):
+                where = f", span {place} of {len(found)}" if found[1:] else ""
+                self._spoil(number, part.path, str(one), isinstance(one, wire.ShapeError), where)
+                held += 1
+            elif one:
+                calls += one
+                held += 1
+                self.formats[name] = self.formats.get(name, 0) + 1
+        if not held:
             self.skipped += 1
             return []
-        self.formats[name] = self.formats.get(name, 0) + 1
+        self.rows += held - 1
+        if not calls:
+            return []
         self._date(calls, digest, (order, number))
         kept = calls if self.until is None else [call for call in calls if self._keeps(call, self.until)]
         self.calls += len(kept)
@@ -95,14 +108,15 @@ class Reading(msgspec.Struct):
         self.later += call.at >= until
         return call.at < until
 
-    def _spoil(self, number: int, path: str, reason: str, no_row: bool) -> None:
+    def _spoil(self, number: int, path: str, reason: str, no_row: bool, where: str = "") -> None:
+        """Count a bad row; `where` it stands in its record makes no other kind of reason."""
         kind = re.sub(r"'[^']*'|\d+", "…", reason)
         self.reasons[kind] = self.reasons.get(kind, 0) + 1
         self.no_rows += no_row
         if kind not in self.example:
-            self.example[kind] = f"{shown(path)}:{number}: {reason}"
+            self.example[kind] = f"{shown(path)}:{number}: {reason}{where}"
         if len(self.bad) < KEEP:
-            self.bad.append(BadRow(number, reason, shown(path)))
+            self.bad.append(BadRow(number, reason + where, shown(path)))
 
     @property
     def bad_rows(self) -> int:
@@ -167,36 +181,32 @@ class Reading(msgspec.Struct):
             raise LogEmpty(f"No call is left before the given time: {left}.", "Give a later --until.")
 
 
-def _calls(value: Any, number: int, format: Format) -> tuple[list[Call], str]:
-    """A record's calls, and the format that read it: the file's, or another that fits where the file's does not."""
-    try:
-        calls = _read(value, number, format)
-    except wire.RowError:
-        if not format.fits(value) and (found := _otherwise(value, number, format)) is not None:
-            return found
-        raise
-    if not calls and not format.fits(value) and (found := _otherwise(value, number, format)) is not None:
-        return found
-    return calls, format.NAME
+Found = list[list[Call] | wire.RowError]  # of each row in a record: its calls, or why it can't be read
 
 
-def _otherwise(value: Any, number: int, format: Format) -> tuple[list[Call], str] | None:
-    for other in FORMATS:
-        if other is not format and other.fits(value):
-            try:
-                return _read(value, number, other), other.NAME
-            except wire.RowError:
-                continue
-    return None
+def _found(value: Any, number: int, format: Format) -> tuple[Found, str]:
+    """What a record holds, and the format that read it: the file's, or another that fits where the file's does not."""
+    found = _read(value, number, format)
+    if not any(isinstance(one, list) and one for one in found) and not format.fits(value):
+        for other in FORMATS:
+            if other is not format and other.fits(value):
+                read = _read(value, number, other)
+                if any(isinstance(one, list) for one in read):
+                    return read, other.NAME
+    return found, format.NAME
 
 
-def _read(value: Any, number: int, format: Format) -> list[Call]:
+def _read(value: Any, number: int, format: Format) -> Found:
+    return [_row(row, number, format) for row in rows_of(value, format)]
+
+
+def _row(value: Any, number: int, format: Format) -> list[Call] | wire.RowError:
     try:
         return [wire.call_from_row(row, number) for row in format.rows(value)]
-    except wire.RowError:
-        raise
+    except wire.RowError as error:
+        return error
     except OFF as error:  # a row like none that its format describes
-        raise wire.RowError(f"not of the shape of {format.NAME} rows ({type(error).__name__})") from None
+        return wire.RowError(f"not of the shape of {format.NAME} rows ({type(error).__name__})")
 
 
 def _added(one: bytes, other: bytes) -> bytes:

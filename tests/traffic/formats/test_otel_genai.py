@@ -9,7 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freehold import wire
+from freehold.errors import LogMostlyBad
 from freehold.nouns import Call, Tokens
+from freehold.traffic import Reading
+from freehold.traffic.files import Part, Record
 from freehold.traffic.formats import otel_genai
 from freehold.wire import call_from_row
 
@@ -208,6 +211,47 @@ def test_other_spans_of_a_trace_hold_no_call(attributes: dict[str, Any]) -> None
 def test_a_batch_holds_many() -> None:
     record = batch(span(IN_TEXT), span(TOOL), span(BARE))
     assert len(list(otel_genai.rows(record))) == 2
+
+
+BAD = span(BARE | {"gen_ai.request.model": 7})
+
+
+def reading_of(*records: Any) -> tuple[Reading, list[Call]]:
+    reading, part = Reading(), Part("spans.jsonl")
+    lines = [Record(i, wire.dumps(record), 0) for i, record in enumerate(records, 1)]
+    return reading, [call for line in lines for call in reading.take(line, part, 0, otel_genai)]
+
+
+def test_a_bad_span_is_one_bad_row_and_the_others_are_read() -> None:
+    torn: Any = None
+    reading, calls = reading_of(batch(span(IN_TEXT), BAD, span(TOOL), span(BARE), torn, BAD), batch(span(TOOL)))
+    assert [call.answer for call in calls] == [JOKE, None]
+    assert [call.line for call in calls] == [1, 1]
+    assert [bad.line for bad in reading.bad] == [1, 1, 1]
+    assert [bad.reason.rpartition(", ")[2] for bad in reading.bad] == ["span 2 of 6", "span 5 of 6", "span 6 of 6"]
+    assert next(iter(reading.reasons.items())) == ("model is not a text", 2)
+    assert (reading.records, reading.rows, reading.bad_rows, reading.skipped) == (2, 6, 3, 1)
+    assert reading.formats == {"otel-genai": 2}
+
+
+def test_more_bad_spans_than_good_are_no_log() -> None:
+    reading, _ = reading_of(batch(span(IN_TEXT), BAD, BAD, *[span(TOOL)] * 10))
+    with pytest.raises(LogMostlyBad, match="2 of 3 rows are bad"):
+        reading.check("spans.jsonl")
+
+
+def test_a_page_of_flat_spans_is_read_span_by_span() -> None:
+    reading, calls = reading_of({"data": [PRINTED, PRINTED | {"start_time": "yesterday"}, PRINTED]})
+    assert (len(calls), reading.rows, reading.bad_rows) == (2, 3, 1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_rows_of_batches_add_up(data: st.DataObject) -> None:
+    whole = batch(span(IN_TEXT), span(BARE), span(TOOL), span(NUMBERED))
+    reading, calls = reading_of(data.draw(mutated([whole, *ROWS])), whole)
+    assert reading.rows == sum(reading.formats.values()) + reading.skipped + reading.bad_rows
+    assert len(calls) == reading.calls == sum(reading.formats.values())
 
 
 @settings(max_examples=200, deadline=None)

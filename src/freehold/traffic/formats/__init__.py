@@ -2,8 +2,9 @@
 
     record (decoded JSON) ─Format.rows→ [row {"timestamp", "request", "response", ...}] ─wire.call_from_row→ Call
 
-A record may hold no call (another span of a trace), one, or many. A row may say more than OpenAI's bodies do:
-"endpoint" (chat, completions, embeddings, responses, messages), "tier" (batch, flex, priority), "user", "seconds".
+A record may hold no call (another span of a trace), one, or many; a batch's spans are read one by one (`rows_of`). A
+row may say more than OpenAI's bodies do: "endpoint" (chat, completions, embeddings, responses, messages), "tier"
+(batch, flex, priority), "user", "seconds".
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ from freehold.traffic.formats import (
     openai_stored,
     openinference,
     otel_genai,
+    spans,
 )
 
-__all__ = ["FORMATS", "Format", "by_name", "recognise"]
+__all__ = ["FORMATS", "Format", "by_name", "recognise", "rows_of"]
 
 
 class Format(Protocol):
@@ -58,6 +60,9 @@ FORMATS: tuple[Format, ...] = (  # the first that fits wins: the narrower shapes
 )  # fmt: skip
 
 
+SPANS = (openinference.NAME, otel_genai.NAME)
+
+
 def by_name(name: str) -> Format:
     """The format of this name; raises BadSetting with the known ones."""
     for format in FORMATS:
@@ -72,3 +77,9 @@ def recognise(records: Sequence[Any]) -> Format | None:
     votes = Counter(next((i for i, f in enumerate(FORMATS) if f.fits(record)), -1) for record in records)
     fitting = [(-n, i) for i, n in votes.items() if i >= 0]
     return FORMATS[min(fitting)[1]] if fitting else None
+
+
+def rows_of(record: Any, format: Format) -> Sequence[Any]:
+    """The rows in a record, each to be read by itself: a batch's spans, so that a bad one doesn't take the others
+    along; else the record."""
+    return (format.NAME in SPANS and spans.each(record)) or (record,)

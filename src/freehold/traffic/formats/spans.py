@@ -15,7 +15,7 @@ from typing import Any
 
 from freehold.traffic.formats import shape
 
-__all__ = ["Event", "Span", "attribute_keys", "read"]
+__all__ = ["Event", "Span", "attribute_keys", "each", "read"]
 
 COLUMN = "attributes."
 WRONG = (2, "2", "STATUS_CODE_ERROR", "ERROR", "Error")
@@ -47,19 +47,24 @@ class Span:
         return next((value for value in found if value not in (None, "")), None)
 
 
-def _raw(record: Any) -> Iterator[dict[str, Any]]:
-    """The spans of an OTLP batch, of a page of Phoenix's API, or the one span that the record is."""
+def each(record: Any) -> list[Any]:
+    """The spans of an OTLP batch or of a page of Phoenix's API, as they stand; else the one span that the record is."""
     if not isinstance(record, dict):
-        return
+        return [record]
     batch = record.get("resourceSpans", record.get("resource_spans"))
     if batch is None:
         page = record.get("data", record.get("spans"))
-        yield from map(shape.obj, page if isinstance(page, list) else [record])
-        return
-    for resource in map(shape.obj, shape.listed(batch)):
-        scopes = resource.get("scopeSpans", resource.get("scope_spans"))
-        for scope in map(shape.obj, shape.listed(scopes)):
-            yield from map(shape.obj, shape.listed(scope.get("spans")))
+        return page if isinstance(page, list) else [record]
+    scopes = [
+        scope
+        for resource in map(shape.obj, shape.listed(batch))
+        for scope in shape.listed(resource.get("scopeSpans", resource.get("scope_spans")))
+    ]
+    return [span for scope in map(shape.obj, scopes) for span in shape.listed(scope.get("spans"))]
+
+
+def _raw(record: Any) -> Iterator[dict[str, Any]]:
+    return map(shape.obj, each(record))
 
 
 def attribute_keys(record: Any) -> Iterator[tuple[str, ...]]:
