@@ -5,7 +5,7 @@
     Assumption (a number that may be otherwise) ─────────┤
                                                          └→ Advice, Flip (what would change it), Law ──→ Plan
 
-A month is 365 / 12 days (730 hours). Money is USD. Of a Monte Carlo figure `low` and `high` are P10 and P90, `n` the
+A month is 730.5 hours (totals.HOURS). Money is USD. Of a Monte Carlo figure `low` and `high` are P10 and P90, `n` the
 draws. Every figure names the facts that it rests on; `Plan.used` holds them as they were when the plan was made.
 """
 
@@ -88,7 +88,7 @@ class Demand:
     """What is asked for, a month: calls, and tokens as they are billed (`cached` is part of `input`, `reasoning` of
     `output`). `longest` is the context that all but 1 in 1,000 calls need, in tokens, question and answer together.
 
-    `peaks` maps a window in seconds to the busiest one over the mean, in tokens. `given`: it was typed by hand.
+    `peaks` maps a window in seconds ("10") to the busiest one over the mean, in tokens. `given`: it was typed by hand.
     """
 
     calls: Measure

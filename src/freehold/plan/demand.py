@@ -1,0 +1,116 @@
+"""What is asked for in a month: from an audit, or from three numbers typed by hand.
+
+    Audit ── span of its log ──→ × 730.5 h / span ──→ Demand(calls, input, cached, output, ... a month)
+    --tokens 10M/month --from gpt-4-turbo --ratio 3:1 ──→ Demand(given=True)
+
+A log of under a day says nothing of the hours that it doesn't hold: the busiest hour of a working day is two to three
+times the mean of its day and night, so such a pace is stated with the range from a third of it to all of it.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from freehold.errors import BadSetting
+from freehold.facts import retirement
+from freehold.nouns import Audit, Demand, Measure, ModelDemand
+from freehold.totals import HOURS
+
+__all__ = ["by_hand", "from_audit"]
+
+DAY = 86_400.0
+SHORTEST = 600.0  # seconds of log from which a pace may be read at all
+QUIET = 1 / 3  # the day's mean over the pace of a log of some hours, at the least
+UNIT = "tokens/month"
+
+
+def from_audit(audit: Audit, today: date) -> Demand:
+    """Raises BadSetting where the log's calls have no times or span under ten minutes: then it says no pace."""
+    span = None if audit.first is None or audit.last is None else audit.last - audit.first
+    if span is None or span < SHORTEST:
+        why = "its calls have no times" if span is None else f"it spans {span:.0f} s"
+        raise BadSetting(f"This log says no pace: {why}.", "Say how much a month is: freehold plan --tokens 10M/month.")
+    scale = HOURS * 3600 / span
+    method = f"{_span(span)} of log scaled to a month" + _warned(span)
+
+    def monthly(count: float, unit: str = UNIT) -> Measure:
+        low = count * scale * (QUIET if span < DAY else 1.0)
+        return Measure(count * scale, low, count * scale, audit.calls, unit, method)
+
+    tokens = audit.tokens
+    return Demand(
+        calls=monthly(audit.calls, "calls/month"),
+        input=monthly(tokens.prompt),
+        cached=monthly(tokens.cached),
+        output=monthly(tokens.completion),
+        reasoning=monthly(tokens.reasoning),
+        bill=_scaled(audit.money, scale, method, span),
+        models=tuple(
+            ModelDemand(
+                m.model, m.calls * scale, m.tokens.prompt * scale, m.tokens.cached * scale, m.tokens.completion * scale,
+                _scaled(m.money, scale, method, span), m.retires or "", _left(m.retires, today),
+            )
+            for m in audit.models
+        ),
+        kinds=_kinds(audit),
+        peaks={f"{one.window}": one.tokens.value for one in audit.load if one.tokens.value is not None},
+        source=f"audit of {len(audit.log.paths)} files, sha256 {audit.log.sha256[:12]}",
+    )  # fmt: skip
+
+
+def by_hand(tokens: float, model: str, *, share: float, calls: float | None, today: date) -> Demand:
+    """`tokens` a month in all, `share` of them input; `calls` a month where it is known. Raises BadSetting where there
+    would be more calls than tokens."""
+    if calls is not None and calls > tokens:
+        raise BadSetting(f"{calls:,.0f} calls and {tokens:,.0f} tokens a month: under a token a call.", "Mend one.")
+
+    def said(value: float | None, unit: str = UNIT) -> Measure:
+        return Measure(value, unit=unit, method="given" if value is not None else "not given")
+
+    when = retirement(model)
+    return Demand(
+        calls=said(calls, "calls/month"),
+        input=said(tokens * share),
+        cached=said(0.0),
+        output=said(tokens * (1 - share)),
+        reasoning=said(0.0),
+        bill=Measure(None, unit="USD/month", method="priced below"),
+        models=(
+            ModelDemand(
+                model, calls or 0.0, tokens * share, 0.0, tokens * (1 - share),
+                Measure(None, unit="USD/month", method="priced below"), when[0] if when else "",
+                _left(when[0] if when else None, today),
+            ),
+        ),
+        source="given by hand",
+        given=True,
+    )  # fmt: skip
+
+
+def _scaled(money: Measure, scale: float, method: str, span: float) -> Measure:
+    if money.value is None:
+        return Measure(None, n=money.n, unit="USD/month", method=money.method)
+    low = (money.low if money.low is not None else money.value) * scale * (QUIET if span < DAY else 1.0)
+    high = (money.high if money.high is not None else money.value) * scale
+    return Measure(money.value * scale, low, high, money.n, "USD/month", f"{money.method}; {method}")
+
+
+def _kinds(audit: Audit) -> dict[str, float]:
+    """The share of the tasks' calls by kind of answer."""
+    calls: dict[str, float] = {}
+    for task in audit.tasks:
+        calls[task.kind] = calls.get(task.kind, 0.0) + task.calls
+    total = sum(calls.values())
+    return {kind: n / total for kind, n in sorted(calls.items())}
+
+
+def _left(retires: str | None, today: date) -> int | None:
+    return (date.fromisoformat(retires) - today).days if retires else None
+
+
+def _span(span: float) -> str:
+    return f"{span / DAY:.1f} days" if span >= DAY else f"{span / 60:.0f} minutes"
+
+
+def _warned(span: float) -> str:
+    return "; under a day, so down to a third of it if these are busy hours" if span < DAY else ""
