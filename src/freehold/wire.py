@@ -23,13 +23,12 @@ from freehold.errors import BadSetting
 from freehold.nouns import Call, Message, Tokens
 
 __all__ = [
-    "EXPECTED", "UNLOGGED", "RowError", "ShapeError", "answer", "call_from_request", "call_from_row", "calls_tools",
+    "EXPECTED", "RowError", "ShapeError", "answer", "call_from_request", "call_from_row", "calls_tools",
     "chunks", "completion", "dumps", "error", "estimate_tokens", "finished", "loads", "models", "row_from_call",
     "shape_of", "time_given", "timestamp", "unseen",
 ]  # fmt: skip
 
 TOOL = {"name", "arguments"}
-UNLOGGED = "unlogged"  # a content part that stands for text which the log doesn't hold
 CUT = ("length", "content_filter")  # finish reasons of an answer that isn't whole
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EXPECTED = 'rows {"timestamp", "request", "response"} with OpenAI chat bodies, or fine-tuning rows {"messages"}'
@@ -264,10 +263,7 @@ def unseen(call: Call) -> bool:
     """Does the log not hold the whole text of a call's request? Then its tokens can't be estimated from it, and nobody
     knows whether it was asked before."""
     for message in call.messages:
-        content = message.get("content")
-        if content is None and message.get("role") == "user":
-            return True
-        if isinstance(content, list) and any(isinstance(p, dict) and p.get("type") == UNLOGGED for p in content):
+        if message.get("content") is None and message.get("role") == "user":
             return True
     return not call.messages
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freehold import wire
 from freehold.audit.estimate import FEATURES, Estimator, Ratio, calibrate, features
 from freehold.facts import load
 from freehold.nouns import Call, Tokens
+from freehold.traffic.formats import shape
 
 TEXTS = {
     "prose": "To Sherlock Holmes she is always the woman. I have seldom heard him mention her under any other name. In "
@@ -93,7 +93,7 @@ def test_an_answer_by_tool_call_counts() -> None:
         {"text": [{"type": "text", "text": "what is this?"}, {"type": "image_url", "image_url": {"url": "x"}}]},
         {"text": 7},
         {"text": None, "answer": "It is 12."},  # what was asked is not logged
-        {"text": [{"type": wire.UNLOGGED, "id": "resp_1"}], "answer": "It is 12."},
+        {"messages": (shape.unlogged({"id": "resp_1"}, "id"),), "answer": "It is 12."},
     ],
 )
 def test_what_cannot_be_estimated_is_not(own: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from freehold import wire
 from freehold.traffic.formats import shape
-from freehold.traffic.formats.exchange import bodies, exchange, unlogged
+from freehold.traffic.formats.exchange import bodies, exchange
 
 __all__ = ["ENDPOINT", "NAME", "SAYS", "answered", "asks", "fits", "is_batch", "rows"]
 
@@ -70,7 +70,7 @@ def _from_batch(record: Body) -> Body:
     if not isinstance(result, dict):
         raise wire.RowError(f"the result is {wire.shape_of(result)}, not an object")
     row: Body = {"custom_id": record["custom_id"], "tier": "batch", "endpoint": ENDPOINT}
-    row["request"] = asked(params) if isinstance(params, dict) else {"messages": [unlogged(record, "custom_id")]}
+    row["request"] = asked(params) if isinstance(params, dict) else {"messages": [shape.unlogged(record, "custom_id")]}
     if result.get("type") == "succeeded" and isinstance(result.get("message"), dict):
         return row | {"response": answered(row["request"], result["message"])}
     if result.get("type") not in ("errored", "canceled", "expired"):

@@ -22,7 +22,7 @@ from typing import Any
 
 from freehold import wire
 from freehold.traffic.formats import openai_chat, shape
-from freehold.traffic.formats.exchange import decode, unlogged
+from freehold.traffic.formats.exchange import decode
 
 __all__ = ["NAME", "SAYS", "fits", "rows"]
 
@@ -119,7 +119,7 @@ class _Said:
 
     def unseen(self) -> Body:
         """The request of which the log says no more than the model."""
-        return {"model": self.model, "messages": [unlogged(self.record)]}
+        return {"model": self.model, "messages": [shape.unlogged(self.record)]}
 
     def silent(self, usage: Body | None = None) -> Body:
         """The response of which the log says no more than whether it failed, and what it counted."""

@@ -9,7 +9,6 @@ A name whose unit isn't plain ("latency": 610) is left alone: a wrong figure is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import sha256
 from typing import Any
 
 from freehold import stream, wire
@@ -17,7 +16,7 @@ from freehold.traffic.formats import shape
 
 __all__ = [
     "ENDPOINTS", "RESPONSES", "bodies", "body_of", "decode", "exchange", "messages", "pair", "says_time", "sent_at",
-    "timed", "took", "unlogged",
+    "timed", "took",
 ]  # fmt: skip
 
 ENDPOINTS = ("chat", "completions", "embeddings", "responses", "messages")
@@ -206,11 +205,3 @@ def _plain(message: Any) -> Any:
 def messages(value: Any) -> Any:
     """A request's messages, each plain; what is no list is left for wire to refuse."""
     return [_plain(message) for message in value] if isinstance(value, list) else value
-
-
-def unlogged(record: Mapping[str, Any], *names: str) -> Body:
-    """The message that stands for a text which the log doesn't hold: of no task, and, by what the record calls its
-    call under one of `names`, unlike any other, so that two such calls are no repeat."""
-    said = next((record[name] for name in names if isinstance(record.get(name), str) and record[name]), None)
-    id = said[:200] if said else sha256(wire.dumps(record)).hexdigest()
-    return {"role": "user", "content": [{"type": wire.UNLOGGED, "id": id}]}

@@ -25,7 +25,7 @@ from freehold.traffic.formats import (
     openai_responses,
     shape,
 )
-from freehold.traffic.formats.exchange import body_of, unlogged
+from freehold.traffic.formats.exchange import body_of
 
 __all__ = ["NAME", "SAYS", "fits", "join", "rows", "side"]
 
@@ -80,7 +80,7 @@ def _response(record: Body) -> Body:
 
 def _alone(record: Body, body: Body) -> Body:
     endpoint, response = _told(body)
-    request = {"messages": [unlogged(record, "id", "custom_id")]}
+    request = {"messages": [shape.unlogged(record, "id", "custom_id")]}
     if isinstance(body.get("model"), str):
         request["model"] = body["model"]
     return TIER | {"custom_id": record["custom_id"], "endpoint": endpoint, "request": request, "response": response}

@@ -19,7 +19,7 @@ from typing import Any
 
 from freehold import wire
 from freehold.traffic.formats import shape
-from freehold.traffic.formats.exchange import bodies, exchange, unlogged
+from freehold.traffic.formats.exchange import bodies, exchange
 
 __all__ = ["ENDPOINT", "NAME", "SAYS", "answered", "asked", "asks", "fits", "merged", "rows"]
 
@@ -95,7 +95,7 @@ def _messages(request: Body) -> Iterator[Body]:
         yield from _items(instructions)
     remembered = any(request.get(name) is not None for name in REMEMBERED)
     if remembered:
-        yield unlogged(request)
+        yield shape.unlogged(request)
     if isinstance(given, str):
         yield {"role": "user", "content": given}
     elif isinstance(given, list) and given:
@@ -120,7 +120,7 @@ def _items(items: Sequence[Any]) -> Iterator[Body]:
         elif kind in ("function_call_output", "custom_tool_call_output"):
             yield {"role": "tool", "tool_call_id": item.get("call_id"), "content": shape.plain(item.get("output"))}
         elif kind == "item_reference":
-            yield unlogged(item, "id")
+            yield shape.unlogged(item, "id")
         elif kind is None or kind == "message":
             raise wire.RowError("an item of the input has no role")
         elif kind != "reasoning":  # a server's own tool: what it said stays a part that no template fits

@@ -16,7 +16,7 @@ from typing import Any
 
 from freehold import wire
 from freehold.traffic.formats import openai_responses, shape
-from freehold.traffic.formats.exchange import messages, timed, unlogged
+from freehold.traffic.formats.exchange import messages, timed
 
 __all__ = ["NAME", "SAYS", "fits", "rows"]
 
@@ -57,7 +57,7 @@ def rows(record: Any) -> Iterable[Body]:
 def _completion(record: Body) -> Body:
     asked = {name: record[name] for name in ("model", *REMEMBERED) if record.get(name) is not None}
     given = record.get("messages", record.get("input"))
-    asked["messages"] = unpaged(given) if given else [unlogged(record, "id")]
+    asked["messages"] = unpaged(given) if given else [shape.unlogged(record, "id")]
     row: Body = {"request": asked, "response": {name: record[name] for name in ANSWER if name in record}}
     user = record.get("input_user")
     return row | ({"user": user} if isinstance(user, str) else {})
@@ -79,7 +79,7 @@ def _response(record: Body) -> Body:
     if given is not None:
         request = openai_responses.asked(asked | {"input": given})
     else:
-        request = openai_responses.asked(asked | {"input": "-"}) | {"messages": [unlogged(record, "id")]}
+        request = openai_responses.asked(asked | {"input": "-"}) | {"messages": [shape.unlogged(record, "id")]}
     failed = isinstance(record.get("error"), dict | str)
     response = {"error": record["error"]} if failed else openai_responses.answered(request, record)
     at = {"created_at": record["created_at"]} if "created_at" in record else {}

@@ -68,7 +68,7 @@ def _row(span: Span) -> dict[str, Any] | None:
     reasons = span.get("gen_ai.response.finish_reasons", "gen_ai.response.finish_reason")
     logged = reasons[0] if isinstance(reasons, list) and reasons else reasons
     return shape.row(
-        {"model": model, "messages": _messages(span, carriers) or shape.unread()} | _params(span, carriers),
+        {"model": model, "messages": _messages(span, carriers) or [shape.unlogged()]} | _params(span, carriers),
         _failure(span),
         message=message,
         why=why or shape.finish(logged),

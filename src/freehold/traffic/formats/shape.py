@@ -10,13 +10,14 @@ can't do without is asked for by wire.call_from_row.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from typing import Any
 
 from freehold import wire
 
 __all__ = [
     "asked", "count", "decoded", "decoded_blocks", "failed", "finish", "has", "listed", "number", "obj", "plain",
-    "row", "said", "seconds", "text", "unread", "usage",
+    "row", "said", "seconds", "text", "unlogged", "usage",
 ]  # fmt: skip
 
 FINISH = {
@@ -94,9 +95,14 @@ def _is_text(block: Any) -> bool:
     return isinstance(block, dict) and block.get("type") in ("text", "input_text", "output_text")
 
 
-def unread() -> list[dict[str, Any]]:
-    """The messages of a call whose text was not logged: without text no template fits, so they make no task."""
-    return [{"role": "user", "content": None}]
+def unlogged(record: Mapping[str, Any] | None = None, *names: str) -> dict[str, Any]:
+    """The message that stands for a text which the log doesn't hold: no template fits it, so it makes no task
+    (wire.unseen). Where its `record` is at hand it is unlike any other, by what that calls its call under one of
+    `names`: two such are no repeat."""
+    if record is None:
+        return {"role": "user", "content": None}
+    said = next((record[name] for name in names if isinstance(record.get(name), str) and record[name]), None)
+    return {"role": "user", "content": None, "id": said[:200] if said else sha256(wire.dumps(record)).hexdigest()}
 
 
 def asked(value: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -106,7 +112,7 @@ def asked(value: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """
     value = decoded(value)
     if value in (None, "", [], {}):
-        return unread(), {}
+        return [unlogged()], {}
     if isinstance(value, str):
         return [{"role": "user", "content": value}], {}
     if isinstance(value, list):
@@ -151,7 +157,7 @@ def _inputs(value: list[Any]) -> list[dict[str, Any]]:
     if value and all(isinstance(one, str) for one in value):
         return [{"role": "user", "content": "\n".join(value)}]
     if value and all(isinstance(one, int | list) for one in value):
-        return unread()
+        return [unlogged()]
     return [{"role": "user", "content": wire.dumps(value).decode()}]
 
 
