@@ -34,6 +34,7 @@ TABLES: dict[str, str] = {
     "formats": "formats.json",
     "licences": "licences.json",
     "laws": "laws.json",
+    "quality": "quality.json",
     "carbon": "carbon.json",
     "assumptions": "assumptions.json",
 }
