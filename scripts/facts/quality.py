@@ -39,7 +39,7 @@ def main(path: str, as_of: str) -> None:
     rows: list[dict[str, Any]] = []
     names: dict[str, list[str]] = {}
     source = "LMArena text leaderboard, arena score with 95 % interval, by github.com/fboulnois/llm-leaderboard-csv"
-    for row in csv.DictReader(open(path, encoding="utf-8")):
+    for row in csv.DictReader(Path(path).read_text(encoding="utf-8").splitlines()):
         name = plain(row["model"])
         up, down = (float(x.strip("+-")) for x in row["95_pct_ci"].split("/"))
         score = float(row["arena_score"])
