@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +24,7 @@ from freehold.audit.same import answer_number, number
 from freehold.audit.tally import Seen
 from freehold.measure import share
 from freehold.nouns import Call, Repeats
-from freehold.traffic import near_duplicates, read
+from freehold.traffic import near_duplicates, normalise, read
 
 from .cuts import call, check_cuts, counted, seen, sent
 
@@ -314,3 +316,16 @@ def test_long_texts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tally.size <= 5000
     assert (tally.calls, tally.long) == (50, 1)
     assert "1 calls of more than 100,000 characters left out" in tally.share(50).method
+
+
+@given(st.lists(st.text(min_size=1) | st.text(" aB_.\n-é", min_size=1), min_size=1))
+def test_every_word_of_a_text_has_its_check_sum(made: list[str]) -> None:
+    hashed, starts = near._words(made)
+    words = [{zlib.crc32(word.encode()) for word in normalise(text).split(" ")} for text in made]
+    assert [set(some.tolist()) for some in np.split(hashed, starts[1:])] == words
+
+
+def test_long_words_have_their_check_sum_too() -> None:
+    text = " ".join("x" * n for n in (*range(1, 140), 9_999))
+    hashed, _ = near._words([text])
+    assert hashed.tolist() == [zlib.crc32(word.encode()) for word in text.split(" ")]

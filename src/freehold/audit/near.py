@@ -14,7 +14,6 @@ from __future__ import annotations
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -34,15 +33,22 @@ LONGEST = 100_000  # characters of a text that is looked at
 TOGETHER = 0.81  # least chance that two texts of Jaccard 0.9 are sampled together
 T7 = 2.3646  # 97.5 % point of Student's t with SAMPLES - 1 degrees of freedom
 FULL = 1 << 32
+BATCH = 512  # texts whose words are hashed together: what a processor's cache holds
+SHORT = 64  # bytes of a word
+PLAIN = bytes(ord(chr(c).lower()) if c < 128 and (chr(c).isalnum() or c == ord("_")) else ord(" ") for c in range(256))
+TABLE = np.array([zlib.crc32(bytes([c ^ 255])) ^ 0xFF000000 for c in range(256)], np.uint32)  # a byte's step of CRC-32
+NONE = b"\x9d\x0a\xd9\x6d"  # has the CRC-32 of an empty word
 Draws = npt.NDArray[np.uint64]
+Ints = npt.NDArray[np.int64]
 Text = tuple[int, int, str]  # its number, its task, itself
 
 
 class NearTally(msgspec.Struct):
-    """Different texts by their number, those with a draw below `limit`; `calls` counts all calls that have a text."""
+    """Different texts by their number, those with a draw below `limit`: task, text, smallest draw (it travels along, so
+    that who merges need not work it out). `calls` counts all calls that have a text."""
 
     limit: int = FULL
-    texts: dict[int, tuple[int, str]] = {}
+    texts: dict[int, tuple[int, str, int]] = {}
     size: int = 0
     calls: int = 0
     long: int = 0
@@ -51,40 +57,28 @@ class NearTally(msgspec.Struct):
         fitting = [one for one in texts if len(one[2]) <= LONGEST]
         self.calls += len(fitting)
         self.long += len(texts) - len(fitting)
-        self._take([one for one in fitting if one[0] not in self.texts])
+        new = {one[0]: one for one in fitting if one[0] not in self.texts and _least.get(one[0], 0) < self.limit}
+        self._take(zip(new, _with_least([*new.values()]), strict=True))
 
     def merge(self, later: NearTally) -> None:
         self.calls += later.calls
         self.long += later.long
         if later.limit < self.limit:
             self._lower(later.limit)
-        self._take([(n, task, text) for n, (task, text) in later.texts.items() if n not in self.texts])
+        self._take(later.texts.items())
 
-    def _take(self, texts: Iterable[Text]) -> None:
-        for n, task, text in self._drawn(texts):
-            if n not in self.texts:
-                self.texts[n] = task, text
-                self.size += len(text)
+    def _take(self, texts: Iterable[tuple[int, tuple[int, str, int]]]) -> None:
+        for n, one in texts:
+            if one[2] < self.limit and n not in self.texts:
+                self.texts[n] = one
+                self.size += len(one[1])
         while self.limit and (len(self.texts) > MOST or self.size > MOST_SIZE):
             self._lower(self.limit >> 1)
 
-    def _drawn(self, texts: Iterable[Text]) -> list[Text]:
-        """Those that are in any of the samples."""
-        found = list(texts)
-        if self.limit == FULL:
-            return found
-        if len(_least) > 4 * MOST:
-            _least.clear()
-        unknown = [one for one in found if one[0] not in _least]
-        if unknown:
-            _least.update(zip([n for n, _, _ in unknown], draws(unknown).min(axis=1).tolist(), strict=True))
-        return [one for one in found if _least.get(one[0], FULL) < self.limit]
-
     def _lower(self, limit: int) -> None:
         self.limit = limit
-        kept = self._drawn((n, task, text) for n, (task, text) in self.texts.items())
-        self.texts = {n: (task, text) for n, task, text in kept}
-        self.size = sum(len(text) for _, _, text in kept)
+        self.texts = {n: one for n, one in self.texts.items() if one[2] < limit}
+        self.size = sum(len(text) for _, text, _ in self.texts.values())
 
     def share(self, different: int) -> Measure:
         """The share of calls whose text nearly repeats an earlier one of its task. `different` is how many different
@@ -94,13 +88,13 @@ class NearTally(msgspec.Struct):
             return Measure(None, n=0, method="no call belongs to a task")
         left = f"; {self.long:,} calls of more than {LONGEST:,} characters left out" if self.long else ""
         if self.limit == FULL:
-            repeating = 1.0 - self._groups(self.texts.values()) / self.calls
+            repeating = 1.0 - self._groups([one[:2] for one in self.texts.values()]) / self.calls
             return Measure(repeating, n=self.calls, method=f"{rule}; every call looked at, counted{left}")
         return self._estimated(different, rule, left)
 
     def _estimated(self, different: int, rule: str, left: str) -> Measure:
         """Groups a text, over the samples together; its error is that between the samples, by the jackknife."""
-        texts = [(n, task, text) for n, (task, text) in self.texts.items()]
+        texts = [(n, task, text) for n, (task, text, _) in self.texts.items()]
         drawn = draws(texts) if texts else np.zeros((0, SAMPLES), np.uint64)
         limit = self.limit
         while (drawn < limit).sum() > COMPARED:
@@ -137,27 +131,70 @@ _least: dict[int, int] = {}
 """The smallest draw of a text by its number: what was worked out a while ago. It changes no figure."""
 
 
+def _with_least(texts: Sequence[Text]) -> list[tuple[int, str, int]]:
+    if len(_least) > 4 * MOST:
+        _least.clear()
+    unknown = [one for one in texts if one[0] not in _least]
+    _least.update(zip([n for n, _, _ in unknown], draws(unknown).min(axis=1).tolist(), strict=True))
+    return [(task, text, _least[n]) for n, task, text in texts]
+
+
 def draws(texts: Sequence[Text]) -> Draws:
     """A number in [0, 2^32) for each text and sample, [texts, SAMPLES]; equal where both first words are."""
-    words = [[*map(_word, {*normalise(text).split(" ")})] for _, _, text in texts]
-    starts = np.cumsum([0, *(len(found) for found in words[:-1])])
-    hashed = np.array([word for found in words for word in found], np.uint64)
-    task = np.array([task for _, task, _ in texts], np.int64).astype(np.uint64)
     found = np.empty((len(texts), SAMPLES), np.uint64)
-    for i in range(SAMPLES):
-        one, other = (np.minimum.reduceat(_mixed(hashed, 2 * i + j), starts) for j in (1, 2))
-        found[:, i] = _mixed(one ^ _mixed(other, 100 + i) ^ _mixed(task, 200 + i), 300 + i) >> np.uint64(32)
+    for start in range(0, len(texts), BATCH):  # what fits the processor's cache
+        some = texts[start : start + BATCH]
+        hashed, starts = _words([text for _, _, text in some])
+        task = np.array([task for _, task, _ in some], np.int64).astype(np.uint64)
+        for i in range(SAMPLES):
+            one, other = (np.minimum.reduceat(_mixed(hashed, 2 * i + j), starts) for j in (1, 2))
+            drawn = _mixed(one ^ _mixed(other, 100 + i) ^ _mixed(task, 200 + i), 300 + i) >> np.uint64(32)
+            found[start : start + BATCH, i] = drawn
     return found
 
 
-@lru_cache(maxsize=1 << 17)
-def _word(word: str) -> int:
-    return zlib.crc32(word.encode("utf-8", "surrogatepass"))
+def _words(texts: Sequence[str]) -> tuple[Draws, Ints]:
+    """The CRC-32 of each word of the normalised texts, one text after the other, and where each text begins."""
+    spaced = [_spaced(text) for text in texts]
+    data = np.frombuffer(b" ".join([b"", *spaced, b""]), np.uint8)
+    edges = np.flatnonzero(np.diff(data != ord(" "))) + 1
+    begins, ends = edges[::2], edges[1::2]
+    starts = np.cumsum([1, *(len(one) + 1 for one in spaced[:-1])])
+    return _crc(data, begins, ends - begins), np.searchsorted(begins, starts)
+
+
+def _spaced(text: str) -> bytes:
+    """The words of the normalised text between spaces."""
+    if text.isascii():
+        found = text.encode().translate(PLAIN)
+        if not found.isspace():
+            return found
+    return b" ".join([word.encode("utf-8", "surrogatepass") or NONE for word in normalise(text).split(" ")])
+
+
+def _crc(data: npt.NDArray[np.uint8], begins: Ints, sizes: Ints) -> Draws:
+    """zlib.crc32 of many short words at once, a byte of each at a time, longest first."""
+    short = np.minimum(sizes, SHORT + 1).astype(np.uint8)
+    order = np.argsort(short, kind="stable")[::-1]
+    at = begins[order]
+    state = np.full(len(at), FULL - 1, np.uint32)
+    more = len(at) - np.cumsum(np.bincount(short))  # words of more than 0, 1, 2 ... bytes
+    for count in more[:SHORT].tolist():
+        some = state[:count]
+        some[:] = TABLE[(some ^ data[at[:count]]) & 255] ^ (some >> 8)
+        at[:count] += 1
+    found = np.empty(len(at), np.uint64)
+    found[order] = ~state
+    for i in np.flatnonzero(sizes > SHORT).tolist():
+        found[i] = zlib.crc32(data[begins[i] : begins[i] + sizes[i]].tobytes())
+    return found
 
 
 def _mixed(values: Draws, salt: int) -> Draws:
     """Each value's bits stirred, for each salt otherwise (the finaliser of SplitMix64: Steele et al. 2014)."""
     z = values + np.uint64(salt * 0x9E3779B97F4A7C15 & (1 << 64) - 1)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        z ^= z >> np.uint64(shift)
+        z *= np.uint64(factor)
+    z ^= z >> np.uint64(31)
+    return z
