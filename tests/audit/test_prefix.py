@@ -11,6 +11,7 @@ import pytest
 
 from freehold import wire
 from freehold.audit import prefix
+from freehold.audit.eyes import names_of
 from freehold.audit.prefix import PrefixTally
 from freehold.audit.tally import Seen
 from freehold.nouns import Call, Tokens
@@ -57,6 +58,15 @@ def test_text_beyond_ascii_is_cut_alike() -> None:
     assert share(asked("é" * 500, "é" * 500)) == 0.5
     assert share(asked("é" * 251 + "a", "é" * 251 + "b")) == 1 / 4
     assert share(asked("\ud800" * 300, "\ud800" * 300)) == 0.5
+
+
+def test_what_is_remembered_of_a_request_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefix, "REMEMBERED", 3)
+    monkeypatch.setattr(prefix, "LONGEST", 8)
+    texts = ["a" * (100 + 600 * (i % 7)) for i in range(40)]
+    unnamed = [*asked(*texts), *asked(*texts, model="n"), *asked(*texts, hash_ids=[1, 2])]
+    named = [Seen(one.call, one.order, key=names_of(one.call)[1]) for one in unnamed]
+    assert counted(PrefixTally, named, named) == counted(PrefixTally, unnamed, unnamed)
 
 
 def test_what_the_vendors_rule_would_have_held() -> None:

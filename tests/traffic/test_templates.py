@@ -12,6 +12,7 @@ import pytest
 
 from freehold.nouns import Call
 from freehold.traffic import calls_of, evidence, find_tasks, read, task_of
+from freehold.traffic.templates import Index
 
 from .conftest import LOG, Pair, row
 
@@ -117,6 +118,12 @@ def test_a_request_goes_to_the_task_with_the_most_fixed_text(write: Write, utter
     assert task_of(tasks, [{"role": "system", "content": "?"}, {"role": "user", "content": "lost card"}]) is None
     for task in tasks:
         assert all(task_of(tasks, call.messages) is task for call in calls_of(task, traffic))
+    index = Index([task.template for task in tasks])
+    for call in traffic.calls:
+        place, own = index.match(call.messages)
+        assert own == tasks[place].template.variables(call.messages)
+        assert tasks[place].with_fields("\n".join(own), call) == tasks[place].text(call)
+    assert index.match([{"role": "user", "content": None}]) == (-1, ())
 
 
 def test_names_stay_as_the_log_grows(write: Write, utterances: list[Pair]) -> None:

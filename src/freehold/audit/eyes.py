@@ -30,8 +30,8 @@ class Eyes:
         return [self._one(call, part) for call in calls]
 
     def _one(self, call: Call, part: int) -> Seen:
-        place = self._index.of(call.messages, call.endpoint)
-        text = self._tasks[place].text(call) if place >= 0 else None
+        place, own = self._index.match(call.messages, call.endpoint)
+        text = self._tasks[place].with_fields("\n".join(own), call) if place >= 0 else None
         tokens, estimated, cost = self._pricer(call)
         return Seen(call, (part, call.line), place, text, tokens, estimated, cost, *names_of(call))
 

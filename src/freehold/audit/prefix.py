@@ -24,7 +24,8 @@ __all__ = ["PrefixTally"]
 
 BLOCK = 256  # characters: about 64 tokens
 TOKEN = 4  # characters
-SHORT = 8192  # characters of a prompt whose blocks are remembered
+REMEMBERED = 1 << 14  # requests whose blocks are remembered
+LONGEST = 32  # blocks of a request that is remembered
 MOST = 1 << 18  # different blocks that are remembered
 FULL = 1 << 62
 FIRST, STEP = 1024 // 64, 128 // 64
@@ -50,29 +51,26 @@ class PrefixTally(msgspec.Struct):
     cached: int = 0
 
     def add(self, seen: Sequence[Seen], /) -> None:
+        held, full = self.held, self.limit == FULL
         for one in seen:
-            if one.call.why != "pair":
-                self._count(one.call)
-                if one.tokens is not None and not one.estimated:
-                    self.prompt += one.tokens.prompt
-                    self.cached += min(one.tokens.cached, one.tokens.prompt)
+            if one.call.why == "pair":
+                continue
+            tokens = one.tokens
+            if tokens is not None and not one.estimated:
+                self.prompt += tokens.prompt
+                self.cached += min(tokens.cached, tokens.prompt)
+            found, length = _known.get(one.key) or _blocks(one)
+            if length is None:
+                self.own += 1
+            else:
+                self.tokens += length // TOKEN
+            if found:
+                self.calls += 1
+                self.blocks += len(found)
+                if len(found) >= FIRST:
+                    self.steps += sum(WORTH[one & 3] for one in found)
+                held.update(found if full else [one for one in found if one < self.limit])
         self._bound()
-
-    def _count(self, call: Call) -> None:
-        ids = call.params.get("hash_ids")
-        if isinstance(ids, list):
-            self.own += 1
-            found = tuple(_hashed(repr(one).encode("utf-8", "surrogatepass")) for one in ids)
-        else:
-            prompt = _rendered(call)
-            self.tokens += len(prompt) // TOKEN
-            found = _chained(prompt, call.model) if len(prompt) <= SHORT else _chain(prompt, call.model)
-        if not found:
-            return
-        self.calls += 1
-        self.blocks += len(found)
-        self.steps += sum(WORTH[one & 3] for one in found) if len(found) >= FIRST else 0
-        self.held.update(found if self.limit == FULL else (one for one in found if one < self.limit))
 
     def merge(self, later: PrefixTally, /) -> None:
         self.limit = min(self.limit, later.limit)
@@ -138,6 +136,29 @@ class PrefixTally(msgspec.Struct):
             yield f"{did.value:.1%} were logged as cached"
 
 
+Blocks = tuple[tuple[int, ...], int | None]
+"""Their numbers, and the characters of the prompt; None where the log numbers its blocks itself."""
+_known: dict[int, Blocks] = {}
+"""By the name of the whole request, as many requests come again."""
+
+
+def _blocks(one: Seen) -> Blocks:
+    found = _read(one.call)
+    if one.key and len(found[0]) <= LONGEST:  # a key of 0 names nothing
+        if len(_known) >= REMEMBERED:
+            _known.clear()
+        _known[one.key] = found
+    return found
+
+
+def _read(call: Call) -> Blocks:
+    ids = call.params.get("hash_ids")
+    if isinstance(ids, list):
+        return tuple(_hashed(repr(one).encode("utf-8", "surrogatepass")) for one in ids), None
+    prompt = _rendered(call)
+    return _chain(prompt, call.model), len(prompt)
+
+
 def _hashed(data: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") >> 2 & ~3
 
@@ -147,17 +168,20 @@ def _chain(prompt: str, model: str) -> tuple[int, ...]:
     wide = not prompt.isascii()
     data = prompt.encode("utf-32-le", "surrogatepass") if wide else prompt.encode("ascii")
     size = BLOCK * 4 if wide else BLOCK
-    state = hashlib.blake2b(model.encode("utf-8", "surrogatepass") + b"\0", digest_size=8)
+    state = _begun(model).copy()
     digests = []
     for start in range(0, len(data), size):
         state.update(data[start : start + size])
         digests.append(state.digest())
     numbers = [one >> 2 & ~3 for one in struct.unpack(f"<{len(digests)}Q", b"".join(digests))]
-    whole = len(data) // size
-    return tuple(one | _worth(place) if place <= whole else one for place, one in enumerate(numbers, 1))
+    for place in range(FIRST, len(data) // size + 1):
+        numbers[place - 1] |= _worth(place)
+    return tuple(numbers)
 
 
-_chained = lru_cache(maxsize=2048)(_chain)
+@lru_cache(64)
+def _begun(model: str) -> hashlib.blake2b:
+    return hashlib.blake2b(model.encode("utf-8", "surrogatepass") + b"\0", digest_size=8)
 
 
 def _worth(place: int) -> int:
@@ -172,8 +196,8 @@ def _rendered(call: Call) -> str:
     parts = [wire.dumps(call.params["tools"]).decode()] if call.params.get("tools") else []
     for message in call.messages:
         content = message.get("content")
-        if content is None and len(message) <= 2:
-            continue
-        text = content if isinstance(content, str) and len(message) == 2 else wire.dumps(message).decode()
-        parts += [f"{message.get('role')}", text]
+        if isinstance(content, str) and len(message) == 2:
+            parts += [f"{message.get('role')}", content]
+        elif content is not None or len(message) > 2:
+            parts += [f"{message.get('role')}", wire.dumps(message).decode()]
     return "\n".join(parts)

@@ -107,12 +107,17 @@ class Slot:
     def match(self, message: Message) -> str | None:
         """The variable text of `message` ("" for a fixed one), or None where it does not fit."""
         text = message.get("content")
-        if message.get("role") != self.role or not isinstance(text, str) or message.keys() != {"role", "content"}:
+        if message.get("role") != self.role or not isinstance(text, str) or len(message) != 2:
             return None
+        return self.own(text)
+
+    def own(self, text: str) -> str | None:
+        """The same of a message's text, its role and form being right."""
         if not self.variable:
             return "" if text == self.before else None
-        fits = len(text) >= len(self.before) + len(self.after)
-        if not fits or not text.startswith(self.before) or not text.endswith(self.after):
+        if not text.startswith(self.before) or not text.endswith(self.after):
+            return None
+        if len(text) < len(self.before) + len(self.after):
             return None
         own = text[len(self.before) : len(text) - len(self.after)]
         at = 0
@@ -184,12 +189,16 @@ class Task:
     def text(self, call: Call) -> str | None:
         """What a student reads of a request: the variables and the fields in `reads`; None where the form differs."""
         found = self.template.text(call.messages)
-        if found is None or not self.reads:
-            return found
+        return None if found is None else self.with_fields(found, call)
+
+    def with_fields(self, text: str, call: Call) -> str:
+        """A call's variables as one text, and after them the fields in `reads`."""
+        if not self.reads:
+            return text
         import msgspec
 
         said = msgspec.json.encode({name: call.params.get(name) for name in self.reads}).decode()
-        return f"{found}\n\n{said}"
+        return f"{text}\n\n{said}"
 
 
 @dataclass(frozen=True, slots=True)

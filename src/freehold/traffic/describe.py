@@ -26,7 +26,8 @@ RULES: dict[Kind, str] = {
     "labels": "exact", "json": "json", "sql": "sql", "tools": "tools", "text": "text", "embeddings": "none"
 }  # fmt: skip
 SQL = re.compile(r"\s*(```sql\s+)?(select|insert|update|delete|with|create)\b", re.IGNORECASE)
-PERSONAL = ("user", "metadata", "safety_identifier", "prompt_cache_key")  # say who asks; never change an answer
+# say who asks; never change an answer
+PERSONAL = frozenset({"user", "metadata", "safety_identifier", "prompt_cache_key"})
 
 
 def describe(parts: Sequence[tuple[Template, Sequence[Call]]], total: int) -> list[Task]:

@@ -68,10 +68,13 @@ class Group:
 
 def plain(messages: Sequence[Message]) -> Texts | None:
     """The texts of messages that hold a role and a text and nothing else; None otherwise."""
-    texts = tuple(m.get("content") for m in messages if m.keys() == {"role", "content"})
-    if len(texts) != len(messages) or not all(isinstance(text, str) for text in texts):
-        return None
-    return texts  # type: ignore[return-value]
+    texts: list[str] = []
+    for message in messages:
+        text = message.get("content")
+        if not isinstance(text, str) or len(message) != 2 or "role" not in message:
+            return None
+        texts.append(text)
+    return tuple(texts)
 
 
 def find_templates(calls: Sequence[Call]) -> list[tuple[str, Template]]:

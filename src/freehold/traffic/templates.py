@@ -10,17 +10,17 @@ own endpoint. Calls with a message that isn't plain text (tool results, pictures
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from freehold.nouns import Call, Message, Task, Template
+from freehold.nouns import Call, Message, Slot, Task, Template
 from freehold.traffic.describe import count_calls, describe
-from freehold.traffic.find import find_templates
+from freehold.traffic.find import find_templates, plain
 
 __all__ = ["Index", "part", "task_of"]
 
 HEAD = 12  # characters of a beginning by which templates are looked up
-Entry = tuple[tuple[int, int], int, Template]
 Texts = tuple[str, ...]
+Entry = tuple[tuple[int, int], int, list[tuple[int, Slot]]]
+"""A template's weight, its place among those given, and its variable slots: all else was looked up."""
 
 
 def part(calls: Sequence[Call]) -> tuple[tuple[Task, tuple[Call, ...]], ...]:
@@ -70,28 +70,41 @@ class Index:
                 by_text = {}
                 shape.append((fixed, by_text))
             heads = by_text.setdefault(tuple(template.slots[i].before for i in fixed), _Heads())
-            heads.add((_weight(template), place, template))
+            variable = [(i, slot) for i, slot in enumerate(template.slots) if slot.variable]
+            heads.add((_weight(template), place, variable), template.slots[-1].before)
 
     def of(self, messages: Sequence[Message], endpoint: str = "chat") -> int:
         """The place of the template among those given, or -1 where none fits."""
-        try:
-            roles = tuple([message["role"] for message in messages])
-        except KeyError:
-            return -1
-        best, weight = -1, (-1, -1)
+        return self.match(messages, endpoint)[0]
+
+    def match(self, messages: Sequence[Message], endpoint: str = "chat") -> tuple[int, Texts]:
+        """The place of the template and the request's variables under it; -1 and none where no template fits."""
+        texts = plain(messages)
+        if texts is None:
+            return -1, ()
+        roles = tuple([message["role"] for message in messages])
+        best, weight, own = -1, (-1, -1), Texts()
         for fixed, by_text in self._shapes.get((endpoint, roles), ()):
-            try:
-                said: tuple[Any, ...] = tuple([messages[i].get("content") for i in fixed])
-                heads = by_text.get(said)
-            except TypeError:  # a list of parts is no key
-                continue
-            for entry in () if heads is None else heads.like(messages[-1].get("content")):
+            heads = by_text.get(tuple([texts[i] for i in fixed]))
+            for entry in () if heads is None else heads.like(texts[-1]):
                 if entry[0] <= weight:
                     break
-                if entry[2].variables(messages) is not None:
-                    weight, best = entry[0], entry[1]
+                found = _variables(entry[2], texts)
+                if found is not None:
+                    best, weight, own = entry[1], entry[0], found
                     break
-        return best
+        return best, own
+
+
+def _variables(slots: Sequence[tuple[int, Slot]], texts: Texts) -> Texts | None:
+    """What stands in these slots, or None where it does not fit."""
+    found: list[str] = []
+    for i, slot in slots:
+        text = slot.own(texts[i])
+        if text is None:
+            return None
+        found.append(text)
+    return tuple(found)
 
 
 class _Heads:
@@ -103,9 +116,8 @@ class _Heads:
         self.any: list[Entry] = []
         self.by_head: dict[str, list[Entry]] = {}
 
-    def add(self, entry: Entry) -> None:
-        """Entries come with the heaviest first."""
-        before = entry[2].slots[-1].before
+    def add(self, entry: Entry, before: str) -> None:
+        """`before` is how the last message begins. Entries come with the heaviest first."""
         if len(before) >= HEAD:
             self.by_head.setdefault(before[:HEAD], list(self.any)).append(entry)
         else:
@@ -113,5 +125,5 @@ class _Heads:
             for listed in self.by_head.values():
                 listed.append(entry)
 
-    def like(self, text: object) -> list[Entry]:
-        return self.by_head.get(text[:HEAD], self.any) if isinstance(text, str) else []
+    def like(self, text: str) -> list[Entry]:
+        return self.by_head.get(text[:HEAD], self.any)
