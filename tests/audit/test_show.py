@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from freehold.audit.show import show
-from freehold.nouns import Audit, Health, Measure, Repeats, Surface
+from freehold.nouns import Audit, FirstMove, Health, Measure, Repeats, Surface
 
 from .rich_audit import DAYS, MODELS, RICH, TASKS, hostile, rich
 
@@ -31,7 +31,7 @@ def test_the_few_lines_that_matter_come_first(said) -> None:  # type: ignore[no-
     assert lines[0] == "41,200 calls, 30 bad rows, 2026-09-21 to 2026-11-02"
     assert lines[1] == "bill       $776.82 (n = 40,300); $563.20 a month at this pace"
     heads = [line[:9].strip() for line in lines if line[:1] != " "]
-    assert heads[:8] == ["41,200 ca", "bill", "estimate", "must move", "must move", "must move", "first", "task"]
+    assert heads[:8] == ["41,200 ca", "bill", "estimate", "must move", "must move", "must move", "first", "Tasks"]
     assert [line for line in lines if line.startswith("must move")][1] == (
         "must move  gpt-4o-mini by 2027-01-14 (50 days): 21,300 calls, $44.40 a month"
     )
@@ -44,11 +44,13 @@ def test_every_part_is_said_in_80_columns(said) -> None:  # type: ignore[no-unty
     assert max(map(len, out.splitlines())) <= 80
     text = " ".join(out.split())
     for words in (
-        "reply-draft text 3,900 9.5% 1.599 M 89,700 $404.90 est.",
-        "old-script text 900 2.2% 369,000 20,700 not known",
+        "reply-draft text 3,900 9.5 % 1.599 M 89,700 $404.90 est.",
+        "old-script text 900 2.2 % 369,000 20,700 not known",
         "acme-llm 900 not known no date known",
-        "1 invoice-fields $154.00 80% (70% to 88%) 116 * 236 * 596 * 1,196 *",
-        "$44.40 95% 464 * 944 * 2,384 * 24,784",  # no star: 21,300 calls are fewer
+        "ticket-router 3 labels 21,300 51.7 %",
+        "1 invoice-fields $154.00 80 % (70 to 88) 99 % agreement",
+        "2 ticket-router $44.40 95 % 98 % agreement",  # 21,300 calls are fewer than the 24,784 of 99 %
+        "$450.45 for 23,320 est.",  # of 23,960 calls
         "j…@example.com 4,500 1.8 M 90,000 $90.00",
         "no user named 410",
         "32 before 23,960",
@@ -81,8 +83,37 @@ def test_an_empty_part_is_not_named(said) -> None:  # type: ignore[no-untyped-de
         "41,200 calls",
         "bill       not known",
         "           no call has a price",
-        "repeats    0 requests asked again (0 calls)",
     ]
+
+
+def test_what_a_log_cannot_say_is_not_said_as_0(said) -> None:  # type: ignore[no-untyped-def]
+    """Times and token counts alone: no repeats, no cache, no answers; of two models one without a price."""
+    usd = Measure(0.0, n=0, unit="USD")
+    trace = rich(
+        tasks=(), moves=(), days=DAYS[:1], first=1_700_158_620.0, last=1_700_162_040.0,
+        repeats=Repeats(0, 0, Measure(None), saved=usd, safe=usd, prefix=Measure(0.366, n=288_500)),
+        money=Measure(0.0004, n=700, unit="USD", method="700 of 41,200 calls have a price"), per_month=Measure(None),
+    )  # fmt: skip
+    text = " ".join(said(trace).split())
+    for words in (
+        "2023-11-16 18:17 to 19:14 UTC",
+        "bill at least <$0.01 (n = 700)",
+        "repeats 36.6 % (n = 288,500) of prompt blocks",
+    ):
+        assert words in text, words
+    for words in ("asked again (0", "would have been saved", "answers", "a month at this pace"):
+        assert words not in text, words
+    assert "59 minutes of a clock that starts at 0" in said(rich(first=0.0, last=3537.0))
+    few = dataclasses.replace(RICH.repeats, self_agreement=Measure(0.2, 0.005, 0.716, 5))
+    assert "agrees with itself on 1 of 5" in " ".join(said(rich(repeats=few)).split())
+    never = tuple(dataclasses.replace(m, portability=Measure(0.0), reason="No rule.") for m in RICH.moves)
+    text = " ".join(said(rich(moves=never)).split())
+    assert "first nothing yet: invoice-fields: No rule." in text
+    assert "0 % nothing" in text
+    short = FirstMove("old-script", "text", Measure(None), Measure(0.1), "r", {"0.9": 1_000, "0.95": 2_000})
+    text = " ".join(said(rich(moves=(short,))).split())
+    assert "10 % 100 more for 90 %" in text
+    assert "a proof takes 1,000 calls at 90 %, 2,000 at 95 %" in text
 
 
 def test_hostile_text_steers_nothing(said) -> None:  # type: ignore[no-untyped-def]

@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = ["show"]
 
-LEFT = ("task", "kind", "model", "switched off", "user", "type", "where", "looks like", "day")
+PROOF = "its calls can prove"
+LEFT = ("task", "kind", "model", "switched off", "user", "type", "calls by field", "looks like", "day", PROOF)
 TOKENS = ("tokens\nin", "tokens\nout")
-NAME = 34  # characters of a name
+NAME, LEAST = 34, 14  # characters of a name, and of one where the table has little room
+TELLS = 20  # requests asked again from which on a rate is said of them, and no count
+YEAR = 365 * 86_400
 FEW = 5
 MANY = 30  # rows of a table
 
@@ -39,14 +42,14 @@ def show(audit: Audit, project: str = "") -> None:
     out = Console(highlight=False)
     out.print(f"\n[bold]{audit.calls:,} call{'' if audit.calls == 1 else 's'}[/]{_about(audit)}")
     _lines(out, [*_first(audit)])
-    for title, rows, table in _tables(audit):
+    for title, rows, table in _tables(audit, out.width):
         if rows:
-            out.print(f"\n[bold]{title}[/]" if title else "")
+            out.print(f"\n[bold]{title}[/]")
             out.print(table)
     lines = [*_repeats(audit), *_health(audit), *_load(audit), *_surface(audit), *_read(audit)]
     out.print()
     _lines(out, lines)
-    _lines(out, [("agree", f"{shown(t.name, NAME)}: {t.why}") for t in audit.tasks if t.kind != "labels" and t.why])
+    _lines(out, [("compared", f"{shown(t.name, NAME)}: {t.why}") for t in audit.tasks if t.kind != "labels" and t.why])
     _lines(out, [("note", warning) for warning in audit.warnings], "yellow")
     if project:
         command = shown(f"freehold report --project {quote(project)}", 600)
@@ -70,12 +73,31 @@ def _lines(out: Console, lines: Iterable[tuple[str, str]], style: str = "bold") 
 
 def _about(audit: Audit) -> str:
     bad = f", {audit.bad_rows:,} bad rows" if audit.bad_rows else ""
-    days = [datetime.fromtimestamp(t, UTC).date().isoformat() for t in (audit.first, audit.last) if t is not None]
-    return f"{bad}{', ' + ' to '.join(dict.fromkeys(days)) if days else ''}"
+    return f"{bad}{', ' + _span(audit.first, audit.last) if audit.first is not None and audit.last is not None else ''}"
+
+
+def _span(first: float, last: float) -> str:
+    """Two days; within one the times too; of a log whose times count from 0 only how long it is."""
+    if last < YEAR:
+        return f"{(last - first) / 60:,.0f} minutes of a clock that starts at 0"
+    begin, end = (datetime.fromtimestamp(t, UTC) for t in (first, last))
+    if begin.date() != end.date():
+        return f"{begin.date()} to {end.date()}"
+    return f"{begin.date()}" + (f" {begin:%H:%M} to {end:%H:%M} UTC" if first < last else "")
 
 
 def _dollars(money: Measure) -> str:
-    return "not known" if money.value is None else f"${money.value:,.2f}"
+    """In cents; what isn't nothing never reads as $0.00."""
+    if money.value is None:
+        return "not known"
+    return "<$0.01" if 0 < money.value < 0.005 else f"${money.value:,.2f}"
+
+
+def _said(m: Measure) -> str:
+    """A figure with its interval and n, where it isn't too small to be told in the digits that are shown."""
+    tiny = _dollars(m) if m.unit.startswith("USD") else "under 0.1 %" if m.unit == "share" else ""
+    least = 0.005 if m.unit.startswith("USD") else 0.0005
+    return f"{tiny} (n = {m.n:,})" if tiny and m.value is not None and 0 < m.value < least else str(m)
 
 
 def _portion(n: int, of: int) -> str:
@@ -95,7 +117,11 @@ def _many(n: int) -> str:
 def _first(audit: Audit) -> Iterator[tuple[str, str]]:
     """What it costs, what must move and by when, and what can move first."""
     pace = f"; {_dollars(audit.per_month)} a month at this pace" if audit.per_month.value is not None else ""
-    yield "bill", f"{audit.money}{pace}"
+    yield (
+        "bill",
+        ("at least " if "calls have a price" in audit.money.method and audit.money.n else "")
+        + (f"{_said(audit.money)}{pace}"),
+    )
     yield "", audit.per_month.method if audit.per_month.value is not None else audit.money.method
     if audit.estimate.value is not None:
         yield "estimate", f"{audit.estimate} of it rests on estimated tokens: {audit.estimate.method}"
@@ -105,89 +131,127 @@ def _first(audit: Audit) -> Iterator[tuple[str, str]]:
         left = use.days_left or 0
         when = f"by {use.retires} ({left:,} days)" if left >= 0 else f"now: switched off on {use.retires}"
         month = f", ${use.money.value * scale:,.2f} a month" if scale and use.money.value is not None else ""
-        yield "must move", f"{shown(use.model, NAME)} {when}: {use.calls:,} calls{month}"
+        yield "must move", f"{shown(use.model, NAME)} {when}: {_calls(use.calls)}{month}"
     if len(dated) > FEW:
         yield "", f"and {len(dated) - FEW:,} more models with a date, below"
-    for move in audit.moves[:1]:
+    for move in [m for m in audit.moves if m.portability.value != 0][:1]:
         month = f", {_dollars(move.money)} a month" if move.money.value is not None else ""
         yield "first", f"{shown(move.task, NAME)} ({move.kind}){month}: {shown(move.reason, 300)}"
+    if audit.moves and all(m.portability.value == 0 for m in audit.moves):
+        yield "first", f"nothing yet: {shown(audit.moves[0].task, NAME)}: {shown(audit.moves[0].reason, 300)}"
+
+
+def _calls(n: int) -> str:
+    return f"{n:,} call{'' if n == 1 else 's'}"
 
 
 # the tables
 
 
-def _tables(audit: Audit) -> Iterator[tuple[str, int, Table]]:
+def _tables(audit: Audit, width: int) -> Iterator[tuple[str, int, Table]]:
     """Title, number of rows, table."""
-    yield "", len(audit.tasks), _tasks(audit)
-    yield "", len(audit.models), _models(audit)
-    starred = "  [dim]* the log has as many calls as the proof at that bar[/]"
-    yield f"What can move first{starred}", len(audit.moves), _moves(audit)
-    yield "Who", len(audit.users), _spends("user", _users(audit.users))
-    yield "When", len(audit.days), _spends("day", _days(audit.days))
-    yield "Private data", len(audit.private), _private(audit)
+    yield "Tasks", len(audit.tasks), _tasks(audit, width)
+    yield "Models", len(audit.models), _models(audit, width)
+    yield "What can move first", len(audit.moves), _moves(audit, width)
+    yield "Who", len(audit.users), _spends("user", _users(audit.users), width)
+    yield (
+        "When",
+        len(audit.days) if audit.last is None or audit.last >= YEAR else 0,
+        _spends("day", _days(audit.days), width),
+    )
+    yield "Private data", len(audit.private), _private(audit, width)
 
 
-def _table(*columns: str) -> Table:
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, most: int = MANY, name: int = 0) -> Table:
+    """Cells as they are, without markup; names in column `name` (-1: none) are cut in the middle to what the others
+    leave, a long table after its first rows, with how many more there are."""
     from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in columns:
-        table.add_column(name, justify="left" if name in LEFT else "right", overflow="fold")
-    return table
-
-
-def _fill(table: Table, rows: Sequence[Sequence[str]], most: int = MANY) -> Table:
-    """Cells as they are, without markup; of a long table the first rows, and how many more there are."""
     from rich.text import Text
 
-    for row in rows[:most]:
-        table.add_row(*(Text(cell) for cell in row))
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in columns:
+        table.add_column(title, justify="left" if title in LEFT else "right", overflow="fold")
+    first = rows[:most]
+    taken = [max(len(line) for cell in (columns[k], *(row[k] for row in first)) for line in cell.split("\n"))
+             for k in range(len(columns)) if k != name]  # fmt: skip
+    room = max(LEAST, min(NAME, width - sum(taken) - 2 * len(taken)))
+    for row in first:
+        table.add_row(*(Text(shown(cell, room) if k == name else cell) for k, cell in enumerate(row)))
     if len(rows) > most:
-        table.add_row(Text(f"and {len(rows) - most:,} more", style="dim"))
+        table.add_row(*[""] * name, Text(f"and {len(rows) - most:,} more", style="dim"))
     return table
 
 
-def _tasks(audit: Audit) -> Table:
+def _tasks(audit: Audit, width: int) -> Table:
     ranked = sorted(audit.tasks, key=lambda t: (-(t.money.value or 0.0), -t.calls, t.name))
     rows = [
-        (shown(t.name, NAME), t.kind, f"{t.calls:,}", f"{t.share:.1%}", f"{len(t.labels):,}" if t.labels else "",
-         _many(t.tokens.prompt), _many(t.tokens.completion), _dollars(t.money) + (" est." if t.estimated else ""))
+        (t.name, f"{len(t.labels):,} {t.kind}" if t.labels else t.kind, f"{t.calls:,}", f"{100 * t.share:.1f} %",
+         _many(t.tokens.prompt), _many(t.tokens.completion), _part(t.money, t.money.n, t.calls, t.estimated))
         for t in ranked
     ]  # fmt: skip
-    return _fill(_table("task", "kind", "calls", "share", "labels", *TOKENS, "money"), rows)
+    return _table(("task", "kind", "calls", "share", *TOKENS, "money"), rows, width)
 
 
-def _models(audit: Audit) -> Table:
+def _part(money: Measure, priced: int, calls: int, estimated: int = 0) -> str:
+    """What calls cost; where not all of them have a price, of how many that is."""
+    part = f" for {priced:,}" if 0 < priced < calls and money.value is not None else ""
+    return _dollars(money) + part + (" est." if estimated else "")
+
+
+def _models(audit: Audit, width: int) -> Table:
     rows = []
     for m in audit.models:
         left = "" if m.days_left is None else f" ({m.days_left:,} days)" if m.days_left >= 0 else " (gone)"
         off = f"{m.retires}{left}" if m.retires else "no date known"
-        part = f" of {m.priced:,}" if 0 < m.priced < m.calls else ""
-        rows.append((shown(m.model, NAME) or "not named", f"{m.calls:,}", _dollars(m.money) + part, off))
-    return _fill(_table("model", "calls", "money", "switched off"), rows)
+        rows.append((m.model or "not named", f"{m.calls:,}", _part(m.money, m.priced, m.calls), off))
+    return _table(("model", "calls", "money", "switched off"), rows, width)
 
 
-def _moves(audit: Audit) -> Table:
-    """The calls that a proof asks for at each bar, * where the log has them; reasons stand on the report's page."""
-    bars = list(dict.fromkeys(bar for move in audit.moves for bar in move.needed))
+def _moves(audit: Audit, width: int) -> Table:
+    """What each costs, the share of its calls that could move, and how far its calls reach as a proof; reasons stand on
+    the report's page."""
     calls = {t.name: t.calls for t in audit.tasks}
     rows = []
     for place, m in enumerate(audit.moves, 1):
         p = m.portability
-        share = "not known" if p.value is None else f"{p.value:.0%}"
-        span = f" ({p.low:.0%} to {p.high:.0%})" if p.value and p.low is not None and p.high is not None else ""
-        needed = [f"{n:,}{' *' if calls.get(m.task, 0) >= n else ''}" if (n := m.needed.get(b)) else "" for b in bars]
-        rows.append((str(place), shown(m.task, NAME), _dollars(m.money), share + span, *needed))
-    return _fill(_table("", "task", "a month", "could move", *(shown(f"at {bar}", 12) for bar in bars)), rows, 10)
+        share = "not known" if p.value is None else f"{100 * p.value:.0f} %"
+        span = f" ({100 * p.low:.0f} to {100 * p.high:.0f})" if p.value and None not in (p.low, p.high) else ""  # type: ignore[operator]
+        proof = "nothing" if p.value == 0 else _proof(m.needed, calls.get(m.task, 0))
+        rows.append((str(place), m.task, _dollars(m.money), share + span, proof))
+    table = _table(("", "task", "a month", "could move", PROOF), rows, width, 10, name=1)
+    needs = list(dict.fromkeys(tuple(m.needed.items()) for m in audit.moves))
+    if len(needs) == 1 and needs[0]:
+        table.caption = "a proof takes " + ", ".join(
+            f"{n:,}{'' if k else ' calls'} at {_bar(bar)}" for k, (bar, n) in enumerate(needs[0])
+        )
+        table.caption_justify = "left"
+    return table
 
 
-def _spends(what: str, rows: Iterable[tuple[str, Spend]]) -> Table:
+def _proof(needed: Mapping[str, int], calls: int) -> str:
+    """The highest bar of agreement that so many calls can prove, or how many more the lowest asks for."""
+    reached = [bar for bar, n in needed.items() if calls >= n]
+    if reached or not needed:
+        return f"{_bar(reached[-1])} agreement" if reached else ""
+    bar, n = next(iter(needed.items()))
+    return f"{n - calls:,} more for {_bar(bar)}"
+
+
+def _bar(bar: str) -> str:
+    """0.95 as 95 %; what is no number stays as it is."""
+    try:
+        return f"{round(100 * float(bar), 6):g} %"
+    except ValueError:
+        return shown(bar, 12)
+
+
+def _spends(what: str, rows: Iterable[tuple[str, Spend]], width: int) -> Table:
     cells = [
         (name, f"{s.calls:,}", _many(s.tokens.prompt), _many(s.tokens.completion),
-         _dollars(s.money) + (" est." if s.estimated else ""))
+         _part(s.money, s.priced, s.calls, s.estimated))
         for name, s in rows
     ]  # fmt: skip
-    return _fill(_table(what, "calls", *TOKENS, "money"), cells, 2 * FEW)
+    return _table((what, "calls", *TOKENS, "money"), cells, width, 2 * FEW)
 
 
 def _users(users: Sequence[Spend]) -> Iterator[tuple[str, Spend]]:
@@ -204,7 +268,9 @@ def _sum(spends: Sequence[Spend]) -> Spend:
     known = [s.money.value for s in spends if s.money.value is not None]
     tokens = Tokens(sum(s.tokens.prompt for s in spends), sum(s.tokens.completion for s in spends))
     money = Measure(sum(known) if known else None, n=sum(s.money.n for s in spends), unit="USD")
-    return Spend("", sum(s.calls for s in spends), tokens, money, estimated=sum(s.estimated for s in spends))
+    return Spend(
+        "", sum(s.calls for s in spends), tokens, money, sum(s.priced for s in spends), sum(s.estimated for s in spends)
+    )
 
 
 def _days(days: Sequence[Spend]) -> Iterator[tuple[str, Spend]]:
@@ -215,7 +281,7 @@ def _days(days: Sequence[Spend]) -> Iterator[tuple[str, Spend]]:
     yield from ((shown(d.name, NAME) or "no time", d) for d in late)
 
 
-def _private(audit: Audit) -> Table:
+def _private(audit: Audit, width: int) -> Table:
     """A line a type: its fields, the most calls first."""
     rows = []
     for kind in dict.fromkeys(p.kind for p in audit.private):
@@ -223,23 +289,33 @@ def _private(audit: Audit) -> Table:
         where = ", ".join(f"{shown(p.field, 20)} {p.calls:,}" for p in own)
         checked = " (check sum right)" if any(p.checked for p in own) else ""
         rows.append((shown(kind, NAME) + checked, where, next((shown(p.example, 24) for p in own if p.example), "")))
-    return _fill(_table("type", "where", "looks like"), rows)
+    return _table(("type", "calls by field", "looks like"), rows, width, name=-1)
 
 
 # the lines under the tables
 
 
 def _repeats(audit: Audit) -> Iterator[tuple[str, str]]:
+    """Nothing where no request was logged: then nobody knows what was asked again."""
     r = audit.repeats
-    again = f"; the model agrees with itself on {r.self_agreement}" if r.texts else ""
-    yield "repeats", f"{r.texts:,} requests asked again ({r.calls:,} calls){again}"
+    own = r.self_agreement
+    few = own.value is not None and own.n < TELLS
+    agrees = f"{round((own.value or 0.0) * own.n):,} of {own.n:,}" if few else str(own)
+    again = f"; the model agrees with itself on {agrees}" if r.texts else ""
+    name = "repeats"
+    if r.texts or r.exact.value is not None:
+        yield (
+            name,
+            f"{r.texts:,} requests asked again ({_calls(r.calls)}){again}" if r.texts else "no request asked again",
+        )
+        name = ""
     shares = ((r.exact, "of calls repeat a request to the letter"), (r.near, "nearly repeat a text of their task"),
               (r.prefix, "of prompt blocks an endless prefix cache would have held"))  # fmt: skip
-    if said := [f"{m} {what}" for m, what in shares if m.value is not None]:
-        yield "", "; ".join(said)
-    if r.saved.value is not None:
+    if said := [f"{_said(m)} {what}" for m, what in shares if m.value is not None]:
+        yield name, "; ".join(said)
+    if r.texts and r.saved.value is not None:
         safe = f", {_dollars(r.safe)} of it at temperature 0" if r.safe.value is not None else ""
-        yield "cache", f"{r.saved} would have been saved by a cache{safe}"
+        yield "cache", f"{_said(r.saved)} would have been saved by a cache{safe}"
 
 
 def _health(audit: Audit) -> Iterator[tuple[str, str]]:
@@ -253,14 +329,20 @@ def _health(audit: Audit) -> Iterator[tuple[str, str]]:
         yield "health", "; ".join(said) + codes
     if h.seconds.value is not None:
         slow = f", one in twenty {h.slow.value:.3g} s or more" if h.slow.value is not None else ""
-        yield "latency", f"{h.seconds}{slow}"
+        yield "latency", f"median {h.seconds}{slow}"
 
 
 def _load(audit: Audit) -> Iterator[tuple[str, str]]:
-    known = [(load.window, load.calls.value) for load in audit.load if load.calls.value is not None]
-    if known:
-        peaks = ", ".join(f"{peak:.1f} at {_window(window)}" for window, peak in known)
-        yield "load", f"peak to mean of calls: {peaks}"
+    """Beside each ratio the calls it stands for: where they are few, it says little."""
+    timed = audit.calls - sum(d.calls for d in audit.days if not d.name)
+    peaks = []
+    for load in audit.load:
+        if load.calls.value is not None:
+            most = load.calls.value * timed / load.calls.n if load.calls.n else 0.0
+            whole = round(most) if abs(most - round(most)) < 1e-6 * max(1.0, most) else 0
+            peaks.append(f"{load.calls.value:.1f} at {_window(load.window)}{f' ({_calls(whole)})' if whole else ''}")
+    if peaks:
+        yield "load", f"busiest window over the mean one: {', '.join(peaks)}"
 
 
 def _window(seconds: int) -> str:
@@ -269,7 +351,8 @@ def _window(seconds: int) -> str:
 
 def _surface(audit: Audit) -> Iterator[tuple[str, str]]:
     s = audit.surface
-    for name, counts in (("endpoints", s.endpoints), ("fields", s.params), ("tools", s.tools), ("formats", s.formats)):
+    answers = s.formats if audit.tasks or audit.repeats.exact.value is not None else {}  # else no text was logged
+    for name, counts in (("endpoints", s.endpoints), ("fields", s.params), ("tools", s.tools), ("answers", answers)):
         if counts:
             yield name, _top(counts, 8)
 

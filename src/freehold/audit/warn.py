@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from freehold import wire
 from freehold.agree import agree
 from freehold.audit.models import unpriced
 from freehold.audit.twice import said
@@ -19,24 +20,41 @@ if TYPE_CHECKING:
 __all__ = ["warnings"]
 
 DAY = 86_400.0
+NAMED = 4  # models of a date
 
 
 def warnings(whole: Whole, tasks: Sequence[Task], models: Sequence[ModelUse], conflicts: int) -> tuple[str, ...]:
     return (
-        *_switched_off(models),
         *_rows(whole),
         *_times(whole),
         *unpriced(whole.bill),
+        *_unnamed(whole),
         *_answers(whole, tasks, conflicts),
+        *_switched_off(models),
     )
 
 
+def _unnamed(whole: Whole) -> Iterator[str]:
+    cell = whole.bill.tally.models.cells.get("")
+    if cell and cell.billed > cell.priced and not whole.bill.book.price_as:
+        yield "--price-as MODEL prices the calls that name no model as if that one had answered them."
+
+
 def _switched_off(models: Sequence[ModelUse]) -> Iterator[str]:
+    """A sentence a date, the next first: many models may go on one day."""
+    by_day: dict[tuple[str, int], list[ModelUse]] = {}
     for use in models:
-        if use.retires is None or use.days_left is None:
-            continue
-        when = f"in {use.days_left:,} days" if use.days_left > 0 else "and that day has come"
-        yield f"{use.model} is switched off on {use.retires}, {when}: its {use.calls:,} calls must move anyway."
+        if use.retires is not None and use.days_left is not None:
+            by_day.setdefault((use.retires, use.days_left), []).append(use)
+    for (day, left), uses in sorted(by_day.items()):
+        names = [use.model for use in uses]
+        names[NAMED:] = [f"{len(uses) - NAMED:,} more"] if len(uses) > NAMED else []
+        named = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+        calls = sum(use.calls for use in uses)
+        goes, whose = ("is", "its") if len(uses) == 1 else ("are", "their")
+        when = f"in {left:,} day{'' if left == 1 else 's'}" if left > 0 else "and that day has come"
+        moving = "1 call must move anyway" if calls == 1 else f"{calls:,} calls must move anyway"
+        yield f"{named} {goes} switched off on {day}, {when}: {whose} {moving}."
 
 
 def _rows(whole: Whole) -> Iterator[str]:
@@ -56,7 +74,18 @@ def _rows(whole: Whole) -> Iterator[str]:
 
 
 def _times(whole: Whole) -> Iterator[str]:
-    last = whole.tallies.load.span()[1]
+    first, last = whole.tallies.load.span()
+    if first is not None and last is not None and first < 365 * DAY:
+        if last < 365 * DAY:
+            yield (
+                "The times begin on 1970-01-01, so they seem to count from the log's own start: its days are none of "
+                "the calendar's, and calls have no day's price unless --price-on DATE gives one."
+            )
+        else:
+            yield (
+                "The first call is dated 1970, as calls without a true time are: the log seems longer than it is, and "
+                "the money a month less."
+            )
     ahead = 0.0 if last is None else last - time.time()
     if last is not None and ahead > DAY:
         day = datetime.fromtimestamp(last, UTC).date().isoformat()
@@ -70,8 +99,14 @@ def _answers(whole: Whole, tasks: Sequence[Task], conflicts: int) -> Iterator[st
     calls, sample = whole.tallies.money.total.calls, whole.sample
     outside = calls - sum(task.calls for task in tasks)
     sampled = len(sample.calls) < calls
+    unseen = sum(map(wire.unseen, sample.calls))
+    if unseen and (not sampled or unseen == len(sample.calls)):
+        silent = outside if sampled else min(unseen, outside)
+        which = f"all {silent:,}" if silent == calls else f"{silent:,}"
+        yield f"The log holds no text of {which} calls: they belong to no task, and nobody knows which of them repeat."
+        outside -= silent
     if outside:
-        why = "hold more than plain text messages, or no text"
+        why = "hold more than plain text messages, or no text" if sampled else "hold more than plain text messages"
         why += f", or fit no task found in the {len(sample.calls):,} calls looked at" if sampled else ""
         yield f"{outside:,} calls {why}: they belong to no task."
     for task in tasks:
