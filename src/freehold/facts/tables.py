@@ -34,9 +34,11 @@ TABLES: dict[str, str] = {
     "formats": "formats.json",
     "licences": "licences.json",
     "laws": "laws.json",
+    "openness": "openness.json",
     "quality": "quality.json",
     "carbon": "carbon.json",
     "assumptions": "assumptions.json",
+    "calibration": "calibration.json",
 }
 """The tables that a plan reads by name, and their files."""
 

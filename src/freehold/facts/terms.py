@@ -74,7 +74,8 @@ def strictness(notice: TermsNotice) -> int:
 def licence_of(model: str) -> Row | None:
     """The row of data/licences.json for an open model; None for a closed one, or one that is not on file."""
     name = plain_name(model)
-    return next((row for row in load("licences.json") if re.match(row["models"], name)), None)
+    known = (row for row in load("licences.json") if "models" in row)
+    return next((row for row in known if re.match(row["models"], name)), None)
 
 
 def rule_text(rule: str) -> Row:
