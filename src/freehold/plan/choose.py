@@ -1,0 +1,260 @@
+"""What to do: the rule that turns options into one word, and says why each other way was not taken.
+
+    options ── ruled out (law, licence, memory, speed) ──→ possible ── saves with P >= 0.8 ──→ the one that saves most
+                                                               │ own machines, besides: payback <= 12 months, proved
+                                                               └ within 5 % of the bill: the one with less to run
+
+    a model in use is switched off within a year → MUST MOVE BY its date, and where to
+    own machines would win, but nothing is proved yet → NEEDS PROOF, and what to do until then
+
+The rule says how sure is sure enough; it is printed with the advice. What a team declares (privacy, residency, latency,
+continuity) rules ways out first; what that costs is shown apart and never counted as a saving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from freehold.nouns import Advice, Constraint, Demand, Measure, Option, Way
+
+__all__ = ["DECLARED", "SURE", "allowed", "choose"]
+
+SURE = 0.8  # of the draws must save
+PAYBACK = 12.0  # months
+NEAR = 0.05  # of the bill: a difference not worth more to run
+HORIZON = 365  # days in which a shutdown decides
+LEAST_PART = 0.01  # of the tokens: what a shutdown must touch to decide
+EFFORT: tuple[Way, ...] = ("closed", "cheaper", "hosted", "here", "rent", "buy")
+OWNED: frozenset[Way] = frozenset({"here", "rent", "buy"})
+RULE = (
+    f"the way that saves most among those that save in at least {SURE:.0%} of the draws; machines of one's own only if "
+    f"they pay back within {PAYBACK:.0f} months, nothing in law or licence stands against it, and a proof says that "
+    f"the open model is no worse; within {NEAR:.0%} of the bill, the way with less to run"
+)
+DECLARED: dict[str, dict[str, tuple[Way, ...]]] = {
+    "privacy": {"house": ("here", "buy"), "own": ("here", "rent", "buy")},
+    "continuity": {"owned": ("here", "rent", "buy"), "open": ("here", "rent", "buy", "hosted")},
+    "residency": {"own": ("here", "rent", "buy")},
+    "latency": {},
+}
+"""Which ways keep what a team declares: the data stays in the house, or with machines that the team rules; the weights
+can't be taken away, or can be had elsewhere. A latency is checked by the replay, and rules out by itself."""
+
+
+def allowed(options: Sequence[Option], declared: Mapping[str, str]) -> list[Option]:
+    """The options with what is declared among their reasons."""
+    found = list(options)
+    for name, value in declared.items():
+        ways = DECLARED[name].get(value)
+        if ways is not None:
+            why = f"{name} = {value!r} is declared, and this way does not keep it"
+            found = [o if o.way in ways else replace(o, out=(*o.out, why)) for o in found]
+    return found
+
+
+def choose(
+    demand: Demand, options: Sequence[Option], *, proved: bool = False, declared: Mapping[str, str] | None = None,
+    wanted: str = "",
+) -> Advice:  # fmt: skip
+    """The advice for these options, of which one is `closed`: staying as it is. `wanted` names the open model that was
+    asked for, if any: where law or licence rules it out, that is the answer."""
+    free = _advice(demand, options, proved)
+    if not declared:
+        return _blocked(free, options, wanted) or free
+    kept = allowed(options, declared)
+    advice = _advice(demand, kept, proved)
+    return replace(_blocked(advice, kept, wanted) or advice, constraints=_prices(declared, options, demand, proved))
+
+
+def _advice(demand: Demand, options: Sequence[Option], proved: bool) -> Advice:
+    stay = next(o for o in options if o.way == "closed")
+    moves = _deadline(demand)
+    reasons = {o.name: _why_not(o, stay, proved, bool(moves)) for o in options}
+    able = [o for o in options if not reasons[o.name]]
+    best = _best(able, stay) if able else stay
+    unproved = _unproved(options, best, stay, bool(moves)) if not proved else None
+    rejected = {o.name: reasons[o.name] or _less(o, best) for o in options if o is not best}
+    figure = best.saves if best is not stay else stay.month
+    ends, date = moves if moves else ("", "")
+    if not able:
+        return _stuck(stay, rejected, moves)
+    if moves:
+        word, sentence = "MUST MOVE BY", f"{ends} on {date}: move to {best.name}{_saving(best, stay)}."
+    elif unproved is not None:
+        word = "NEEDS PROOF"
+        sentence = (
+            f"{_big(unproved.name)} would pay{_saving(unproved, stay)}; no proof says yet that it answers as well."
+        )
+        figure = unproved.saves
+    elif best is stay:
+        word, sentence = "STAY", f"Stay: {_stay(options, stay)}."
+    else:
+        word = {"cheaper": "STAY CHEAPER", "hosted": "HOSTED OPEN"}.get(best.way, "OWN")
+        if best.way == "here" and best.parts.get("closed", 0.0) > 0:
+            word = "HYBRID"
+        sentence = f"{_big(best.name)}{_saving(best, stay)}."
+    instead = () if unproved is None else (f"until then: {best.name}{_saving(best, stay)}",)
+    way = unproved.way if word == "NEEDS PROOF" and unproved is not None else best.way
+    return Advice(word, sentence, figure, way, date=date, rule=RULE, instead=instead, rejected=rejected)  # type: ignore[arg-type]
+
+
+def _why_not(option: Option, stay: Option, proved: bool, must: bool) -> str:
+    """Why an option can't be taken; "" where it can."""
+    if option.out:
+        return "; ".join(option.out)
+    if option is stay:
+        return "its model is switched off" if must else ""
+    if not must and not _saves(option):
+        return _costs(option, stay)
+    if option.way in OWNED:
+        if option.payback.value is None or option.payback.value > PAYBACK:
+            return _slow(option)
+        if not proved:
+            return "nothing proves yet that it answers as well (freehold prove)"
+    return ""
+
+
+def _saves(option: Option) -> bool:
+    return (option.chance.value or 0.0) >= SURE and (option.saves.value or 0.0) > 0
+
+
+def _best(able: Sequence[Option], stay: Option) -> Option:
+    """The one that saves most; of those within NEAR of the bill of it, the one with less to run."""
+    most = max(able, key=_value)
+    slack = NEAR * abs(stay.month.value or 0.0)
+    return min((o for o in able if _value(most) - _value(o) <= slack), key=lambda o: (EFFORT.index(o.way), -_value(o)))
+
+
+def _value(option: Option) -> float:
+    return option.saves.value if option.saves.value is not None else float("-inf")
+
+
+def _unproved(options: Sequence[Option], best: Option, stay: Option, must: bool) -> Option | None:
+    """What would be taken, were it proved, where that is a way with machines of one's own."""
+    able = [o for o in options if not _why_not(o, stay, True, must)]
+    first = _best(able, stay) if able else stay
+    return first if first.way in OWNED and first is not best else None
+
+
+def _deadline(demand: Demand) -> tuple[str, str] | None:
+    """(the model, the day) of the first shutdown that touches a part of the tokens worth naming."""
+    total = sum(m.input + m.output for m in demand.models) or 1.0
+    near = [
+        m for m in demand.models
+        if m.days_left is not None and m.days_left <= HORIZON and (m.input + m.output) / total >= LEAST_PART
+    ]  # fmt: skip
+    if not near:
+        return None
+    first = min(near, key=lambda m: m.retires)
+    verb = "was switched off" if (first.days_left or 0) < 0 else "is switched off"
+    return f"{first.model} {verb}", first.retires
+
+
+def _stuck(stay: Option, rejected: dict[str, str], moves: tuple[str, str] | None) -> Advice:
+    why = f"{moves[0]} on {moves[1]}, and no other way is left" if moves else "no way is left"
+    return Advice(
+        "BLOCKED", f"{_big(why)}: see what rules each out.", stay.month, "closed",
+        date=moves[1] if moves else "", rule=RULE, rejected=rejected,
+    )  # fmt: skip
+
+
+def _blocked(advice: Advice, options: Sequence[Option], wanted: str) -> Advice | None:
+    """Where every way with the model that was asked for is ruled out by something else than money."""
+    asked = [o for o in options if wanted and o.model == wanted]
+    if not asked or not all(o.out for o in asked):
+        return None
+    why = asked[0].out[0]
+    instead = (f"without it: {advice.sentence}", *advice.instead)
+    return replace(advice, word="BLOCKED", sentence=f"{wanted} can't be taken: {why}.", instead=instead)
+
+
+def _prices(
+    declared: Mapping[str, str], options: Sequence[Option], demand: Demand, proved: bool
+) -> tuple[Constraint, ...]:
+    """What each declared thing changes by itself, and what that costs a month."""
+    free = _taken(demand, options, proved)
+    found = []
+    for name, value in declared.items():
+        kept = _taken(demand, allowed(options, {name: value}), proved)
+        if kept is free:
+            found.append(Constraint(name, value, "nothing: the advice keeps it anyway", Measure(0.0, unit="USD/month")))
+            continue
+        costs = None if kept is None or free is None else _difference(kept, free)
+        changes = "no way keeps it" if kept is None else f"{kept.name} in place of {free.name if free else 'nothing'}"
+        found.append(Constraint(name, value, changes, costs or Measure(None, unit="USD/month")))
+    return tuple(found)
+
+
+def _taken(demand: Demand, options: Sequence[Option], proved: bool) -> Option | None:
+    """The option by the rule, where declared things leave no better one: the cheapest that can be taken at all."""
+    stay = next(o for o in options if o.way == "closed")
+    must = _deadline(demand) is not None
+    able = [o for o in options if not _why_not(o, stay, proved, must)]
+    if able:
+        return next(o for o in options if o.name == _best(able, stay).name)
+    possible = [o for o in options if not o.out and o.month.value is not None]
+    return min(possible, key=lambda o: o.month.value or 0.0) if possible else None
+
+
+def _difference(kept: Option, free: Option) -> Measure | None:
+    if kept.month.value is None or free.month.value is None:
+        return None
+    low, high = kept.month.low, kept.month.high
+    base = free.month.value
+    return Measure(
+        kept.month.value - base, None if low is None else low - base, None if high is None else high - base,
+        kept.month.n, "USD/month", f"{kept.name} less {free.name}",
+    )  # fmt: skip
+
+
+def _saving(option: Option, stay: Option) -> str:
+    """ ", which saves $4,175 a month ($3,900 to $4,400; P = 98 %)": P10 to P90."""
+    saves = option.saves
+    if option is stay or saves.value is None:
+        return ""
+    verb = "saves" if saves.value >= 0 else "costs more by"
+    low, high = sorted((abs(saves.low or saves.value), abs(saves.high or saves.value)))
+    sure = f", P(saves) = {option.chance.value:.0%}" if option.chance.value is not None else ""
+    return f", which {verb} ${abs(saves.value):,.0f} a month (P10 to P90 ${low:,.0f} to ${high:,.0f}{sure})"
+
+
+def _stay(options: Sequence[Option], stay: Option) -> str:
+    others = [o for o in options if o is not stay and not o.out and o.month.value is not None]
+    bill = f"${stay.month.value:,.0f} a month" if stay.month.value is not None else "at the present bill"
+    if not others:
+        return f"nothing else can be taken, and it costs {bill}"
+    cheapest = min(others, key=lambda o: o.month.value or 0.0)
+    nearest = f"the next is {cheapest.name} at ${cheapest.month.value:,.0f}"
+    return f"it costs {bill}, and nothing saves with P >= {SURE:.0%}; {nearest}"
+
+
+def _costs(option: Option, stay: Option) -> str:
+    if option.saves.value is None:
+        return "its cost is not known"
+    if option.saves.value > 0:
+        return f"it saves in {option.chance.value or 0.0:.0%} of the draws only, not {SURE:.0%}"
+    times = ""
+    if stay.month.value and option.month.value:
+        times = f", {option.month.value / stay.month.value:,.1f} times as much"
+    return f"it costs ${-option.saves.value:,.0f} a month more{times}"
+
+
+def _slow(option: Option) -> str:
+    if option.payback.value is None:
+        return "it never pays back"
+    return f"it pays back after {option.payback.value:,.0f} months, not within {PAYBACK:.0f}"
+
+
+def _less(option: Option, best: Option) -> str:
+    if option.saves.value is None or best.saves.value is None:
+        return f"{best.name} comes first"
+    gap = best.saves.value - option.saves.value
+    if gap <= 0:
+        near = f"which is less to run and within {NEAR:.0%} of the bill"
+        return f"it saves ${-gap:,.0f} a month more than {best.name}, {near}"
+    return f"{best.name} saves ${gap:,.0f} a month more"
+
+
+def _big(text: str) -> str:
+    return text[:1].upper() + text[1:]
