@@ -125,7 +125,7 @@ def _cost(cost: Decimal | None) -> int:
 
 
 class _Sums:
-    """Adds up groups of rows, each with all calls of its messages."""
+    """Adds up groups of rows, each with all calls of its messages, put in order by key."""
 
     def __init__(self) -> None:
         self.calls = self.requests = self.different = self.again = self.asked = self.agreeing = 0
@@ -134,15 +134,15 @@ class _Sums:
         self.alike: Counter[int] = Counter()
 
     def add(self, rows: Found) -> None:
+        rows = rows[np.argsort(rows["key"], kind="stable")]
         flags = rows["flags"]
         users = rows[flags & PAIR == 0]
         self.calls += len(users)
-        self.different += len(np.unique(users["text"][users["text"] != 0]))
-        by_key = users[np.argsort(users["key"], kind="stable")]
-        starts = _starts(by_key["key"])
+        self.different += len(_starts(np.sort(users["text"][users["text"] != 0])))
+        starts = _starts(users["key"])
         self.requests += len(starts)
-        self._money(by_key, starts)
-        self._retried(by_key, starts)
+        self._money(users, starts)
+        self._retried(users, starts)
         self._agreement(rows[flags & EVIDENCE != 0])
         self._noise(rows[(flags & (EVIDENCE | TOOLS) != 0) & (rows["task"] >= 0)])
 
@@ -164,10 +164,11 @@ class _Sums:
         self.again += len(first)
         self.asked += again
         self.agreeing += int((first["answer"] == second["answer"]).sum())
-        texts = rows[np.argsort(rows["messages"], kind="stable")]
-        starts = _starts(texts["messages"])
+        order = np.argsort(rows["messages"])
+        answers = rows["answer"][order]
+        starts = _starts(rows["messages"][order])
         if len(starts):
-            least, most = (ufunc.reduceat(texts["answer"], starts) for ufunc in (np.minimum, np.maximum))
+            least, most = (ufunc.reduceat(answers, starts) for ufunc in (np.minimum, np.maximum))
             self.conflicts += int((least != most).sum())
 
     def _noise(self, rows: Found) -> None:
@@ -223,12 +224,11 @@ def _starts(ordered: npt.NDArray[Any]) -> Ints:
 
 
 def _pairs(rows: Found) -> tuple[int, Found, Found]:
-    """The calls whose request comes more than once, and the first two rows of each such request."""
-    ordered = rows[np.argsort(rows["key"], kind="stable")]
-    starts = _starts(ordered["key"])
-    sizes = np.diff(starts, append=len(ordered))
+    """Of rows by key: the calls whose request comes more than once, and the first two rows of each such request."""
+    starts = _starts(rows["key"])
+    sizes = np.diff(starts, append=len(rows))
     twice = starts[sizes > 1]
-    return int(sizes[sizes > 1].sum()), ordered[twice], ordered[twice + 1]
+    return int(sizes[sizes > 1].sum()), rows[twice], rows[twice + 1]
 
 
 def _sum(costs: Ints) -> int:
