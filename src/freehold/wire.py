@@ -119,7 +119,9 @@ def _asked(body: Any) -> tuple[tuple[Message, ...], str, dict[str, Any], str | N
     if not isinstance(model, str):
         raise RowError("model is not a text")
     user = body.get("user")
-    params = {k: v for k, v in body.items() if k not in ("model", "messages")}
+    params = body.copy()
+    params.pop("model", None)
+    del params["messages"]
     return messages, model, params, user if isinstance(user, str) else None
 
 
@@ -155,28 +157,31 @@ def _logged(row: dict[str, Any], line: int) -> Call:
     if not isinstance(response, dict):
         raise RowError(f"the response is {shape_of(response)}, not an object")
     at = timestamp(response.get("created") if row.get("timestamp") is None else row["timestamp"])
+    whole, by, why, probability = True, "upstream", "", None
     own = row.get("freehold")
-    own = own if isinstance(own, dict) else {}
-    whole = own.get("status", "complete") == "complete"  # a ledger row of a failed or cut answer holds no evidence
-    probability = _number(own.get("probability"))
-    return Call(
-        messages=messages,
-        model=model or str(response.get("model") or ""),
-        params=params,
-        answer=_answer(response) if whole else None,
-        at=at,
-        tokens=_tokens(response.get("usage")),
-        seconds=_number(row.get("seconds")),
-        user=user or _text(row.get("user")) or None,
-        answered_by=str(own.get("answered_by", "upstream")),
-        why=str(own.get("why", "")),
-        probability=1.0 if probability is None else probability,
-        line=line,
-        row=row,
-        endpoint=_text(row.get("endpoint")) or "chat",
-        tier=_tier(row, response),
-        finish=_finish(response),
-        error=_error(response),
+    if isinstance(own, dict):
+        whole = own.get("status", "complete") == "complete"  # a ledger row of a failed or cut answer holds no evidence
+        by, why = str(own.get("answered_by", by)), str(own.get("why", why))
+        probability = _number(own.get("probability"))
+    choice = _first(response)
+    return Call(  # by place: names take half as long again, of every row
+        messages,
+        model or str(response.get("model") or ""),
+        params,
+        _answer(response, choice) if whole else None,
+        at,
+        _tokens(response.get("usage")),
+        _number(row.get("seconds")),
+        user or _text(row.get("user")) or None,
+        by,
+        why,
+        1.0 if probability is None else probability,
+        line,
+        row,
+        _text(row.get("endpoint")) or "chat",
+        _tier(row, response),
+        _text(choice.get("finish_reason")) if isinstance(choice, dict) else "",
+        _error(response),
     )
 
 
@@ -190,10 +195,9 @@ def _tier(row: Mapping[str, Any], response: Mapping[str, Any]) -> str:
     return "" if tier in ("auto", "default", "standard") else tier
 
 
-def _finish(response: Mapping[str, Any]) -> str:
+def _first(response: Mapping[str, Any]) -> Any:
     choices = response.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    return _text(first.get("finish_reason")) if isinstance(first, dict) else ""
+    return choices[0] if isinstance(choices, list) and choices else None
 
 
 def _error(response: Mapping[str, Any]) -> str:
@@ -210,17 +214,16 @@ def _number(value: Any) -> float | None:
     return float(value) if fits else None
 
 
-def _answer(response: Mapping[str, Any]) -> str | None:
+def _answer(response: Mapping[str, Any], choice: Any) -> str | None:
     """The text of a finished answer; None for a failure, a tool call, or an answer cut short."""
-    choices = response.get("choices")
     if isinstance(response.get("error"), dict | str):
         return None
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+    if not isinstance(choice, dict):
         raise RowError("the response has no choices")
-    message = choices[0].get("message")
+    message = choice.get("message")
     if not isinstance(message, dict):
         raise RowError("the first choice has no message")
-    if choices[0].get("finish_reason") in CUT:
+    if choice.get("finish_reason") in CUT:
         return None
     return _content(message)
 
@@ -280,8 +283,7 @@ def finished(call: Call) -> bool:
 
 def _choice(call: Call) -> Mapping[str, Any]:
     response = call.row.get("response")
-    choices = response.get("choices") if isinstance(response, dict) else None
-    first = choices[0] if isinstance(choices, list) and choices else None
+    first = _first(response) if isinstance(response, dict) else None
     return first if isinstance(first, dict) else {}
 
 
@@ -311,9 +313,12 @@ def _tokens(usage: Any) -> Tokens | None:
     prompt = usage.get("prompt_tokens_details") or {}
     completion = usage.get("completion_tokens_details") or {}
     try:
+        read, written = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+        if not prompt and not completion:
+            return Tokens(read, written)
         return Tokens(
-            _count(usage.get("prompt_tokens")),
-            _count(usage.get("completion_tokens")),
+            read,
+            written,
             _count(prompt.get("cached_tokens") or 0),
             _count(completion.get("reasoning_tokens") or 0),
             _count(prompt.get("cache_write_tokens") or 0),

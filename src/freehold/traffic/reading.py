@@ -187,7 +187,10 @@ Found = list[list[Call] | wire.RowError]  # of each row in a record: its calls, 
 def _found(value: Any, number: int, format: Format) -> tuple[Found, str]:
     """What a record holds, and the format that read it: the file's, or another that fits where the file's does not."""
     found = _read(value, number, format)
-    if not any(isinstance(one, list) and one for one in found) and not format.fits(value):
+    for one in found:
+        if one and isinstance(one, list):
+            return found, format.NAME
+    if not format.fits(value):
         for other in FORMATS:
             if other is not format and other.fits(value):
                 read = _read(value, number, other)

@@ -103,7 +103,12 @@ def _as_sent(record: Body) -> bool:
     if not says_time(record) or record.get("endpoint", "chat") not in ENDPOINTS:
         return False
     said = request.get("messages")
-    return type(said) is list and all(type(m) is dict and len(m) == 2 and type(m.get("content")) is str for m in said)
+    if type(said) is not list:
+        return False
+    for message in said:
+        if type(message) is not dict or len(message) != 2 or type(message.get("content")) is not str:
+            return False
+    return True
 
 
 def _api(record: Body) -> Callable[[Any], Iterable[Body]] | None:
