@@ -1,0 +1,37 @@
+"""Does it fit: parameters, weights, cache and training memory of a model, from its configuration alone.
+
+a = Architecture.of(config)                  decoders.py and families.py say which; parameters(a) 8,030,261,248
+weight_bytes(a, "Q4_K_M")                    4.92e9; cache_bytes(a, 8192) 1.07e9; touched(a, 8) with experts
+serving(a, "Q4_K_M", context=8192)           {weights, cache, buffers}
+training(a, "lora", rank=16, tokens=1335)    {weights, adapter, activations, logits, program}; ranks=8, zero=3
+refuse(need, "Tuning smollm2")               raises TooLittleMemory where this machine has not that much free
+
+architecture   what a model is made of      count   parameters, active, touched, cache     memory   of this machine
+read           config.json -> Architecture  forms   bytes in each weight format            train    ZeRO, LoRA
+"""
+
+from __future__ import annotations
+
+from freehold.fit.architecture import Kept, Layer, Matrix, Stack
+from freehold.fit.count import (
+    active,
+    cache_bytes,
+    experts_touched,
+    flop,
+    lora_parameters,
+    parameters,
+    touched,
+)
+from freehold.fit.forms import FORMS, Form, form_of, read_bytes, uniform, weight_bytes
+from freehold.fit.memory import GIB, Need, available, refuse, total
+from freehold.fit.read import Architecture
+from freehold.fit.serve import BUFFERS, most_context, most_streams, serving
+from freehold.fit.shape import Shape, sizes
+from freehold.fit.train import PROGRAM, adam_bytes, tagging, training
+
+__all__ = [
+    "BUFFERS", "FORMS", "GIB", "PROGRAM", "Architecture", "Form", "Kept", "Layer", "Matrix", "Need", "Shape", "Stack",
+    "active", "adam_bytes", "available", "cache_bytes", "experts_touched", "flop", "form_of", "lora_parameters", "most_context",
+    "most_streams", "parameters", "read_bytes", "refuse", "serving", "sizes", "tagging", "total", "touched", "training",
+    "uniform", "weight_bytes",
+]  # fmt: skip
