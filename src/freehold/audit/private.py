@@ -8,7 +8,7 @@ hash, for the last texts seen. Rules find what they can (traffic.private); names
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -43,10 +43,12 @@ class PrivateTally(msgspec.Struct):
     rows: dict[str, Row] = {}
 
     def add(self, seen: Sequence[Seen], /) -> None:
+        of = RULES.of
         for one in seen:
             found: dict[str, tuple[int, str]] = {}
-            for field, text in texts_of(one.call.messages, one.call.row, one.call.answer, one.call.user):
-                for kind, pieces, example in RULES.of(text):
+            call = one.call
+            for field, text in texts_of(call.messages, call.row, call.answer, call.user):
+                for kind, pieces, example in of(text):
                     name = f"{kind}\t{field}"
                     before = found.get(name)
                     found[name] = (pieces + before[0], before[1]) if before else (pieces, example)
@@ -78,10 +80,11 @@ class PrivateTally(msgspec.Struct):
 
 def texts_of(
     messages: Sequence[Mapping[str, Any]], row: Mapping[str, Any], answer: str | None, user: str | None
-) -> Iterator[tuple[str, str]]:
+) -> list[tuple[str, str]]:
     """Each text of a call with the field it stands in: what was asked, what was answered, and who asked."""
+    texts: list[tuple[str, str]] = []
     for message in messages:
-        yield from _message(message, FIELDS.get(message.get("role", ""), "user"))
+        _add(texts, message, FIELDS.get(message.get("role", ""), "user"))
     answered = False
     response = row.get("response")
     choices = response.get("choices") if isinstance(response, dict) else None
@@ -89,28 +92,31 @@ def texts_of(
         said = choice.get("message") if isinstance(choice, dict) else None
         if isinstance(said, dict):
             answered = True
-            yield from _message(said, "assistant")
+            _add(texts, said, "assistant")
     if not answered and answer:
-        yield "assistant", answer
+        texts.append(("assistant", answer))
     if user:
-        yield "user id", user
+        texts.append(("user id", user))
+    return texts
 
 
-def _message(message: Mapping[str, Any], field: str) -> Iterator[tuple[str, str]]:
+def _add(texts: list[tuple[str, str]], message: Mapping[str, Any], field: str) -> None:
     content = message.get("content")
     if isinstance(content, str):
-        yield field, content
+        texts.append((field, content))
     elif isinstance(content, list):
         for part in content:
             text = part.get("text") if isinstance(part, dict) else None
             if isinstance(text, str):
-                yield field, text
+                texts.append((field, text))
+    if "tool_calls" not in message and "function_call" not in message:
+        return
     calls = message.get("tool_calls")
     asked = [c.get("function") for c in calls if isinstance(c, dict)] if isinstance(calls, list) else []
     for function in (*asked, message.get("function_call")):
         given = function.get("arguments") if isinstance(function, dict) else None
         if given:
-            yield "tool arguments", given if isinstance(given, str) else msgspec.json.encode(given).decode()
+            texts.append(("tool arguments", given if isinstance(given, str) else msgspec.json.encode(given).decode()))
 
 
 class Remembered:
@@ -124,18 +130,22 @@ class Remembered:
     def of(self, text: str) -> Findings:
         key = hash(text)  # 64 bits, keyed anew in each process; kept in memory alone
         found = self._new.get(key)
+        if found is not None:
+            return found
+        found = self._old.get(key)
         if found is None:
-            found = self._old.get(key)
-            if found is None:
-                found = self._look(text)
-            if len(self._new) >= KEPT:
-                self._old, self._new = self._new, {}
-            self._new[key] = found
+            found = self._look(text)
+        if len(self._new) >= KEPT:
+            self._old, self._new = self._new, {}
+        self._new[key] = found
         return found
 
     def _look(self, text: str) -> Findings:
+        said = self._find(text)
+        if not said:
+            return ()
         kinds: dict[str, tuple[int, str]] = {}
-        for piece in self._find(text):
+        for piece in said:
             pieces, example = kinds.get(piece.kind, (0, ""))
             kinds[piece.kind] = pieces + 1, example or masked(text[piece.start : piece.end])
         return tuple((kind, pieces, example) for kind, (pieces, example) in kinds.items())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from freehold.traffic.private import national, numbers, places, secrets
 from freehold.traffic.private.found import Found
-from freehold.traffic.private.look import AT, DENSE, DOTTED, HEX, RUNS, WORDS, Look, look
+from freehold.traffic.private.look import AT, CODES, DENSE, DOTTED, HEX, RUNS, TIGHT, WORDS, Look, look
 
 __all__ = ["CHECKED", "KINDS", "Rules", "find"]
 
@@ -23,24 +23,24 @@ ORDER: tuple[tuple[str, int, Search], ...] = (  # kind, what the text must have,
     ("coin", RUNS, national.coins),
     ("vin", RUNS, national.vins),
     ("codice fiscale", RUNS, national.codices),
-    ("imei", DENSE, national.imeis),
-    ("nhs", DENSE, national.nhs),
-    ("nir", DENSE, national.nirs),
-    ("cpf", DENSE, national.cpfs),
-    ("dni", DENSE, national.dnis),
-    ("nino", DENSE, national.ninos),
-    ("tax id", DENSE, national.taxes),
-    ("passport", DENSE, places.passports),
+    ("imei", TIGHT, national.imeis),
+    ("nhs", TIGHT, national.nhs),
+    ("nir", TIGHT, national.nirs),
+    ("cpf", TIGHT, national.cpfs),
+    ("dni", TIGHT, national.dnis),
+    ("nino", TIGHT, national.ninos),
+    ("tax id", TIGHT, national.taxes),
+    ("passport", TIGHT, places.passports),
     ("licence", DENSE, places.licences),
-    ("ssn", DENSE, numbers.ssns),
-    ("card", DENSE, numbers.cards),
-    ("birth", WORDS, places.births),
-    ("postcode", WORDS, places.postcodes),
+    ("ssn", TIGHT, numbers.ssns),
+    ("card", TIGHT, numbers.cards),
+    ("birth", CODES, places.births),
+    ("postcode", CODES, places.postcodes),
     ("address", WORDS, places.addresses),
     ("phone", DENSE, numbers.phones),
     ("bic", DENSE, places.bics),
 )
-CHOSEN = [[(kind, search) for kind, needs, search in ORDER if needs & has] for has in range(64)]
+CHOSEN = [[(kind, search) for kind, needs, search in ORDER if needs & has] for has in range(256)]
 KINDS = tuple(kind for kind, _, _ in ORDER)
 CHECKED = frozenset({"iban", "card", "coin", "vin", "codice fiscale", "imei", "nhs", "nir", "cpf", "dni", "tax id"})
 """Kinds with a check sum: what is found of them has the right one."""

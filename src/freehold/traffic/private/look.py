@@ -12,22 +12,24 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["AT", "DENSE", "DOTTED", "HEX", "RUNS", "WORDS", "Look", "look", "shaped", "within"]
+__all__ = ["AT", "CODES", "DENSE", "DOTTED", "HEX", "RUNS", "TIGHT", "WORDS", "Look", "look", "shaped", "within"]
 
 Regions = Sequence[tuple[int, int]]
 
-DENSE, DOTTED, HEX, RUNS, WORDS, AT = 1, 2, 4, 8, 16, 32
+DENSE, DOTTED, HEX, RUNS, WORDS, AT, TIGHT, CODES = 1, 2, 4, 8, 16, 32, 64, 128
 """What a text has: six digits close together, an IPv4 address's dots, an IPv6 address's colons or a MAC's, a run of 16
-letters and digits (hyphens count), digits at all, an @."""
+letters and digits (hyphens count), digits at all, an @, six digits with no more than a space, dot or hyphen between, a
+date's or a postcode's digits."""
 
 DIGITS = b"0123456789"
 ZEROS = bytes.maketrans(DIGITS, b"0" * 10)
-OTHERS = bytes(set(range(256)) - set(DIGITS))
 LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ123456789_-"
 LONG = bytes.maketrans(LETTERS, b"0" * len(LETTERS))
 LEAST = b"0" * 16
 RUN = re.compile(rb"0{16,}")
 IN_DENSE = re.compile(rb"0(?:[ ().\-/]{0,3}0){5,}")
+IN_TIGHT = re.compile(rb"0(?:[ .\-]?0){5}")
+IN_CODES = re.compile(rb"0(?:00(?:0|[ -]00)|[-/. ]00?[-/. ]00|[A-Z]? ?0[A-Z]|[A-Z] ?0)")
 IN_DOTTED = re.compile(rb"0\.0{1,3}\.0{1,3}\.0")
 IN_COLONS = re.compile(rb":[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]{0,4}:")
 IN_HYPHENS = re.compile(rb"-[0-9A-Fa-f]{2}-[0-9A-Fa-f]{2}-")
@@ -58,9 +60,9 @@ def look(text: str) -> Look:
     has = AT if b"@" in plain else 0
     if b"IA" in plain and (b"AKIA" in plain or b"ASIA" in plain):
         has |= RUNS
-    if not plain.translate(None, OTHERS):
-        return Look(has) if has else NOTHING
     zeros = plain.translate(ZEROS)
+    if b"0" not in zeros:
+        return Look(has) if has else NOTHING
     found = Look(has | WORDS, zeros=zeros, low=zeros.lower())
     if MIXED.search(zeros) and LEAST in (runs := plain.translate(LONG)):
         found.runs = [match.span() for match in RUN.finditer(runs)]
@@ -73,7 +75,9 @@ def look(text: str) -> Look:
         found.has |= DOTTED
     if IN_DENSE.search(zeros):
         found.dense = _merged(_around(IN_DENSE, zeros, MARGIN))
-        found.has |= DENSE
+        found.has |= DENSE | TIGHT if IN_TIGHT.search(zeros) else DENSE
+    if IN_CODES.search(zeros):
+        found.has |= CODES
     return found
 
 

@@ -34,7 +34,8 @@ SSN_FORM = re.compile(rb"000(?:-00-|[ ]00[ ])0000")
 IBAN_FORM = re.compile(rb"00(?<=[A-Za-z]{2}00)")
 
 NUMBER = re.compile(  # a digit at a time, so that it is read in linear time whatever the text
-    r"(?<![\w@#$€£-])(?<!\d[.,])(?:\+ ?)?\(?\+?\d(?:[ ().\-/]{0,3}\d){6,48}(?: ?(?:x|ext\.? ?)\d{1,6})?"
+    r"[+(\d](?<![\w@#$€£-].)(?<!\d[.,].)(?:(?<=\+) ?\(?\+?\d|(?<=\()\+?\d|(?<=\d))"
+    r"(?:[ ().\-/]{0,3}\d){6,48}(?: ?(?:x|ext\.? ?)\d{1,6})?"
     r"(?![\w@%])(?!,\d)",
     re.I,
 )
