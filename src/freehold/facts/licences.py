@@ -2,16 +2,17 @@
 
     {"id": "llama-4", "family": "llama-3.1+", "licence": "Llama 4 Community License Agreement", "spdx": "...",
      "commercial": "yes",                      yes | limited | no | unread (blocked until somebody has read it)
-     "open": "no",                             osi | openmdw | data (open for data) | rail (use restrictions) | no | unread
+     "open": "no",                             osi | openmdw | data | rail (use restrictions) | no | unread
      "mau": 700000000, "mau_then": "licence",  more users a month than this: a licence, an agreement or a display is due
      "mau_date": "2025-04-05",                 counted on this day
-     "revenue_year": ..., "revenue_month": ... the same for revenue, USD; "internal": "free" lifts them for own use
+     "revenue_year": ..., "revenue_month": ... the same for revenue, USD; "revenue_year_when" says for whom
+     "internal": "free",                       own use lifts the limits
      "eu": "multimodal", "multimodal": true,   no rights for companies in the EU; every model of the family is
-     "display": "Built with Llama",            the words to show; "prefix" is what a distributed model's name starts with
+     "display": "Built with Llama",            the words to show; "prefix" begins a distributed model's name
      "notice": "...", "policy": "...",         the text of the Notice file; the policy on use
      "carry": ["agreement", "notice"],         what a copy or a derivative carries
      "hosted": true,                           hosting for others is distribution
-     "out": "name",                            what is learnt from the output: free | name | inherit | block | research | unread
+     "out": "name",                            learning from output: free | name | inherit | block | research | unread
      "origin": "US", "data": "no",             whose weights; is the training data open: yes | part | no | unknown
      "models": "^llama...", "outcome", "text", "clause",     the rule on output as the gate reads it (terms.py)
      "clauses": {"eu": "..."},                 what the licence says, word for word, by what it is about
