@@ -27,8 +27,10 @@ def test_a_row_has_what_the_card_reads(row) -> None:  # type: ignore[no-untyped-
     assert values["commercial"] in ("yes", "limited", "no", "unread")
     assert values["open"] in ("osi", "openmdw", "data", "rail", "no", "unread")
     assert values["out"] in ("free", "name", "inherit", "block", "research", "unread")
-    assert values["outcome"] in OUTCOMES and values["family"]
-    assert row.source and row.as_of
+    assert values["outcome"] in OUTCOMES
+    assert values["family"]
+    assert row.source
+    assert row.as_of
     assert "notice" not in values.get("carry", ()) or values["notice"]
     assert values["commercial"] != "unread" or (row.status, values["outcome"]) == ("unverified", "QUARANTINE")
 
@@ -59,7 +61,8 @@ def test_a_licence_file_is_recognised_and_a_changed_one_is_not(shared: Path) -> 
     facts = Facts()
     text = (shared / "data/catalogs/licence-texts/models/llama4/LICENSE").read_text(encoding="utf-8")
     found = licence_of_text(text, facts)
-    assert found is not None and found.id == "llama-4"
+    assert found is not None
+    assert found.id == "llama-4"
     assert licence_of_text(text.replace("\n", " ").replace("“", '"').replace("”", '"'), facts) == found
     assert licence_of_text(text.replace("700 million", "7 million"), facts) is None
 
@@ -82,7 +85,8 @@ def test_the_copyright_line_does_not_count() -> None:
 )
 def test_the_licence_of_a_models_name(model: str, id: str) -> None:
     row = licence_of(model)
-    assert row is not None and row["id"] == id
+    assert row is not None
+    assert row["id"] == id
 
 
 @pytest.mark.parametrize("model", ["glm-5.3", "minimax-m3", "qwen3.8-2.4t-a95b", "mistral-large-4", "yi-1.5-34b"])

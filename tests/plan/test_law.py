@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from freehold.errors import BadSetting
 from freehold.facts import answer_terms
 from freehold.facts.tables import Facts
-from freehold.nouns import Duty, Law, TermsNotice
+from freehold.nouns import Duty, Fact, Law, TermsNotice
 from freehold.plan.law import Company, act_role, applies, law, licence_card
 
 FACTS = Facts()
@@ -38,7 +39,8 @@ def rules(found: Law, rule: str) -> list[Duty]:
 
 def test_llama_4_in_the_eu_is_blocked_with_its_clause() -> None:
     found = page(licence="llama-4")
-    assert len(found.blocked) == 1 and "principal place of business in, the European Union" in found.blocked[0]
+    assert len(found.blocked) == 1
+    assert "principal place of business in, the European Union" in found.blocked[0]
 
 
 def test_llama_3_outputs_do_not_teach_mistral() -> None:
@@ -66,7 +68,8 @@ def test_qlora_of_a_70b_is_far_from_a_third() -> None:
     role = act_role(FACTS, eu=True, **QLORA)
     assert role.flop.value == pytest.approx(4.2e18, rel=0.01)
     assert role.flop.value / QLORA["original_flop"] == pytest.approx(6.7e-7, rel=0.01)
-    assert role.provider is False and "not of a general-purpose model" in role.text
+    assert role.provider is False
+    assert "not of a general-purpose model" in role.text
 
 
 @pytest.mark.parametrize(("tokens", "provider"), [(4.9e12, False), (5.1e12, True)])
@@ -84,31 +87,35 @@ def test_an_unknown_original_has_the_presumed_third() -> None:
 
 def test_training_that_is_not_known_stays_unknown() -> None:
     role = act_role(FACTS, eu=True, parameters=8e9, tokens=None)
-    assert role.flop.value is None and role.provider is None
+    assert role.flop.value is None
+    assert role.provider is None
     assert "no training is planned" in act_role(FACTS, eu=True, parameters=8e9, tokens=0).text
     unknown = rules(page(tokens=None), "EU-3")
-    assert (
-        unknown[0].what.startswith("Where it applies, which is not known") and unknown[0].outcome == "ALLOW_WITH_NOTE"
-    )
+    assert unknown[0].what.startswith("Where it applies, which is not known")
+    assert unknown[0].outcome == "ALLOW_WITH_NOTE"
 
 
 def test_a_provider_has_the_makers_duties() -> None:
     found = page(parameters=8.03e9, tokens=6e12, original_flop=7.2e23)
     assert found.role.startswith("provider of a general-purpose model")
-    assert rules(found, "EU-3")[0].outcome == "WARN_COUNSEL" and rules(found, "EU-4") and rules(found, "EU-10")
+    assert rules(found, "EU-3")[0].outcome == "WARN_COUNSEL"
+    assert rules(found, "EU-4")
+    assert rules(found, "EU-10")
     assert not rules(page(), "EU-10")
 
 
 def test_transparency_has_words_and_dates() -> None:
     tell, mark = rules(page(), "EU-6")
-    assert tell.text == "You are talking to an AI system." and tell.since == "2026-08-02"
+    assert tell.text == "You are talking to an AI system."
+    assert tell.since == "2026-08-02"
     assert "2026-12-02" in mark.what
 
 
 def test_high_risk_starts_in_december_2027() -> None:
     hiring = replace(GERMAN, sector="hiring")
     before, after = rules(page(hiring), "EU-8"), rules(page(hiring, today="2027-12-02"), "EU-8")
-    assert before[0].what.startswith("From 2027-12-02: ") and not after[0].what.startswith("From ")
+    assert before[0].what.startswith("From 2027-12-02: ")
+    assert not after[0].what.startswith("From ")
     assert rules(page(), "EU-8")[0].what == "No sector of Annex III was named."
 
 
@@ -125,7 +132,8 @@ def test_private_logs_and_health() -> None:
     assert rules(page(private=True), "GDPR-1")[0].outcome == "WARN_COUNSEL"
     assert not rules(page(), "GDPR-1")
     health = page(replace(GERMAN, sector="health"), private=True)
-    assert "Special categories" in health.blocked[0] and rules(health, "SEC-1")
+    assert "Special categories" in health.blocked[0]
+    assert rules(health, "SEC-1")
     assert not page(replace(GERMAN, sector="health"), private=True, tokens=0).blocked
 
 
@@ -134,13 +142,13 @@ def test_american_thresholds_are_printed_as_not_applicable() -> None:
     assert rules(found, "US-2")[0].what == "Not applicable: your training is below 1e26 FLOP."
     assert not rules(page(), "US-2")
     huge = page(Company(country="US"), parameters=1e12, tokens=2e13)
-    assert rules(huge, "US-2")[0].outcome == "WARN_COUNSEL" and rules(huge, "US-3")[0].what.startswith(
-        "From 2027-01-01"
-    )
+    assert rules(huge, "US-2")[0].outcome == "WARN_COUNSEL"
+    assert rules(huge, "US-3")[0].what.startswith("From 2027-01-01")
 
 
 def test_weights_from_china_are_noted() -> None:
-    assert rules(page(licence="qwen-apache"), "CN-2") and not rules(page(), "CN-2")
+    assert rules(page(licence="qwen-apache"), "CN-2")
+    assert not rules(page(), "CN-2")
 
 
 def test_what_nobody_verified_is_counted_and_dated() -> None:
@@ -178,12 +186,20 @@ def test_the_team_may_change_a_law() -> None:
     ],
 )
 def test_conditions(condition: dict[str, Any], world: dict[str, Any], holds: bool | None) -> None:
-    assert applies(condition, world, {"threshold": 7}) is holds
+    assert applies(condition, world, Fact("laws", "x", {"threshold": 7}, "test", "2026-11-25")) is holds
 
 
 def test_each_law_asks_only_for_what_is_known_and_has_words() -> None:
     known = {"eu", "country", "sector", "sold", "private", "trains", "flop", "provider", "origins", "never"}
     for row in FACTS.rows("laws"):
         assert {*row.values.get("scope", {}), *row.values.get("when", {})} <= known, row.id
-        assert row.values["what"] and row.source and row.as_of
+        assert row.values["what"]
+        assert row.source
+        assert row.as_of
         assert {v["over"] for v in row.values.get("when", {}).values() if isinstance(v, dict)} <= set(row.values)
+
+
+@pytest.mark.parametrize("own", [{"divisor": "three"}, {"divisor": -1}, {"divisor": True}])
+def test_a_law_overridden_with_nonsense_is_a_sentence(own: dict[str, Any]) -> None:
+    with pytest.raises(BadSetting, match="laws/eu-3-fine-tuner: divisor is"):
+        act_role(Facts({"laws": {"eu-3-fine-tuner": own}}), eu=True, **QLORA)

@@ -31,7 +31,8 @@ def test_a_company_in_the_eu_may_not_take_llama_4() -> None:
     german = company_of(FACTS, country="DE", users_month=1e6)
     found = ruled_out(model("llama-4-scout"), FACTS.get("licences", "llama-4"), german)
     assert len(found) == 1
-    assert "the rights granted under Section 1(a)" in found[0] and "European Union" in found[0]
+    assert "the rights granted under Section 1(a)" in found[0]
+    assert "European Union" in found[0]
     assert card("llama-4", german).outcome == "BLOCK"
     assert not ruled_out(model("llama-4-scout"), FACTS.get("licences", "llama-4"), OUTSIDE)
 
@@ -85,7 +86,8 @@ def test_the_checklist_has_the_words_to_show() -> None:
 
 def test_what_a_copy_carries_is_due_once_it_goes_out() -> None:
     kept = card("apache-2.0", OUTSIDE)
-    assert kept.outcome == "ALLOW" and duty(kept, "changes").what.startswith("Once you distribute it: ")
+    assert kept.outcome == "ALLOW"
+    assert duty(kept, "changes").what.startswith("Once you distribute it: ")
     assert card("apache-2.0", SELLER).outcome == "ALLOW_WITH_NOTE"
     assert "host it for others" in duty(card("gemma-1-to-3", OUTSIDE), "agreement").what
     assert duty(card("gemma-1-to-3", OUTSIDE), "policy").outcome == "ALLOW_WITH_NOTE"  # holds for everybody
@@ -94,7 +96,8 @@ def test_what_a_copy_carries_is_due_once_it_goes_out() -> None:
 @pytest.mark.parametrize("licence", ["mistral-large-4", "qwen-3.8-flagship", "minimax-m3", "falcon-3", "glm-5.3"])
 def test_an_unread_licence_is_blocked_and_unverified(licence: str) -> None:
     found = card(licence)
-    assert found.outcome == "BLOCK" and not found.verified
+    assert found.outcome == "BLOCK"
+    assert not found.verified
     assert ruled_out(model(licence), FACTS.get("licences", licence), OUTSIDE)
 
 
@@ -121,6 +124,21 @@ def test_the_team_may_refuse_an_origin() -> None:
 def test_the_teams_own_facts_hold() -> None:
     own = Facts({"licences": {"llama-3": {"mau": 10}}})
     assert licence_card("x", "base", own.get("licences", "llama-3"), OUTSIDE).outcome == "BLOCK"
+
+
+@pytest.mark.parametrize(
+    "own", [{"mau": "many"}, {"commercial": "maybe"}, {"carry": "agreement"}, {"mau_then": "beg"}, {"mau": -1}]
+)
+def test_a_licence_overridden_with_nonsense_is_a_sentence(own: dict[str, object]) -> None:
+    facts = Facts({"licences": {"llama-3": own}})
+    with pytest.raises(BadSetting, match=f"licences/llama-3: {next(iter(own))} is"):
+        licence_card("x", "base", facts.get("licences", "llama-3"), OUTSIDE)
+
+
+def test_a_licence_of_ones_own_that_says_little_is_unread() -> None:
+    own = Facts({"licences": {"house": {"source": "our counsel"}}})
+    found = licence_card("x", "base", own.get("licences", "house"), OUTSIDE)
+    assert (found.licence, found.commercial, found.outcome) == ("house", "unread", "BLOCK")
 
 
 # several licences
@@ -163,7 +181,8 @@ def test_a_name_that_begins_in_two_ways_is_flagged() -> None:
         licence_card(n, p, own.get("licences", n), SELLER) for n, p in (("house", "base"), ("llama-3.1", "adapter"))
     ]
     found = combined(cards, own, sold=True)
-    assert [duty.outcome for duty in found.conflicts] == ["WARN_COUNSEL"] and found.prefix == ""
+    assert [duty.outcome for duty in found.conflicts] == ["WARN_COUNSEL"]
+    assert found.prefix == ""
     assert combined(cards, own, sold=False).conflicts == ()
 
 
@@ -171,7 +190,8 @@ def test_a_name_that_begins_in_two_ways_is_flagged() -> None:
 
 
 def test_a_country_says_whether_it_is_in_the_eu() -> None:
-    assert company_of(FACTS, country="fr").eu and not company_of(FACTS, country="GB").eu
+    assert company_of(FACTS, country="fr").eu
+    assert not company_of(FACTS, country="GB").eu
 
 
 @pytest.mark.parametrize(

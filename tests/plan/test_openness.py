@@ -35,7 +35,8 @@ def graded(model: str, licence: str, facts: Facts = FACTS) -> Grade:
 def test_classes(model: str, licence: str, mof: str, conditional: bool, osaid: bool | None) -> None:
     found = graded(model, licence)
     assert (found.mof, found.conditional, found.osaid) == (mof, conditional, osaid)
-    assert found.why and found.uses[0] == f"licences/{licence}"
+    assert found.why
+    assert found.uses[0] == f"licences/{licence}"
 
 
 def test_why_names_what_is_missing() -> None:
@@ -65,6 +66,7 @@ def test_seventeen_components_and_each_row_names_only_them() -> None:
     assert len(set(COMPONENTS)) == 17
     for row in FACTS.rows("openness"):
         parts = [*row.values["published"], *row.values["withheld"]]
-        assert set(parts) <= set(COMPONENTS) and len(parts) == len(set(parts)), row.id
+        assert set(parts) <= set(COMPONENTS), row.id
+        assert len(parts) == len(set(parts)), row.id
         for licence in row.values["published"].values():
             assert licence == "unlicensed" or FACTS.find("licences", licence) is not None, (row.id, licence)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from freehold.facts.tables import Facts
+from freehold.facts.values import number
 from freehold.nouns import Measure
 
 __all__ = ["Role", "act_role", "training_flop"]
@@ -67,11 +68,11 @@ def act_role(
 
 
 def _third(facts: Facts, original: float | None, systemic: bool) -> Measure:
-    divisor = float(facts.get("laws", "eu-3-fine-tuner").values["divisor"])
+    divisor = number(facts.get("laws", "eu-3-fine-tuner"), "divisor")
     if original is not None:
         return Measure(original / divisor, unit="FLOP", method="a third of the original's training compute")
     row = facts.get("laws", "eu-5-systemic" if systemic else "eu-2-gpai")
-    presumed = float(row.values["threshold"])
+    presumed = number(row, "threshold")
     return Measure(
         presumed / divisor, unit="FLOP", method=f"a third of {presumed:.0e}: the original's compute is not known"
     )

@@ -17,6 +17,7 @@ from typing import Any
 
 from freehold.facts.tables import Facts
 from freehold.facts.terms import strictness
+from freehold.facts.values import number, one_of
 from freehold.nouns import Card, Duty, Fact, Law, Outcome, TermsNotice
 from freehold.plan.act import Role, act_role
 from freehold.plan.company import Company, company_of
@@ -67,7 +68,7 @@ def law(
     )  # fmt: skip
 
 
-def applies(condition: Mapping[str, Any], world: World, row: Mapping[str, Any]) -> bool | None:
+def applies(condition: Mapping[str, Any], world: World, row: Fact) -> bool | None:
     """Whether a condition holds; None where what it asks for is not known.
 
     true or false: equal to it; a list: one of it (or shares one with it); {"over": x}: greater, x a number or the name
@@ -79,28 +80,28 @@ def applies(condition: Mapping[str, Any], world: World, row: Mapping[str, Any]) 
     return None if None in answers else True
 
 
-def _holds(wanted: Any, found: Any, row: Mapping[str, Any]) -> bool | None:
+def _holds(wanted: Any, found: Any, row: Fact) -> bool | None:
     if found is None:
         return None
     if isinstance(wanted, list):
         return bool(set(wanted) & set(found)) if isinstance(found, tuple) else found in wanted
     if isinstance(wanted, Mapping):
         over = wanted["over"]
-        return bool(found > (float(row[over]) if isinstance(over, str) else over))
+        return bool(found > (number(row, over) if isinstance(over, str) else over))
     return bool(found == wanted)
 
 
 def _asked(row: Fact, world: World, today: str, facts: Facts) -> Duty | None:
     """One law's duty, or why it has none here; None where it does not concern this company, or has nothing to say."""
     values = row.values
-    concerns, due = (applies(values.get(name, {}), world, values) for name in ("scope", "when"))
+    concerns, due = (applies(values.get(name, {}), world, row) for name in ("scope", "when"))
     if concerns is False or (due is False and not values.get("otherwise")):
         return None
     facts.get(row.table, row.id)  # what a plan rests on
     if due is False:
         return _from(row, str(values["otherwise"]), "ALLOW")
-    what, since = str(values["what"]), str(values.get("since", ""))
-    outcome: Outcome = values["outcome"]
+    what, since = str(values.get("what", row.id)), str(values.get("since", ""))
+    outcome: Outcome = one_of(row, "outcome", ORDER, "WARN_COUNSEL")  # type: ignore[assignment]
     if concerns is None or due is None:
         return _from(row, f"Where it applies, which is not known: {what}", min(outcome, "ALLOW_WITH_NOTE", key=_rank))
     if since > today:
@@ -112,7 +113,7 @@ def _from(row: Fact, what: str, outcome: Outcome, show: str = "") -> Duty:
     values = row.values
     clause, since = str(values.get("clause", "")), str(values.get("since", ""))
     sure = row.status != "unverified"
-    return Duty(str(values["rule"]), what, outcome, show, clause, since, row.source, row.as_of, sure)
+    return Duty(str(values.get("rule", row.id)), what, outcome, show, clause, since, row.source, row.as_of, sure)
 
 
 def _world(cards: Sequence[Card], company: Company, role: Role, private: bool, facts: Facts) -> World:

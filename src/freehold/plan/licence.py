@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from freehold.facts.tables import Facts
+from freehold.facts.values import number, one_of, words
 from freehold.nouns import Card, Duty, Fact, Outcome
 from freehold.plan.company import Company
 
@@ -37,6 +38,9 @@ RISKS = {
     "end": "When the licence ends, delete all copies and derivatives.",
     "guardrail": "Your rights end by themselves when a guardrail in the model is bypassed or weakened.",
 }
+COMMERCIAL = ("yes", "limited", "no", "unread")
+OUT = ("free", "name", "inherit", "block", "research", "unread")
+THEN = ("licence", "agreement", "display")
 WEIGHTS = ("base", "adapter", "draft", "encoder")
 
 
@@ -59,13 +63,12 @@ def licence_card(artefact: str, part: str, licence: Fact, company: Company, *, m
 
     `family` is the licence's id, so that cards can be combined. `multimodal`: the model takes more than text.
     """
-    row = licence.values
     duties = (*_forbids(licence, company, multimodal), *_limits(licence, company), *_always(licence))
     if part != "teacher":
         duties = (*duties, *_carried(licence, company, part))
     return Card(
-        artefact, part, str(row["licence"]), licence.id, str(row["commercial"]), _said_limits(licence),
-        strictest([duty.outcome for duty in duties]), duties, str(row.get("sha256", "")), licence.source,
+        artefact, part, _name(licence), licence.id, _commercial(licence), _said_limits(licence),
+        strictest([duty.outcome for duty in duties]), duties, str(licence.values.get("sha256", "")), licence.source,
         licence.as_of, _verified(licence),
     )  # fmt: skip
 
@@ -108,11 +111,11 @@ def combined(cards: Sequence[Card], facts: Facts, *, sold: bool) -> Combined:
 
 def _forbids(licence: Fact, company: Company, multimodal: bool) -> Iterator[Duty]:
     row = licence.values
-    if row["commercial"] == "unread":
+    if _commercial(licence) == "unread":
         yield _duty(
             licence, "unread", f"Nobody has read this licence: read it first. {row.get('note', '')}".strip(), "BLOCK"
         )
-    if row["commercial"] == "no":
+    if _commercial(licence) == "no":
         yield _duty(licence, "commercial", "The licence does not allow commercial use.", "BLOCK")
     if row.get("eu") == "multimodal":
         barred = company.eu and (multimodal or bool(row.get("multimodal", False)))
@@ -128,10 +131,10 @@ def _limits(licence: Fact, company: Company) -> Iterator[Duty]:
     if row.get("internal") == "free" and not company.sold:
         return
     for measure, unit in LIMITS.items():
-        then = row.get(f"{measure}_then", "licence")
+        then = one_of(licence, f"{measure}_then", THEN, "licence")
         if measure not in row or then == "display":
             continue
-        limit, amount, need = float(row[measure]), company.amount(measure), NEEDS[then]
+        limit, amount, need = number(licence, measure), company.amount(measure), NEEDS[then]
         where = f"{row[f'{measure}_when']}, above" if f"{measure}_when" in row else "Above"
         counted = f", counted on {row[f'{measure}_date']}" if f"{measure}_date" in row else ""
         yours = "you have not said how much that is with you" if amount is None else f"you are at {amount:,.0f}"
@@ -145,7 +148,7 @@ def _always(licence: Fact) -> Iterator[Duty]:
     row = licence.values
     if row.get("policy"):
         yield _duty(licence, "policy", f"Keep to the policy on use: {row['policy']}.")
-    if "register" in row.get("carry", ()):
+    if "register" in words(licence, "carry"):
         yield _duty(licence, "register", "Register with the licensor before commercial use.")
     for name, what in RISKS.items():
         if name in row.get("clauses", {}):
@@ -154,13 +157,19 @@ def _always(licence: Fact) -> Iterator[Duty]:
 
 def _carried(licence: Fact, company: Company, part: str) -> Iterator[Duty]:
     row = licence.values
-    found = [_duty(licence, name, CARRIED[name], text=row["notice"] if name == "notice" else "")
-             for name in row.get("carry", ()) if name in CARRIED]  # fmt: skip
+    found = [*_copies(licence)]
     if part in WEIGHTS and found:
         gguf = "A GGUF is a derivative: keep licence and notices in its folder, name the licence in general.license."
         found.append(_duty(licence, "gguf", gguf))
     hosted = bool(row.get("hosted", True))
     yield from (_once_sold(duty, company, hosted) for duty in (*found, *_shows(licence, company)))
+
+
+def _copies(licence: Fact) -> Iterator[Duty]:
+    for name in words(licence, "carry"):
+        if name in CARRIED:
+            text = str(licence.values.get("notice", "")) if name == "notice" else ""
+            yield _duty(licence, name, CARRIED[name], text=text)
 
 
 def _shows(licence: Fact, company: Company) -> Iterator[Duty]:
@@ -171,7 +180,7 @@ def _shows(licence: Fact, company: Company) -> Iterator[Duty]:
         where = "on a website, user interface, about page or in the documentation"
         when = str(row.get("display_when", ""))
         what = f"{when}: show these words." if when else f"Show these words {where}."
-        over = [(a := company.amount(m)) is None or a > row[m] for m in measures]
+        over = [(a := company.amount(m)) is None or a > number(licence, m) for m in measures]
         yield _duty(
             licence, "display", what, "ALLOW_WITH_NOTE" if any(over) or not measures else "ALLOW", row["display"]
         )
@@ -193,13 +202,13 @@ def _once_sold(duty: Duty, company: Company, hosted: bool) -> Duty:
 def _learnt(teacher: Fact, students: Sequence[Fact], sold: bool) -> Iterator[Duty]:
     """What the rule on a teacher's output means for the students."""
     rule, said, name = (
-        teacher.values.get("out", "unread"),
+        one_of(teacher, "out", OUT, "unread"),
         str(teacher.values.get("text", "")),
-        teacher.values["licence"],
+        _name(teacher),
     )
     others = [student for student in students if student.id != teacher.id]
     if rule == "block" and others:
-        taught = " and ".join(str(row.values["licence"]) for row in others)
+        taught = " and ".join(_name(row) for row in others)
         yield _duty(
             teacher,
             "outputs",
@@ -218,8 +227,7 @@ def _learnt(teacher: Fact, students: Sequence[Fact], sold: bool) -> Iterator[Dut
     elif rule == "inherit":
         yield _duty(teacher, "inherit", f"The student becomes a derivative under {name} too. {said}")
         if sold:
-            yield from (_duty(teacher, n, CARRIED[n], text=teacher.values["notice"] if n == "notice" else "")
-                        for n in teacher.values.get("carry", ()) if n in CARRIED)  # fmt: skip
+            yield from _copies(teacher)
     elif rule == "name" and sold:
         if teacher.values.get("display"):
             yield _duty(teacher, "display", "Show these words for the student.", text=teacher.values["display"])
@@ -245,12 +253,20 @@ def _duty(licence: Fact, about: str, what: str, outcome: Outcome = "ALLOW_WITH_N
     )
 
 
+def _name(licence: Fact) -> str:
+    return str(licence.values.get("licence", licence.id))
+
+
+def _commercial(licence: Fact) -> str:
+    return one_of(licence, "commercial", COMMERCIAL, "unread")
+
+
 def _verified(licence: Fact) -> bool:
     return licence.status not in ("unverified",)
 
 
 def _said_limits(licence: Fact) -> str:
-    found = [f"{licence.values[m]:,.0f} {unit}" for m, unit in LIMITS.items() if licence.values.get(m)]
+    found = [f"{number(licence, m):,.0f} {unit}" for m, unit in LIMITS.items() if m in licence.values]
     if licence.values.get("eu") == "multimodal":
         found.append("no multimodal models in the EU")
     return "; ".join(found)

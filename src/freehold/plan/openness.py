@@ -17,8 +17,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from freehold.errors import BadSetting
 from freehold.facts.tables import Facts
+from freehold.facts.values import words
 from freehold.nouns import Fact
 
 __all__ = ["COMPONENTS", "Grade", "components_of", "grade"]
@@ -51,7 +54,7 @@ def grade(model: Fact, licence: Fact, facts: Facts) -> Grade:
     """Grade a model by its weights' licence, and by what is known of the rest of it."""
     row = components_of(model.id, facts)
     uses = tuple(fact.ref for fact in (licence, row) if fact is not None)
-    name, terms = str(licence.values["licence"]), licence.values.get("open", "unread")
+    name, terms = str(licence.values.get("licence", licence.id)), licence.values.get("open", "unread")
     if terms == "unread":
         return Grade("none", None, f"Nobody has read the licence of its weights ({name}).", uses=uses)
     if terms not in OPEN:
@@ -60,7 +63,7 @@ def grade(model: Fact, licence: Fact, facts: Facts) -> Grade:
     mof = _class(published)
     missing = tuple(part for part in _next(mof) if part not in published)
     osaid, reason = _osaid(row, licence, published)
-    known = 1 if row is None else len({*row.values["published"], *row.values["withheld"], "parameters"})
+    known = 1 if row is None else len({*_published(row), *words(row, "withheld"), "parameters"})
     why = f"{_said(mof, missing)} ({known} of {len(COMPONENTS)} components known). {reason}"
     why += " (unverified)" if row is not None and row.status == "unverified" else ""
     return Grade(mof or "III", osaid, why, not mof, missing, known, uses)
@@ -76,13 +79,20 @@ def _said(mof: str, missing: tuple[str, ...]) -> str:
 def components_of(model: str, facts: Facts) -> Fact | None:
     """What is known of the components that a model publishes; None where nobody looked."""
     name = model.strip().lower().rpartition("/")[2]
-    found = next((row for row in facts.rows("openness") if re.match(row.values["models"], name)), None)
+    found = next((row for row in facts.rows("openness") if re.match(str(row.values.get("models", "(?!)")), name)), None)
     return None if found is None else facts.get("openness", found.id)
 
 
 def _open_ones(row: Fact | None, facts: Facts) -> set[str]:
-    published: Mapping[str, str] = {} if row is None else row.values["published"]
-    return {part for part, licence in published.items() if _is_open(licence, facts)}
+    return {part for part, licence in _published(row).items() if _is_open(licence, facts)}
+
+
+def _published(row: Fact | None) -> Mapping[str, str]:
+    found: Any = {} if row is None else row.values.get("published", {})
+    if not isinstance(found, Mapping) or not set(found) <= set(COMPONENTS):
+        ref = row.ref if row is not None else ""
+        raise BadSetting(f"{ref}: published is {found!r}.", f"It maps components to licences: {', '.join(COMPONENTS)}.")
+    return found
 
 
 def _is_open(licence: str, facts: Facts) -> bool:
@@ -112,7 +122,7 @@ def _osaid(row: Fact | None, licence: Fact, published: set[str]) -> tuple[bool |
     """Open Source AI Definition 1.0: information on the data, the code for training and running, the weights."""
     if row is not None and "osaid" in row.values:
         return bool(row.values["osaid"]), str(row.values.get("note", ""))
-    withheld = set() if row is None else set(row.values["withheld"])
+    withheld = set() if row is None else set(words(row, "withheld"))
     for part, what in (("datasets", "its training data"), ("training-code", "its training code")):
         if part in withheld:
             return False, f"The Open Source AI Definition is not met: {what} is not public."
