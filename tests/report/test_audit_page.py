@@ -171,6 +171,47 @@ def test_a_long_log_is_drawn_in_longer_units(span: int, unit: str, most: int) ->
     )
 
 
+def test_what_a_log_cannot_say_is_not_said_as_0() -> None:
+    """Times and token counts alone: no repeats, no cache, no answer formats, no days of a clock that starts at 0."""
+    usd = Measure(0.0, n=0, unit="USD")
+    bare = Repeats(0, 0, Measure(None), saved=usd, safe=usd, prefix=Measure(0.366, n=288_500))
+    page = Page(report(rich(tasks=(), moves=(), repeats=bare, conflicts=0, models=(), first=0.0, last=3537.0)))
+    for words in ("59 minutes of a clock that starts at 0", "whose model the log doesn't name", "36.6 %"):
+        assert words in page.text, words
+    for words in ("texts asked", "cache would have saved", "conflicting", "Answer formats", "1970", "0 tasks"):
+        assert words not in page.text, words
+    assert "time" not in ids(page)
+
+
+def test_a_bill_with_calls_left_out_is_a_least_one_and_few_are_counted() -> None:
+    money = Measure(0.0004, n=700, unit="USD", method="700 of 41,200 calls have a price")
+    few = dataclasses.replace(
+        RICH.repeats, self_agreement=Measure(0.2, 0.005, 0.716, 5), exact=Measure(0.0002, n=9_000)
+    )
+    noisy = dataclasses.replace(TASKS[0], noise=Measure(0.2, 0.005, 0.716, 5))
+    audit = rich(money=money, per_month=Measure(None, unit="USD"), repeats=few, tasks=(noisy, *TASKS[1:]))
+    text = Page(report(audit)).text
+    for words in (
+        "At least $0.0004 for 41,200 calls.",
+        "$0.0004 (n = 700)",
+        "1 of 5",
+        "under 0.1 %",
+        "for 1 task: of each",
+    ):
+        assert words in text, words
+    assert "20.0 %" not in text
+    never = tuple(dataclasses.replace(m, portability=Measure(0.0), reason="No rule.") for m in RICH.moves)
+    assert f"nothing yet {never[0].task}: No rule." in Page(report(rich(moves=never))).text
+    many = Page(report(rich(moves=RICH.moves * 9)))
+    assert "The other 15 tasks" in many.text
+
+
+def test_models_of_one_day_are_one_deadline() -> None:
+    gone = [dataclasses.replace(MODELS[0], model=f"m{k}", calls=10) for k in range(4)]
+    text = Page(report(rich(models=tuple(gone)))).text
+    assert "m0, m1 and 2 more retire on 14 Jan 2027 50 days left for 40 calls" in text
+
+
 def test_of_one_day_there_is_no_course() -> None:
     assert chart(DAYS[:1]) is None
     assert chart(()) is None
@@ -218,7 +259,13 @@ def test_the_report_of_the_bundled_log(tmp_path: Path, capsys: pytest.CaptureFix
     found = Project.open(project).load(Audit)
     assert {"tasks", "models", "repeats", "read"} <= ids(page)
     assert ("time" in ids(page)) == bool(found.days)
-    for words in ("23,700 calls, 1 task.", "support-desk-router", "14 Jan 2027", "No verdict yet"):
+    for words in (
+        "$1.40 a month.",
+        "23,700 calls, 1 task, answered by gpt-4o-mini.",
+        "support-desk-router",
+        "14 Jan 2027",
+        "No verdict yet",
+    ):
         assert words in page.text
     assert str(tmp_path) not in page.text
 

@@ -163,7 +163,7 @@ def variants(audit: Audit, plan: Plan, verdict: Verdict) -> dict[str, tuple[Any,
         student=None, curve=(), labels=(), money={}, kept_home=Measure(0.0), agreement=Measure(None), terms=(),
     )  # fmt: skip
     return {
-        "23,700 calls, 1 task.": (audit, None, []),
+        "$41.20 a month.": (audit, None, []),
         "Worth a try.": (audit, plan, []),
         "Not yet: 1,200 more calls could prove it.": (audit, plan, [needs]),
         "Not yet: the proof needs more calls.": (audit, None, [dataclasses.replace(needs, needed=None)]),

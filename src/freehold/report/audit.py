@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from freehold.nouns import Audit, BadRow, FirstMove, Measure, ModelUse, Private, Spend, Task
+from freehold.nouns import Audit, BadRow, FirstMove, Load, Measure, ModelUse, Private, Spend, Task
 from freehold.nouns.shown import masked, shown
 from freehold.report.days import Chart, chart, date_of
-from freehold.report.words import count, dollars, percent, plural, portion
+from freehold.report.words import TELLS, YEAR, count, dollars, percent, plural, portion
 
 __all__ = ["AuditPage", "Bar", "Deadline", "Move", "PrivateRow", "Reason", "audit_page"]
 
@@ -34,6 +34,16 @@ class Bar:
     estimated: bool = False
     task: Task | None = None
     method: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """The models that are switched off on one day, for the head of the page."""
+
+    day: str
+    left: int
+    models: tuple[str, ...]
+    calls: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +87,18 @@ class AuditPage:
     by_money: bool
     moves: tuple[Move, ...]
     bars: tuple[str, ...]
+    dated: bool
     days: Chart | None
     undrawn: tuple[Spend, ...]
     dates: tuple[Deadline, ...]
+    leaving: tuple[Leaving, ...]
     furthest: str
     shares: tuple[tuple[str, Measure, str], ...]
     noise: tuple[Task, ...]
+    unsure: int
+    paid: str
+    ways: tuple[tuple[str, str], ...]
+    load: tuple[tuple[Load, int], ...]
     users: tuple[Bar, ...]
     fields: tuple[str, ...]
     private: tuple[PrivateRow, ...]
@@ -98,18 +114,25 @@ def audit_page(audit: Audit) -> AuditPage:
     """Everything of an audit that the template doesn't take from it as it is."""
     fields = tuple(sorted({p.field for p in audit.private}, key=lambda f: (_place(f), f)))
     dates = _dates(audit)
+    dated = bool(audit.days) and (audit.last is None or audit.last >= YEAR)  # else no day is one of the calendar's
     bars = tuple(dict.fromkeys(bar for move in audit.moves for bar in move.needed))
     return AuditPage(
         tasks=_tasks(audit),
         by_money=bool(audit.money.value),
         moves=tuple(_move(move, bars, audit.tasks) for move in audit.moves),
         bars=bars,
-        days=chart(audit.days),
+        dated=dated,
+        days=chart(audit.days) if dated else None,
         undrawn=tuple(d for d in audit.days if date_of(d.name) is None),
         dates=dates,
+        leaving=_leaving(dates),
         furthest=max((d.model.retires or "" for d in dates), default=""),
         shares=_shares(audit),
-        noise=tuple(t for t in audit.tasks if t.noise.value is not None),
+        noise=tuple(t for t in audit.tasks if t.noise.value is not None and t.noise.n >= TELLS),
+        unsure=sum(t.noise.value is not None and t.noise.n < TELLS for t in audit.tasks),
+        paid=next((m.money.method for m in audit.moves if m.money.method), ""),
+        ways=_ways(audit.moves),
+        load=_load(audit),
         users=_users(audit),
         fields=fields,
         private=_private(audit.private, fields),
@@ -166,6 +189,27 @@ def _move(move: FirstMove, bars: Sequence[str], tasks: Sequence[Task]) -> Move:
     return Move(move, needed)
 
 
+def _ways(moves: Sequence[FirstMove]) -> tuple[tuple[str, str], ...]:
+    """How the share was measured, once a kind of answer: what is of one task alone stands in its row."""
+    found: dict[str, str] = {}
+    for move in moves:
+        said = move.portability.method
+        if said and (move.kind not in found or len(said) < len(found[move.kind])) and move.portability.value:
+            found[move.kind] = said
+    return tuple(found.items())
+
+
+def _load(audit: Audit) -> tuple[tuple[Load, int], ...]:
+    """The windows that are known, each with the calls of the busiest one (0 where n doesn't yield it)."""
+    timed = audit.calls - sum(d.calls for d in audit.days if not d.name)
+    rows = []
+    for load in audit.load:
+        if load.calls.value is not None:
+            most = load.calls.value * timed / load.calls.n if load.calls.n else 0.0
+            rows.append((load, round(most) if abs(most - round(most)) < 1e-6 * max(1.0, most) else 0))
+    return tuple(rows)
+
+
 def _dates(audit: Audit) -> tuple[Deadline, ...]:
     """The next to go first; the line ends at the last of them, or in three months where all go sooner."""
     dated = [m for m in audit.models if m.retires and m.days_left is not None]
@@ -179,6 +223,16 @@ def _dates(audit: Audit) -> tuple[Deadline, ...]:
             m.money.value * scale if scale is not None and m.priced and m.money.value is not None else None,
         )
         for m in sorted(dated, key=lambda m: (m.days_left or 0, m.model))
+    )
+
+
+def _leaving(dates: Sequence[Deadline]) -> tuple[Leaving, ...]:
+    days: dict[tuple[str, int], list[ModelUse]] = {}
+    for d in dates:
+        days.setdefault((d.model.retires or "", d.model.days_left or 0), []).append(d.model)
+    return tuple(
+        Leaving(day, left, tuple(m.model for m in models), sum(m.calls for m in models))
+        for (day, left), models in days.items()
     )
 
 
@@ -260,7 +314,12 @@ def _surface(audit: Audit) -> tuple[tuple[str, tuple[Bar, ...]], ...]:
         ("Endpoints", surface.endpoints), ("Request fields", surface.params),
         ("Tools", surface.tools), ("Answer formats", surface.formats),
     )  # fmt: skip
-    return tuple((name, _counts(counts, audit.calls, "call")) for name, counts in found if counts)
+    told = bool(audit.tasks or audit.repeats.exact.value is not None)  # else nobody knows what answers looked like
+    return tuple(
+        (name, _counts(counts, audit.calls, "call"))
+        for name, counts in found
+        if counts and (told or name != "Answer formats")
+    )
 
 
 def _reasons(bad: Iterable[BadRow]) -> tuple[Reason, ...]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from freehold.nouns import Audit, Measure, Plan, Verdict
 from freehold.nouns.shown import shown
-from freehold.report.words import count, listing, percent, plural
+from freehold.report.words import dollars, listing, partly, percent, plural
 from freehold.totals import kept_home, saved
 
 __all__ = ["Headline", "headline"]
@@ -56,10 +56,21 @@ def _moved(moved: Sequence[Verdict], models: str) -> str:
     )
 
 
+def _bill(audit: Audit) -> str:
+    """What it costs: the first thing that whoever pays for it wants to know."""
+    month, whole, calls = audit.per_month.value, audit.money.value, plural(audit.calls, "call")
+    if whole is None:
+        return "What it costs is not known."
+    least = "At least " if partly(audit.money) else ""
+    return least + (f"{dollars(month)} a month." if month is not None else f"{dollars(whole)} for {calls}.")
+
+
 def _before(audit: Audit, plan: Plan | None, models: str) -> Headline:
     if plan is None:
-        tasks = plural(len(audit.tasks), "task")
-        return Headline(f"{count(audit.calls)} calls, {tasks}.", f"What the log of {models} holds. No verdict yet.")
+        tasks = f", {plural(len(audit.tasks), 'task')}" if audit.tasks else ""
+        known = any(m.model for m in audit.models)
+        whose = f", answered by {models}" if known else ", whose model the log doesn't name"
+        return Headline(_bill(audit), f"{plural(audit.calls, 'call')}{tasks}{whose}. No verdict yet.")
     tries = sum(step.go == "try" for step in plan.tasks)
     sentence = f"{tries} of {len(plan.tasks)} tasks are worth a try." if tries else "Nothing to try yet."
     if tries == len(plan.tasks) == 1:

@@ -83,7 +83,7 @@ def _terms(verdicts: Sequence[Verdict]) -> list[tuple[TermsNotice, list[tuple[st
 
 def _sources(audit: Audit, plan: Plan | None, verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:
     """(what, where from), each pair once."""
-    found = [("bill", audit.per_month.method or audit.money.method)]
+    found = [("bill", (audit.per_month if audit.per_month.value is not None else audit.money).method)]
     found += [(f"retirement of {shown(m.model)}", m.source) for m in audit.models if m.source]
     if plan and plan.machine_cost.method:
         found.append(("cost of a machine", plan.machine_cost.method))

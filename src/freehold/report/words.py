@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from math import floor, log10
 from typing import Any
 
 from freehold.nouns import Measure
 from freehold.nouns.shown import shown
 
-__all__ = ["FILTERS", "count", "day", "listing", "money", "percent"]
+__all__ = ["FILTERS", "TELLS", "YEAR", "count", "day", "listing", "money", "percent"]
+
+TELLS = 20  # from which on a share is said in per cent
+YEAR = 365 * 86_400  # times before are of a clock that starts at 0
 
 
 def count(value: float | None) -> str:
@@ -33,6 +37,19 @@ def portion(n: int, of: int) -> str:
     return "under 0.1 %" if 0 < n / of < 0.0005 else f"{100 * n / of:.1f} %"
 
 
+def rate(measure: Measure) -> str:
+    """A share with its interval and n; of fewer than 20 a count, since a share in per cent promises more."""
+    few = measure.value is not None and 0 < measure.n < TELLS
+    return f"{round((measure.value or 0.0) * measure.n):,} of {measure.n:,}" if few else str(measure)
+
+
+def part(measure: Measure) -> str:
+    """A share alone; what isn't nothing never reads as 0.0 %, nor a few as per cent."""
+    if measure.value is not None and 0 < measure.value < 0.0005:
+        return "under 0.1 %"
+    return rate(measure) if 0 < measure.n < TELLS else percent(measure.value, 1)
+
+
 def figure(value: float | None) -> str:
     """A plain number with the two digits that count."""
     return "not known" if value is None else f"{value:.2g}"
@@ -46,15 +63,18 @@ def between(measure: Measure) -> str:
 
 
 def money(measure: Measure) -> str:
-    """US dollars with cents, the interval where there is one."""
-    return str(measure) if measure.value is not None else "not known"
+    """US dollars with cents, the interval where there is one; what is less than a cent without."""
+    if measure.value is None or not 0 < abs(measure.value) < 0.005 or not measure.unit.startswith("USD"):
+        return str(measure)
+    return f"{dollars(measure.value)}{measure.unit.removeprefix('USD').replace('/', ' a ')} (n = {measure.n:,})"
 
 
 def dollars(value: float | None) -> str:
     """US dollars with cents; below a cent, with the two digits that count."""
     if value is None:
         return "not known"
-    size = f"{abs(value):.2g}" if 0 < abs(value) < 0.01 else f"{abs(value):,.2f}"
+    tiny = 0 < abs(value) < 0.01
+    size = f"{abs(value):.{1 - floor(log10(abs(value)))}f}".rstrip("0") if tiny else f"{abs(value):,.2f}"
     return f"{'-' if value < 0 else ''}${size}"
 
 
@@ -87,9 +107,28 @@ def day(value: float | str | None) -> str:
     return f"{at.day} {at:%b %Y}"
 
 
+def period(first: float | None, last: float | None) -> str:
+    """From one day to another; of one day its times; of a clock that starts at 0 only how long."""
+    if first is None or last is None:
+        return "not known"
+    if last < YEAR:
+        return f"{(last - first) / 60:,.0f} minutes of a clock that starts at 0"
+    if day(first) != day(last):
+        return f"{day(first)} to {day(last)}"
+    begin, end = (datetime.fromtimestamp(at, UTC) for at in (first, last))
+    return day(first) + (f", {begin:%H:%M} to {end:%H:%M} UTC" if first < last else "")
+
+
+def partly(measure: Measure) -> bool:
+    """Does money leave calls out, because they have no price?"""
+    return measure.value is not None and "calls have a price" in measure.method
+
+
 def minute(value: float) -> str:
-    """A time to the second, UTC."""
+    """A time to the second, UTC; of a clock that starts at 0 without a day."""
     at = datetime.fromtimestamp(value, UTC)
+    if value < YEAR:
+        return f"{value / 60:,.1f} minutes on"
     return f"{at.day} {at:%b %Y %H:%M:%S}"
 
 
@@ -138,5 +177,6 @@ FILTERS = {
     "count": count, "percent": percent, "between": between, "money": money, "day": day, "short": short,
     "dollars": dollars, "basename": basename, "price": price, "figure": figure, "home_method": home_method,
     "flat": flat, "listing": listing, "plural": plural,
+    "period": period, "partly": partly, "rate": rate, "part": part,
     "minute": minute, "window": window, "times": times, "portion": portion, "shown": shown,
 }  # fmt: skip
