@@ -16,7 +16,7 @@ FLOORS = {
     6: ["__main__"],
     5: ["cli"],
     4: ["switch"],
-    3: ["audit", "plan", "train", "tune", "shrink", "prove", "serve", "watch", "report", "base"],
+    3: ["audit", "plan", "train", "tune", "shrink", "prove", "serve", "watch", "report", "base", "doctor"],
     2: ["facts", "traffic", "engines", "agree", "index", "launch"],
     1: ["wire", "stream", "measure", "project", "totals", "honour", "fit"],
     0: ["nouns", "errors", "tell"],

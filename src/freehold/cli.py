@@ -17,12 +17,14 @@ VERBS = {
     "switch": "the whole journey: from a log to a verdict and the command that serves it",
     "audit": "what the log holds: tasks, tokens, money, repeats, retirement dates",
     "plan": "per task: try, or how many calls are missing",
+    "facts": "what freehold knows of models, hardware, prices, licences and law, with source and date",
     "base": "a small open model that students of written answers start from",
     "tune": "a small model of your own for each task, from the logged answers",
     "shrink": "a tuned adapter as the smallest file that loses nothing of note, each hop measured",
     "prove": "compare it with the closed model, and certify where it may answer",
     "serve": "an OpenAI-compatible server: home where the promise holds, else upstream",
     "watch": "one page: share kept home, money saved, state of the promise",
+    "doctor": "what this machine has, and how fast it is",
     "report": "report.html: verdict, plot, tables, evidence, sources",
 }
 
