@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["show"]
 
+MOVES = "What can move first"
 PROOF = "its calls can prove"
 LEFT = ("task", "kind", "model", "switched off", "user", "type", "calls by field", "looks like", "day", PROOF)
 TOKENS = ("tokens\nin", "tokens\nout")
@@ -46,6 +47,8 @@ def show(audit: Audit, project: str = "") -> None:
         if rows:
             out.print(f"\n[bold]{title}[/]")
             out.print(table)
+            if title == MOVES and (proofs := _proofs(audit)):
+                out.print(f"[dim]{escape(proofs)}[/]")
     lines = [*_repeats(audit), *_health(audit), *_load(audit), *_surface(audit), *_read(audit)]
     out.print()
     _lines(out, lines)
@@ -152,7 +155,7 @@ def _tables(audit: Audit, width: int) -> Iterator[tuple[str, int, Table]]:
     """Title, number of rows, table."""
     yield "Tasks", len(audit.tasks), _tasks(audit, width)
     yield "Models", len(audit.models), _models(audit, width)
-    yield "What can move first", len(audit.moves), _moves(audit, width)
+    yield MOVES, len(audit.moves), _moves(audit, width)
     yield "Who", len(audit.users), _spends("user", _users(audit.users), width)
     yield (
         "When",
@@ -185,8 +188,8 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, mo
 def _tasks(audit: Audit, width: int) -> Table:
     ranked = sorted(audit.tasks, key=lambda t: (-(t.money.value or 0.0), -t.calls, t.name))
     rows = [
-        (t.name, f"{len(t.labels):,} {t.kind}" if t.labels else t.kind, f"{t.calls:,}", f"{100 * t.share:.1f} %",
-         _many(t.tokens.prompt), _many(t.tokens.completion), _part(t.money, t.money.n, t.calls, t.estimated))
+        (t.name, f"{len(t.labels):,} {t.kind}" if len(t.labels) > 1 else t.kind, f"{t.calls:,}",
+         f"{100 * t.share:.1f} %", _many(t.tokens.prompt), _many(t.tokens.completion), _part(t.money, t.money.n, t.calls, t.estimated))
         for t in ranked
     ]  # fmt: skip
     return _table(("task", "kind", "calls", "share", *TOKENS, "money"), rows, width)
@@ -218,14 +221,16 @@ def _moves(audit: Audit, width: int) -> Table:
         span = f" ({100 * p.low:.0f} to {100 * p.high:.0f})" if p.value and None not in (p.low, p.high) else ""  # type: ignore[operator]
         proof = "nothing" if p.value == 0 else _proof(m.needed, calls.get(m.task, 0))
         rows.append((str(place), m.task, _dollars(m.money), share + span, proof))
-    table = _table(("", "task", "a month", "could move", PROOF), rows, width, 10, name=1)
-    needs = list(dict.fromkeys(tuple(m.needed.items()) for m in audit.moves))
-    if len(needs) == 1 and needs[0]:
-        table.caption = "a proof takes " + ", ".join(
-            f"{n:,}{'' if k else ' calls'} at {_bar(bar)}" for k, (bar, n) in enumerate(needs[0])
-        )
-        table.caption_justify = "left"
-    return table
+    return _table(("", "task", "a month", "could move", PROOF), rows, width, 10, name=1)
+
+
+def _proofs(audit: Audit) -> str:
+    """What a proof takes, where that is the same for every task."""
+    needs = {tuple(move.needed.items()) for move in audit.moves}
+    if len(needs) != 1 or not (bars := needs.pop()):
+        return ""
+    said = [f"{n:,}{'' if place else ' calls'} at {_bar(bar)}" for place, (bar, n) in enumerate(bars)]
+    return f"a proof takes {', '.join(said)}"
 
 
 def _proof(needed: Mapping[str, int], calls: int) -> str:
