@@ -189,7 +189,8 @@ def _tasks(audit: Audit, width: int) -> Table:
     ranked = sorted(audit.tasks, key=lambda t: (-(t.money.value or 0.0), -t.calls, t.name))
     rows = [
         (t.name, f"{len(t.labels):,} {t.kind}" if len(t.labels) > 1 else t.kind, f"{t.calls:,}",
-         f"{100 * t.share:.1f} %", _many(t.tokens.prompt), _many(t.tokens.completion), _part(t.money, t.money.n, t.calls, t.estimated))
+         f"{100 * t.share:.1f} %", _many(t.tokens.prompt), _many(t.tokens.completion),
+         _part(t.money, t.money.n, t.calls, t.estimated))
         for t in ranked
     ]  # fmt: skip
     return _table(("task", "kind", "calls", "share", *TOKENS, "money"), rows, width)
