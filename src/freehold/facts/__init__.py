@@ -11,6 +11,8 @@
     data/tiers.csv          what batch and flex take off
     data/hosts.csv          whose price list a host is on
 
+    facts().get("hardware", "h100-sxm")                     any row of any table, with the team's own over it
+
 A fact is read, never fetched: nothing here opens a connection. Not legal advice.
 """
 
@@ -20,9 +22,17 @@ from freehold.facts.machines import machine_cost
 from freehold.facts.models import retirement, vendor_of
 from freehold.facts.prices import PriceBook, price, price_book
 from freehold.facts.rates import Rates
+from freehold.facts.tables import Facts, Own
 from freehold.facts.terms import answer_terms, licence_of, rule_text, strictness, terms
 
 __all__ = [
-    "TIERS", "PriceBook", "Rates", "answer_terms", "licence_of", "load", "machine_cost", "price", "price_book",
+    "TIERS", "Facts", "PriceBook", "Rates", "answer_terms", "facts", "licence_of", "load", "machine_cost", "price",
+    "price_book",
     "retirement", "rule_text", "strictness", "terms", "vendor_of",
 ]  # fmt: skip
+
+
+def facts(own: Own | None = None) -> Facts:
+    """The tables of facts, with the team's own rows (Settings.facts) over them. Raises BadSetting for a table that
+    isn't one."""
+    return Facts(own)

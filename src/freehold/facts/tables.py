@@ -8,8 +8,8 @@
     freehold.toml:  [facts.hardware."h100-sxm"]      one field of a row, or a row of one's own
                     bandwidth = 3.0e12
 
-A table is a file of data/, a list of objects with `id`, `source`, `as_of` and, where it isn't "seen", `status`; what
-else an object holds are the fact's values.
+A table is a file of data/: rows with `id` (or the columns that name them), `source`, `as_of` and, where it isn't
+"seen", `status`; what else a row holds are the fact's values.
 """
 
 from __future__ import annotations
@@ -26,21 +26,31 @@ __all__ = ["TABLES", "Facts", "Own"]
 
 Own = Mapping[str, Mapping[str, Mapping[str, Any]]]
 ABOUT = ("id", "source", "as_of", "status")
-TABLES: dict[str, str] = {
-    "models": "models.json",
-    "hardware": "hardware.json",
-    "rents": "rents.json",
-    "hosted": "hosted.json",
-    "formats": "formats.json",
-    "licences": "licences.json",
-    "laws": "laws.json",
-    "openness": "openness.json",
-    "quality": "quality.json",
-    "carbon": "carbon.json",
-    "assumptions": "assumptions.json",
-    "calibration": "calibration.json",
+TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "models": ("models.json", ()),
+    "hardware": ("hardware.json", ()),
+    "rents": ("rents.json", ()),
+    "hosted": ("hosted.json", ()),
+    "formats": ("formats.json", ()),
+    "licences": ("licences.json", ()),
+    "openness": ("openness.json", ()),
+    "laws": ("laws.json", ()),
+    "quality": ("quality.json", ()),
+    "carbon": ("carbon.json", ()),
+    "assumptions": ("assumptions.json", ()),
+    "calibration": ("calibration.json", ()),
+    "terms": ("terms.json", ("rule", "vendors", "kinds")),
+    "prices": ("prices.csv", ("provider", "model", "from", "above")),
+    "tiers": ("tiers.csv", ("provider", "tier", "models")),
+    "retirements": ("retirements.csv", ("model",)),
+    "vendors": ("vendors.json", ("vendor",)),
+    "hosts": ("hosts.csv", ("host",)),
+    "machines": ("machines.json", ("name",)),
+    "bases": ("bases.json", ("name",)),
+    "portability": ("portability.json", ("kind",)),
+    "token_weights": ("token_weights.json", ("family",)),
 }
-"""The tables that a plan reads by name, and their files."""
+"""Each table's file, and what a row is called by where it has no id."""
 
 
 class Facts:
@@ -89,16 +99,22 @@ class Facts:
             near = difflib.get_close_matches(table, TABLES, 3, 0.4) or sorted(TABLES)
             raise BadSetting(f"There is no table of facts {table!r}.", f"Known: {', '.join(near)}.")
         if table not in self._tables:
-            found = {row["id"]: _fact(table, row) for row in load(TABLES[table])}
+            file, keys = TABLES[table]
+            found = {fact.id: fact for row in load(file) for fact in [_fact(table, row, keys)]}
             for name, values in self._own.get(table, {}).items():
                 found[name.lower()] = _over(found.get(name.lower()), table, name.lower(), values)
             self._tables[table] = found
         return self._tables[table]
 
 
-def _fact(table: str, row: Mapping[str, Any]) -> Fact:
+def _fact(table: str, row: Mapping[str, Any], keys: tuple[str, ...]) -> Fact:
     values = {name: value for name, value in row.items() if name not in ABOUT}
-    return Fact(table, row["id"], values, row["source"], row["as_of"], row.get("status", "seen"))
+    name = row["id"] if "id" in row else "/".join(_word(row[key]) for key in keys if row[key])
+    return Fact(table, name, values, row["source"], row["as_of"], row.get("status", "seen"))
+
+
+def _word(value: Any) -> str:
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _over(row: Fact | None, table: str, name: str, own: Mapping[str, Any]) -> Fact:
