@@ -25,12 +25,12 @@ NAMED = 4  # models of a date
 
 def warnings(whole: Whole, tasks: Sequence[Task], models: Sequence[ModelUse], conflicts: int) -> tuple[str, ...]:
     return (
+        *_switched_off(models),
         *_rows(whole),
         *_times(whole),
         *unpriced(whole.bill),
         *_unnamed(whole),
         *_answers(whole, tasks, conflicts),
-        *_switched_off(models),
     )
 
 
