@@ -31,7 +31,8 @@ from freehold.fit.train import PROGRAM, adam_bytes, tagging, training
 
 __all__ = [
     "BUFFERS", "FORMS", "GIB", "PROGRAM", "Architecture", "Form", "Kept", "Layer", "Matrix", "Need", "Shape", "Stack",
-    "active", "adam_bytes", "available", "cache_bytes", "experts_touched", "flop", "form_of", "lora_parameters", "most_context",
-    "most_streams", "parameters", "read_bytes", "refuse", "serving", "sizes", "tagging", "total", "touched", "training",
+    "active", "adam_bytes", "available", "cache_bytes", "experts_touched", "flop", "form_of", "lora_parameters",
+    "most_context", "most_streams", "parameters", "read_bytes", "refuse", "serving", "sizes", "tagging", "total",
+    "touched", "training",
     "uniform", "weight_bytes",
 ]  # fmt: skip

@@ -9,8 +9,8 @@ from freehold.fit.mixers import Part, gqa, kimi_delta, mamba, pooled
 from freehold.fit.said import Said
 
 __all__ = [
-    "bert", "deepseek_v4", "falcon", "gemma4", "gpt_oss", "kimi_linear", "llama4", "mimo_v2", "minimax_m3",
-    "nemotron_h", "nemotron_layers", "nemotron_nas", "rwkv", "step3",
+    "bert", "deepseek_v4", "falcon", "gemma4", "gpt_oss", "granite_hybrid", "kimi_linear", "llama4", "mimo_v2",
+    "minimax_m3", "nemotron_h", "nemotron_layers", "nemotron_nas", "rwkv", "step3",
 ]  # fmt: skip
 
 
@@ -74,10 +74,9 @@ def _gemma4_attention(said: Said, d: int, window: int, *, borrows: bool) -> Part
     if not window:
         head = said.maybe("global_head_dim") or head
         kv = (said.maybe("num_global_key_value_heads") or kv) if shared else kv
-    part = gqa(d, heads, kv, head, window=window, norms=2 * head, shared=shared)
-    if not borrows:
-        return part
-    return part._replace(kept=())
+    if borrows:
+        return Part((Matrix("q", d, heads * head), Matrix("o", heads * head, d)), head, heads=heads)
+    return gqa(d, heads, kv, head, window=window, norms=2 * head, shared=shared)
 
 
 def _gemma4_feed(said: Said, d: int, borrows: bool, small: int) -> Feed:
@@ -177,6 +176,21 @@ def _latent(said: Said, d: int) -> Layer:
         latent=said.maybe("moe_latent_size") or 0,
     )  # fmt: skip
     return joined(Part(()), feed, d)
+
+
+def granite_hybrid(said: Said) -> Stack:
+    """transformers, models/granitemoehybrid: Mamba-2 or attention, then experts and a shared MLP in every layer."""
+    d, count = said.of("hidden_size"), said.of("num_hidden_layers")
+    heads, f, own = said.of("num_attention_heads"), said.of("intermediate_size"), said.of("shared_intermediate_size")
+    looks = gqa(d, heads, said.of("num_key_value_heads"), d // heads)
+    state = mamba(
+        d, heads=said.of("mamba_n_heads"), head=said.of("mamba_d_head"), groups=said.of("mamba_n_groups"),
+        states=said.of("mamba_d_state"), kernel=said.of("mamba_d_conv"), conv_bias=said.flag("mamba_conv_bias", True),
+    )  # fmt: skip
+    experts_of = said.maybe("num_local_experts")
+    feed = experts(d, experts_of, said.of("num_experts_per_tok"), f, shared=own) if experts_of else gated(d, own)
+    kinds = said.list("layer_types", count) or ["attention"] * count
+    return _made(said, d, [joined(looks if kind == "attention" else state, feed, 2 * d) for kind in kinds], d)
 
 
 def nemotron_nas(said: Said) -> Stack:

@@ -4,7 +4,7 @@ gqa     H query heads over K key heads (MHA: K = H); a window; a gate on the out
 mla     queries and keys through low ranks (DeepSeek-V2, arXiv 2405.04434)                kv_lora + h_rope
 delta   gated delta rule (Qwen3-Next, Qwen3.5), Kimi's delta attention                    a state of H h_k h_v
 mamba   Mamba-2 as in Nemotron-H (arXiv 2504.03624)                                       a state of H h n
-pooled  DeepSeek-V4: a window, and older tokens pooled 4 or 128 into one                  h a token, later h / 4, h / 128
+pooled  DeepSeek-V4: a window, older tokens pooled 4 or 128 into one                    h a token, later h / 4, h / 128
 
 Each gives a Part, which `read` joins with a feed-forward half (`feed`).
 """

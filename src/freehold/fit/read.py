@@ -30,6 +30,7 @@ KINDS: dict[str, Callable[[Said], Stack]] = {
     "gemma4": families.gemma4,
     "gemma4_text": families.gemma4,
     "gpt_oss": families.gpt_oss,
+    "granitemoehybrid": families.granite_hybrid,
     "kimi_linear": families.kimi_linear,
     "llama4": families.llama4,
     "llama4_text": families.llama4,

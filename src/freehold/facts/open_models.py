@@ -1,0 +1,88 @@
+"""Open models and weight formats as rows of facts, and what the plan counts with: architectures and forms.
+
+    models.json    {"id": "llama-3.1-8b", "aliases": ["llama3.1-8b"], "name", "family", "vendor", "kind": "decoder",
+                    "weights": "https://huggingface.co/...", "licence": "llama-3.1" (a row of licences.json),
+                    "released": "2024-07-23" (or a month), "released_source", "context": 131072 (tokens),
+                    "config": {what of its config.json counts}, "quality": {"mmlu": 69.4}, "quality_sources": {...}}
+    formats.json   {"id": "q4-k-m", "recipe": "Q4_K_M" (a form of fit.forms), "shown": 4.894 (bits a weight as printed for
+                    Llama-3.1-8B), "engines": [...], "what"}; a team's own row may say `bits` instead of `recipe`
+
+    architecture(fact)      Architecture; parameters(fact) and active(fact) also for a row without a config
+    form(fact)              Form: weight_bytes(architecture(model), form(format))
+    of_folder(path)         Architecture and the bytes of its weights, from a folder with config.json
+
+`kind`: decoder, encoder (no text is written), image. A row without `config` has at most `parameters` and `active` as
+their vendor rounds them. `native`: the format that the vendor's own weights are in, where it isn't 16 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from freehold.errors import BadSetting
+from freehold.fit import Architecture, Form, form_of, uniform
+from freehold.fit import active as active_of
+from freehold.fit import parameters as parameters_of
+from freehold.nouns import Fact
+
+__all__ = ["active", "architecture", "form", "has_architecture", "of_folder", "parameters"]
+
+
+def has_architecture(model: Fact) -> bool:
+    return isinstance(model.values.get("config"), Mapping)
+
+
+def architecture(model: Fact) -> Architecture:
+    """What a row of `models` is made of. Raises BadSetting where the row has no configuration, or one that isn't a
+    language model's."""
+    if not has_architecture(model):
+        kind = model.values.get("kind")
+        why = "makes pictures, not text" if kind == "image" else "has no configuration among the facts"
+        raise BadSetting(
+            f"{model.ref} {why}, so its memory and speed can't be planned.",
+            "Take another model, or give the folder or the config.json of this one.",
+        )
+    return Architecture.of(model.values["config"], model.ref)
+
+
+def parameters(model: Fact) -> int | None:
+    """Of the text part; None where the row doesn't tell."""
+    return parameters_of(architecture(model)) if has_architecture(model) else _number(model, "parameters")
+
+
+def active(model: Fact) -> int | None:
+    """Those that one token is multiplied with; None where the row doesn't tell."""
+    return active_of(architecture(model)) if has_architecture(model) else _number(model, "active")
+
+
+def _number(model: Fact, name: str) -> int | None:
+    value = model.values.get(name)
+    return int(value) if isinstance(value, int | float) else None
+
+
+def form(row: Fact) -> Form:
+    """How a row of `formats` stores weights. Raises BadSetting for a recipe that isn't one, or for absurd bits."""
+    bits = row.values.get("bits")
+    if bits is not None:
+        if not isinstance(bits, int | float) or isinstance(bits, bool) or not 0.5 <= bits <= 64:
+            raise BadSetting(f"bits of {row.ref} is {str(bits)[:40]!r}; bits a weight, 0.5 to 64, were looked for.")
+        return uniform(row.id, float(bits))
+    return form_of(str(row.values.get("recipe", row.id)))
+
+
+def of_folder(folder: Path) -> tuple[Architecture, int | None]:
+    """From a folder as Hugging Face lays it out: its config.json, and the bytes of its safetensors (None: it has
+    none). Raises BadSetting where there is no config.json, or it isn't a language model's."""
+    file = folder / "config.json"
+    if not file.is_file():
+        raise BadSetting(f"{folder} has no config.json.", "Give the folder that holds the model's weights.")
+    try:
+        config: Any = msgspec.json.decode(file.read_bytes())
+    except msgspec.DecodeError as error:
+        raise BadSetting(f"{file} isn't JSON: {error}.", "Give the folder that holds the model's weights.") from error
+    weights = [part.stat().st_size for part in folder.glob("*.safetensors")]
+    return Architecture.of(config, str(folder)), sum(weights) or None
