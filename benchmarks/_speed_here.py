@@ -32,15 +32,20 @@ class Timed:
     def __init__(self, model: Path, slots: int) -> None:
         self.engine = Engine.start(model, context=1280, slots=slots, threads=1)
         self.all_ids = self.engine.tokenize(TEXT) * 80
+        self.vocabulary, self.asked = sorted(set(self.all_ids)), 0
 
     def seconds(self, prompts: Sequence[int], answer: int) -> tuple[float, int]:
         """CPU seconds for one answer a prompt, and the tokens written in all."""
-        asked = [
-            Request(prompt_ids=self.all_ids[i : i + n], max_tokens=answer, logprobs=None) for i, n in enumerate(prompts)
-        ]
+        asked = [Request(prompt_ids=self._fresh(n), max_tokens=answer, logprobs=None) for n in prompts]
         start = self.engine.cpu_seconds()
         found = self.engine.complete_all(asked)
         return self.engine.cpu_seconds() - start, sum(len(one.tokens) for one in found)
+
+    def _fresh(self, n: int) -> list[int]:
+        """A question that begins like no other: nothing of an earlier one may be kept."""
+        self.asked += 1
+        words, number = self.vocabulary, self.asked
+        return [words[number % len(words)], words[number // len(words) % len(words)], *self.all_ids[: n - 2]]
 
     def reads(self, prompt: int) -> float:
         times = max(1, 512 // prompt)

@@ -132,7 +132,8 @@ def llama() -> Architecture:
 
 def calibrated(hardware: Fact, s: Setting, theta: Theta) -> Calibration:
     peak = hardware.values["flops"][s.kind]
-    share = math.exp(theta.get(s.name, math.log(0.5))) * (peak / hardware.values["watts"] / PER_WATT) ** -theta["power"]
+    own = theta.get(f"device {hardware.id} {s.name}", 0.0)
+    share = math.exp(theta.get(s.name, math.log(0.5)) + own) * (peak / hardware.values["watts"] / PER_WATT) ** -theta["power"]
     return Calibration(
         s.software, peak * min(share, 0.95), hardware.values["bandwidth"] * MEMORY, math.exp(theta["layer"]), 1, 1, 8.0
     )
@@ -229,7 +230,18 @@ def fit(rows: Sequence[Seen], start: Theta | None = None, rounds: int = 25) -> T
 
     first = np.array([(start or {}).get(key, m) for key, m in zip(keys, middle, strict=True)])
     found = least_squares(residuals, first, loss="soft_l1", max_nfev=rounds)
-    return dict(zip(keys, map(float, found.x), strict=True))
+    theta = dict(zip(keys, map(float, found.x), strict=True))
+    return theta | devices(rows, theta)
+
+
+def devices(rows: Sequence[Seen], theta: Theta) -> Theta:
+    """How each card does beside its class, drawn towards nought: the sum of its residuals over their number and one."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        if len(row.setting.cards) == 1 and row.setting.scenario != "Interactive":
+            name = f"device {row.cards} {row.setting.name}"
+            found.setdefault(name, []).append(math.log(row.rate / predict(row.setting, theta)))
+    return {name: sum(logs) / (len(logs) + 1) for name, logs in found.items()}
 
 
 def left_out(rows: Sequence[Seen], group: Callable[[Seen], str], start: Theta, folds: int = 0) -> np.ndarray:
@@ -307,15 +319,12 @@ def table(theta: Theta, rows: Sequence[Seen], others: Row, spreads: dict[str, tu
     for name in sorted({row.setting.name for row in rows}):
         engine, kind, maker = name.split("-")
         cards = sorted({card for row in rows if row.setting.name == name for card, _ in row.setting.cards})
-        head = {
-            "id": name,
-            "engine": engine,
-            "precision": kind,
-            "maker": maker,
-            "compute": round_(math.exp(theta[name])),
-        }
+        head: Row = {"id": name, "engine": engine, "precision": kind, "maker": maker}
+        head |= {"compute": round_(math.exp(theta[name]))}
+        mine = {card: theta.get(f"device {card} {name}", 0.0) for card in cards}
+        head["devices"] = {card: round_(math.exp(log), 3) for card, log in mine.items()}
         n = sum(row.setting.name == name for row in rows)
-        found.append(head | {"n": n, "measured_on": cards} | said)
+        found.append(head | {"n": n} | said)
     shared = {"id": "gpu", "memory": MEMORY, "layer": round_(math.exp(theta["layer"])), "most": 0.95}
     shared |= {"power": round_(theta["power"]), "per_watt": PER_WATT, "grouped": round_(others["grouped"])}
     shared |= {"server": round_(math.exp(theta["server"])), "tight": round_(math.exp(theta["tight"]))}
@@ -332,13 +341,9 @@ def table(theta: Theta, rows: Sequence[Seen], others: Row, spreads: dict[str, tu
         "Raspberry Pi 5 63 %, M4 86 %): their middle",
         "as_of": "2026-11-23",
     }
-    found.append({"id": "llama.cpp", "memory": 0.68} | machine)
-    where = {
-        "seen": said,
-        "unseen": said,
-        "everyday": other,
-        "machine": machine | {"source": HERE, "status": "unverified"},
-    }
+    found.append({"id": "llama.cpp", "memory": 0.68, "apart": True} | machine)
+    assumed = machine | {"source": HERE, "status": "unverified"}
+    where = {"seen": said, "unseen": said, "everyday": other, "machine": assumed}
     for name, (low, high) in spreads.items():
         found.append(
             {"id": f"spread-{name}", "low": round_(math.exp(low), 3), "high": round_(math.exp(high), 3)} | where[name]

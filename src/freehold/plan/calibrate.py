@@ -6,12 +6,13 @@
 
 The table `calibration` holds
 
-    a row a class of software, precision and maker    compute: the share of the FLOP/s that a tuned submission reaches
+    a row a class of software, precision and maker    compute: the share of the FLOP/s that a tuned submission reaches;
+               devices: how each card among its rows does beside the class
     gpu        what classes share: memory (share of the bandwidth), layer (seconds), power and per_watt (a card that can
                do more a watt than per_watt is held back by its watts), grouped (the further share that products of
                experts reach), most (no share is larger)
     everyday   crowd, half: how much longer a step takes where nobody tunes: 1 + crowd n / (n + half) with n streams
-    llama.cpp  memory, where nothing was measured on the device
+    llama.cpp  memory, where nothing was measured on the device; apart: on a CPU each head reads the cache for itself
     spread-*   low, high: the factors within which nine in ten measurements lay
 
 benchmarks/speed_error.py fits them and checks what they cover.
@@ -37,7 +38,7 @@ SLOW = ("cpu", "apple", "board", "machine")  # kinds on which llama.cpp is what 
 class Calibration:
     """`flops` and `bandwidth` are a device's, as they are reached (FLOP/s, None where nothing says; bytes/s). `layer`:
     seconds that each layer takes beside its arithmetic. `low`, `high`: the factors of a 90 % interval. `bits`: of a
-    number in the cache. `grouped`, `crowd`, `half`: as in the table."""
+    number in the cache. `grouped`, `crowd`, `half`, `apart`: as in the table."""
 
     engine: str
     flops: float | None
@@ -49,6 +50,7 @@ class Calibration:
     grouped: float = 1.0
     crowd: float = 0.0
     half: float = 1.0
+    apart: bool = False
     method: str = ""
     uses: tuple[str, ...] = ()
 
@@ -91,7 +93,7 @@ def _shipped() -> Facts:
 def _fitted(hardware: Fact, kind: str, table: Facts, engine: str) -> Calibration:
     row, gpu = _class(hardware, kind, table, engine), table.get("calibration", "gpu")
     tuned = engine in ("trt", "vllm-tuned")
-    seen = hardware.id in row.values["measured_on"] and row.values["precision"] == kind
+    seen = hardware.id in row.values["devices"] and row.values["precision"] == kind
     spread = table.get("calibration", f"spread-{('seen' if seen else 'unseen') if tuned else 'everyday'}")
     everyday = {} if tuned else table.get("calibration", "everyday").values
     rest = {} if tuned else {"crowd": everyday["crowd"], "half": everyday["half"]}
@@ -110,7 +112,7 @@ def _reached(hardware: Fact, kind: str, row: Fact, gpu: Fact) -> float | None:
     peak, watts = hardware.values.get("flops", {}).get(kind), hardware.values.get("watts")
     if not peak:
         return None
-    share = row.values["compute"]
+    share = row.values["compute"] * row.values["devices"].get(hardware.id, 1.0)
     if watts:
         share *= (peak / watts / gpu.values["per_watt"]) ** -gpu.values["power"]
     return float(peak * min(share, gpu.values["most"]))
@@ -134,5 +136,5 @@ def _measured(hardware: Fact, table: Facts, engine: str) -> Calibration:
     told = "as measured on it" if known else "from its bandwidth, nothing measured on it"
     return Calibration(
         engine, values.get("prefill_flops"), bandwidth, values.get("layer", 0.0), spread.values["low"],
-        spread.values["high"], method=f"roofline of {engine}, {told}", uses=(rule.ref, spread.ref),
+        spread.values["high"], apart=rule.values["apart"] and values["kind"] != "apple", method=f"roofline of {engine}, {told}", uses=(rule.ref, spread.ref),
     )  # fmt: skip

@@ -80,12 +80,14 @@ def step(
     flops, bandwidth = (by.flops or float("inf")) * gpus, by.bandwidth * gpus
     experts = _experts(a)
     weighed = active(a) - experts + experts / by.grouped
-    looked = streams * (flop(a, 1, context) - flop(a, 1)) + prefill_tokens * (flop(a, 1, context // 2) - flop(a, 1))
+    look = flop(a, 1, context) - flop(a, 1)  # 4 H h a token of context: each number in the cache, by each head
+    looked = streams * look + prefill_tokens * (flop(a, 1, context // 2) - flop(a, 1))
+    cache = look / 2 * by.bits / 8 if by.apart else cache_bytes(a, context, bits=by.bits)
     return Step(
         products=2 * weighed * tokens / flops,
         weights=_read(a, form, max(1, round(tokens))) / bandwidth,
         attention=looked / flops,
-        cache=streams * cache_bytes(a, context, bits=by.bits) / bandwidth,
+        cache=streams * cache / bandwidth,
         talk=_talk(a, hardware, gpus, tokens),
         layers=by.layer * a.depth,
         crowd=by.crowded(streams),
