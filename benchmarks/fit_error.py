@@ -4,7 +4,7 @@
 
 Parameters: of the config.json files in catalogs/aiconfigurator, litgpt's list and models.json, beside published counts
 (published_sizes.json, each with its source). `counts` says what of a model a count holds: its text part, that and the
-head stored again, or all that `beside` names too. A row with `differs` says why the count isn't the formula's; a row
+head stored again, or all that `beside` names too. A row with `differs` says by what the count isn't the formula's; one
 whose `published` is null says that none was found. Sizes: beside what llama.cpp's README and llama-bench print.
 """
 
@@ -48,6 +48,11 @@ def predicted(a: Architecture, counts: str) -> int:
     return parameters(a) + extra[counts]
 
 
+def gib(row: Mapping[str, Any], a: Architecture) -> float:
+    """A GGUF's predicted size; one that holds what predicts ahead as well is as much larger as its parameters are."""
+    return weight_bytes(a, row["format"]) * predicted(a, row.get("counts", "text")) / parameters(a) / 2**30
+
+
 def compare(row: Mapping[str, Any], a: Architecture) -> dict[str, Any]:
     said, ours = row["published"], predicted(a, row["counts"])
     verdict = "none found" if said is None else "exact" if ours == said else "differs" if "differs" in row else "off"
@@ -69,7 +74,7 @@ def main() -> int:
             say(f"{row['from']}: {row['verdict']}, {row['predicted']:,} for {row['published']}. {row['why']}")
     sizes = []
     for row in published["gguf"]:
-        ours = weight_bytes(found[row["from"]], row["format"]) / 2**30
+        ours = gib(row, found[row["from"]])
         sizes.append({**row, "predicted": round(ours, 3), "error": round(ours / row["gib"] - 1, 4)})
     for row in sorted(sizes, key=lambda row: -abs(row["error"]))[:5]:
         say(f"{row['from']} {row['format']}: {row['predicted']} GiB for {row['gib']}, {row['error']:+.2%}")

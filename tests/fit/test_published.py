@@ -29,6 +29,5 @@ def test_published_counts_are_met_or_the_difference_is_named(fit_error: ModuleTy
     assert {name for name in found if name.startswith("aic:")} == {r["from"] for r in rows if r["from"][:4] == "aic:"}
     assert all(found[f"aic:{name}"].known for name in (r["from"][4:] for r in rows if r["from"][:4] == "aic:"))
     for row in said["gguf"]:
-        ours = fit_error.weight_bytes(found[row["from"]], row["format"]) / 2**30
-        assert ours == pytest.approx(row["gib"], rel=0.03), row
+        assert fit_error.gib(row, found[row["from"]]) == pytest.approx(row["gib"], rel=0.03), row
     assert "fit_error" in sys.modules

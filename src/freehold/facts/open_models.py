@@ -4,8 +4,8 @@
                     "weights": "https://huggingface.co/...", "licence": "llama-3.1" (a row of licences.json),
                     "released": "2024-07-23" (or a month), "released_source", "context": 131072 (tokens),
                     "config": {what of its config.json counts}, "quality": {"mmlu": 69.4}, "quality_sources": {...}}
-    formats.json   {"id": "q4-k-m", "recipe": "Q4_K_M" (a form of fit.forms), "shown": 4.894 (bits a weight as printed for
-                    Llama-3.1-8B), "engines": [...], "what"}; a team's own row may say `bits` instead of `recipe`
+    formats.json   {"id": "q4-k-m", "recipe": "Q4_K_M" (a form of fit.forms), "shown": 4.894 (bits a weight, printed
+                    for Llama-3.1-8B), "engines": [...], "what"}; a team's own row may say `bits` instead of `recipe`
 
     architecture(fact)      Architecture; parameters(fact) and active(fact) also for a row without a config
     form(fact)              Form: weight_bytes(architecture(model), form(format))
@@ -18,6 +18,7 @@ their vendor rounds them. `native`: the format that the vendor's own weights are
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,12 @@ def architecture(model: Fact) -> Architecture:
             f"{model.ref} {why}, so its memory and speed can't be planned.",
             "Take another model, or give the folder or the config.json of this one.",
         )
-    return Architecture.of(model.values["config"], model.ref)
+    return _read(msgspec.json.encode(model.values["config"]), model.ref)
+
+
+@lru_cache(1024)
+def _read(config: bytes, where: str) -> Architecture:
+    return Architecture.of(msgspec.json.decode(config), where)
 
 
 def parameters(model: Fact) -> int | None:

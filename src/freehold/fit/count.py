@@ -5,7 +5,7 @@
     touched(a, 8)          read by one decode step of 8 streams: E (1 - (1 - k/E)^B) experts a layer
     cache_bytes(a, 8192)   one stream's keys and values; a window, MLA, a recurrent state as the layer has it
 
-Experts touched by independent tokens with even routing; real routing is uneven and touches fewer (FACTS 2.7; Mixtral
+Experts touched by independent tokens with even routing; real routing is uneven and touches fewer (Mixtral:
 2.0 / 5.5 / 7.2 / 7.9 of 8 at 1 / 4 / 8 / 16 streams). The table of embeddings is counted whole, as in the published
 rooflines, though a step reads only a row a stream of it.
 """

@@ -3,7 +3,7 @@
     serving(a, "Q4_K_M", context=8192, slots=4)         {weights, cache, buffers}
     most_streams(a, 4.9e9, room=24e9, context=8192)     how many such streams the rest holds
 
-Of a device's memory nine tenths are used (vLLM's default), the rest is the driver's and the graphs' (FACTS 2.3).
+Of a device's memory nine tenths are used (vLLM's default), the rest is the driver's and the graphs'.
 """
 
 from __future__ import annotations
