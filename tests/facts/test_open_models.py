@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from freehold.errors import BadSetting
-from freehold.facts.open_models import active, architecture, form, has_architecture, of_folder, parameters
+from freehold.facts.open_models import active_of, architecture, form, has_architecture, of_folder, parameters_of
 from freehold.facts.tables import Facts
 from freehold.fit import weight_bytes
 
@@ -47,7 +47,7 @@ def test_every_row_can_be_counted_and_cites() -> None:
             continue
         a = architecture(row)
         assert a.known, row.ref
-        assert 0 < (active(row) or 0) <= (parameters(row) or 0), row.ref
+        assert 0 < (active_of(row) or 0) <= (parameters_of(row) or 0), row.ref
         assert weight_bytes(a, "Q4_K_M") < weight_bytes(a, "BF16"), row.ref
 
 
@@ -56,7 +56,7 @@ def test_what_makes_no_text_is_refused_with_a_sentence() -> None:
     with pytest.raises(BadSetting, match=r"models/stable-diffusion-1\.5 makes pictures"):
         architecture(facts.get("models", "stable-diffusion"))
     large = facts.get("models", "mistral-large-3")
-    assert (parameters(large), active(large)) == (675_000_000_000, 41_000_000_000)
+    assert (parameters_of(large), active_of(large)) == (675_000_000_000, 41_000_000_000)
     with pytest.raises(BadSetting, match="has no configuration"):
         architecture(large)
 

@@ -7,7 +7,7 @@
     formats.json   {"id": "q4-k-m", "recipe": "Q4_K_M" (a form of fit.forms), "shown": 4.894 (bits a weight, printed
                     for Llama-3.1-8B), "engines": [...], "what"}; a team's own row may say `bits` instead of `recipe`
 
-    architecture(fact)      Architecture; parameters(fact) and active(fact) also for a row without a config
+    architecture(fact)      Architecture; parameters_of(fact), active_of(fact) also for a row without a config
     form(fact)              Form: weight_bytes(architecture(model), form(format))
     of_folder(path)         Architecture and the bytes of its weights, from a folder with config.json
 
@@ -25,12 +25,10 @@ from typing import Any
 import msgspec
 
 from freehold.errors import BadSetting
-from freehold.fit import Architecture, Form, form_of, uniform
-from freehold.fit import active as active_of
-from freehold.fit import parameters as parameters_of
+from freehold.fit import Architecture, Form, active, form_of, parameters, uniform
 from freehold.nouns import Fact
 
-__all__ = ["active", "architecture", "form", "has_architecture", "of_folder", "parameters"]
+__all__ = ["active_of", "architecture", "form", "has_architecture", "of_folder", "parameters_of"]
 
 
 def has_architecture(model: Fact) -> bool:
@@ -55,14 +53,14 @@ def _read(config: bytes, where: str) -> Architecture:
     return Architecture.of(msgspec.json.decode(config), where)
 
 
-def parameters(model: Fact) -> int | None:
+def parameters_of(model: Fact) -> int | None:
     """Of the text part; None where the row doesn't tell."""
-    return parameters_of(architecture(model)) if has_architecture(model) else _number(model, "parameters")
+    return parameters(architecture(model)) if has_architecture(model) else _number(model, "parameters")
 
 
-def active(model: Fact) -> int | None:
+def active_of(model: Fact) -> int | None:
     """Those that one token is multiplied with; None where the row doesn't tell."""
-    return active_of(architecture(model)) if has_architecture(model) else _number(model, "active")
+    return active(architecture(model)) if has_architecture(model) else _number(model, "active")
 
 
 def _number(model: Fact, name: str) -> int | None:
