@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from freehold.errors import ArtifactDamaged, BadSetting, ProjectMissing, ProjectOtherLog, ProjectVersion, StorageFailed
 from freehold.nouns import Artifact, Audit, LogFile, Measure, Plan, Repeats, TaskPlan, Tokens
 from freehold.project import Appender, Project, check_bar, write_atomic
+from freehold.project.settings import read_settings
 
 AUDIT = Audit(
     log=LogFile(("calls.jsonl",), "ab" * 32, "cd" * 32, 3, 99),
@@ -296,3 +297,29 @@ def test_rows_read_back_without_a_torn_last_one(project: Project) -> None:
         file.write(b'{"at": 2')
     assert project.rows("rungs.jsonl") == [{"at": 1}]
     assert os.stat(project.path / "rungs.jsonl").st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[declared]\nprivacy = "yes"', "privacy is 'yes'"),
+        ("[declared]\nfirst_token = 0", "first_token is 0"),
+        ('[declared]\nhurry = "yes"', "'hurry' under [declared]"),
+        ("[company]\nstaff = 3", "'staff' under [company]"),
+        ('[company]\nusers_month = "many"', "users_month"),
+    ],
+)
+def test_what_a_company_is_and_declares_is_checked(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "freehold.toml"
+    path.write_text(text)
+    with pytest.raises(BadSetting) as caught:
+        read_settings(path)
+    assert said in caught.value.message
+
+
+def test_a_fact_of_ones_own_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "freehold.toml"
+    path.write_text('[facts.hardware."h100-sxm"]\nbandwidth = 3.0e12\n[declared]\nprivacy = "house"\n')
+    found = read_settings(path)
+    assert found.facts == {"hardware": {"h100-sxm": {"bandwidth": 3.0e12}}}
+    assert found.declared.privacy == "house"

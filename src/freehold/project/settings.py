@@ -13,6 +13,11 @@ since = 2026-07-01               # the public price holds before this day (UTC)
 openai = 0.15
 [facts.hardware."h100-sxm"]      # a fact that the team knows better: fields of a row, or a row of its own
 bandwidth = 3.0e12
+[company]                        # what licences and laws ask of a company
+country = "DE"
+users_month = 200_000            # revenue_year (USD), sector, deny_origin
+[declared]                       # what the plan must keep, whatever it costs
+privacy = "house"                # continuity, residency; first_token and between in seconds
 """
 
 from __future__ import annotations
@@ -29,10 +34,15 @@ import msgspec
 from freehold.errors import BadSetting
 from freehold.project.storage import read_bytes
 
-__all__ = ["RULES", "TOML", "OwnPrice", "Settings", "TaskSettings", "check_bar", "read_settings"]
+__all__ = [
+    "KEEPS", "RULES", "TOML", "CompanySettings", "Declared", "OwnPrice", "Settings", "TaskSettings", "check_bar",
+    "check_declared", "read_settings",
+]  # fmt: skip
 
 RULES = ("exact", "json", "sql", "tools", "tools-any-order", "text", "none")
 """How answers may be compared; what each means is in agree."""
+KEEPS = {"privacy": ("house", "own"), "residency": ("own",), "continuity": ("owned", "open")}
+"""What a team may declare of where its data goes; what each rules out is in plan.choose."""
 SQLITE = b"SQLite format 3\0"
 
 
@@ -59,6 +69,31 @@ class OwnPrice:
 
 
 @dataclass(frozen=True, slots=True)
+class CompanySettings:
+    """[company]: its country (ISO 3166-1), monthly active users of all it offers, USD a year, the sector that laws
+    speak of, and the countries whose models it does not take."""
+
+    country: str = ""
+    users_month: float | None = None
+    revenue_year: float | None = None
+    sector: str = ""
+    deny_origin: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """[declared]: what the plan must keep. `privacy`: "house" (data stays on machines in the house) or "own" (on
+    machines that the team rules, rented ones too); `residency`: "own"; `continuity`: "owned" (weights of one's own) or
+    "open" (weights that can be had elsewhere); seconds to the `first_token` and `between` tokens, for 95 % of calls."""
+
+    privacy: str = ""
+    residency: str = ""
+    continuity: str = ""
+    first_token: float | None = None
+    between: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """freehold.toml. `pairs` is the share of home answers also asked upstream; `machine_cost` is in $/h (None: the
     dated default in facts); `use` is how the team uses the student: internal or sold; `tasks` is by task name,
@@ -76,6 +111,8 @@ class Settings:
     prices: dict[str, OwnPrice] = field(default_factory=dict)
     discounts: dict[str, float] = field(default_factory=dict)
     facts: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    company: CompanySettings = field(default_factory=CompanySettings)
+    declared: Declared = field(default_factory=Declared)
 
 
 TOML = """\
@@ -98,6 +135,10 @@ port = 8080
 # openai = 0.15
 # [facts.hardware."h100-sxm"]  # a fact that you know better, by table and row (`freehold facts` lists them):
 # bandwidth = 3.0e12
+# [company]           # what licences and laws ask of a company: country = "DE", users_month, revenue_year, sector
+# country = "DE"
+# [declared]          # what the plan must keep: privacy = "house" or "own", residency = "own", continuity = "owned" or
+# privacy = "house"   # "open", first_token and between in seconds for 95 % of calls
 """
 
 
@@ -123,6 +164,8 @@ def read_settings(path: Path) -> Settings:
             raise BadSetting(f"{path} says {key!r}, which is not a setting.", f"Known: {', '.join(known)}.")
     _check_keys(path, "tasks", "a task", TaskSettings, found.get("tasks"))
     _check_keys(path, "prices", "a price", OwnPrice, found.get("prices"))
+    _check_table(path, "company", CompanySettings, found.get("company"))
+    _check_table(path, "declared", Declared, found.get("declared"))
     try:
         settings = msgspec.convert(found, Settings)
     except msgspec.ValidationError as error:
@@ -138,7 +181,30 @@ def read_settings(path: Path) -> Settings:
     if settings.use not in ("internal", "sold"):
         raise BadSetting(f"{path}: use is {settings.use!r}.", "Known: internal, sold.")
     _check_money(path, settings)
+    check_declared(settings.declared, str(path))
     return replace(settings, tasks={name: _task(path, name, said) for name, said in settings.tasks.items()})
+
+
+def _check_table(path: Path, table: str, kind: type, said: Any) -> None:
+    """Every key of a table must be known."""
+    known = [f.name for f in fields(kind)]
+    for key in said if isinstance(said, dict) else ():
+        if key not in known:
+            raise BadSetting(
+                f"{path} says {key!r} under [{table}], which is not a setting.", f"Known: {', '.join(known)}."
+            )
+
+
+def check_declared(declared: Declared, where: str) -> None:
+    """Raises BadSetting for a word that none of KEEPS knows, or seconds that aren't above 0."""
+    for name, known in KEEPS.items():
+        value = getattr(declared, name)
+        if value and value not in known:
+            raise BadSetting(f"{where}: {name} is {value!r}.", f"Known: {', '.join(known)}.")
+    for name in ("first_token", "between"):
+        value = getattr(declared, name)
+        if value is not None and not 0 < value < 1e6:
+            raise BadSetting(f"{where}: {name} is {value}.", "Give seconds, above 0.")
 
 
 def _check_keys(path: Path, table: str, noun: str, kind: type, tables: Any) -> None:
