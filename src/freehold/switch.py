@@ -66,6 +66,7 @@ def switch(
     from freehold.audit import audit
     from freehold.plan import plan
     from freehold.project import check_bar
+    from freehold.project.arrivals import NAME
     from freehold.report.gather import write_report
     from freehold.totals import kept_home, saved
     from freehold.traffic import read
@@ -74,7 +75,7 @@ def switch(
     confidence = project.settings.confidence if confidence is None else check_bar(confidence, "confidence")
     traffic = read(paths, until=until, tell=tell)
     project.claim_log(traffic.log.identity)
-    found = audit(traffic, project.settings, tell=tell)
+    found = audit(traffic, project.settings, arrivals=project.path / NAME, tell=tell)
     project.save(found)
     bars = sorted({*BARS, bar})
     planned = plan(found, machine_cost=project.settings.machine_cost, bars=bars, confidence=confidence)

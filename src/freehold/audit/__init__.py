@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from freehold.audit.arrivals import keep
 from freehold.audit.bill import Bill
 from freehold.audit.estimate import calibrate
 from freehold.audit.models import models_used
@@ -46,6 +47,7 @@ def audit(
     runner: Runner | None = None,
     sample: int = SAMPLE,
     lines: Path | None = None,
+    arrivals: Path | None = None,
     tell: Tell = quiet,
 ) -> Audit:
     """Count what a log holds, price it at each call's day, find its tasks, and pick how the answers of each compare.
@@ -56,16 +58,18 @@ def audit(
 
     A log on disk is read in parts; `folder` is where each part's counts are kept until all are in, so that a stopped
     run goes on (default: nowhere). `runner` does the parts (default: this process, or one a core where the log is
-    large). Tasks are found in `sample` of its records. `lines` is a CSV file to write with the task of every call.
+    large). Tasks are found in `sample` of its records. `lines` is a CSV file to write with the task of every call,
+    `arrivals` one to write with when the calls of the busiest hour came and how long they were.
     Raises LogError, BadSetting, StorageFailed.
     """
     today = today or datetime.now(UTC).date()
     book = book or price_book(settings)
     if isinstance(log, Traffic):
-        return _audited(_in_memory(log, settings, book, lines is not None, tell), settings, book, today, lines, tell)
+        whole = _in_memory(log, settings, book, lines is not None, tell)
+        return _audited(whole, settings, book, today, lines, arrivals, tell)
     with _workplace(folder) as place:
         whole = _on_disk(log, settings, book, Path(place), runner, sample, lines is not None, tell)
-        return _audited(whole, settings, book, today, lines, tell)
+        return _audited(whole, settings, book, today, lines, arrivals, tell)
 
 
 def _workplace(folder: Path | None) -> AbstractContextManager[str | Path]:
@@ -124,8 +128,9 @@ def _on_disk(
 
 
 def _audited(
-    whole: Whole, settings: Settings | None, book: PriceBook, today: date, lines: Path | None, tell: Tell
-) -> Audit:
+    whole: Whole, settings: Settings | None, book: PriceBook, today: date, lines: Path | None, arrivals: Path | None,
+    tell: Tell,
+) -> Audit:  # fmt: skip
     """What the tallies say, in nouns."""
     tell("add it up", 0.0)
     tallies, bill = whole.tallies, whole.bill
@@ -140,6 +145,8 @@ def _audited(
     moves = rank(tasks, lambda part: per_month(part, first, last), spoilt=named, today=today)
     if lines is not None and tallies.lines is not None:
         write_lines(tallies.lines, [task.name for task in whole.tasks], whole.files, lines)
+    if arrivals is not None:
+        keep(tallies.load, arrivals, f"the log, sha256 {whole.read.log.sha256[:12]}")
     tell("add it up", 1.0)
     return Audit(
         log=whole.read.log,

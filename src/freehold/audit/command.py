@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from freehold.audit import audit
     from freehold.audit.show import show
     from freehold.facts import price_book
+    from freehold.project.arrivals import NAME
     from freehold.tell import terminal
     from freehold.traffic import open_log
     from freehold.wire import dumps, time_given
@@ -56,7 +57,10 @@ def run(args: argparse.Namespace) -> int:
         lines = Path(args.lines) if args.lines else None
         with _made(args.project) as project, project.lock():
             folder = project.work("audit")
-            found = audit(source, settings, book=book, folder=folder, runner=runner, lines=lines, tell=tell)
+            found = audit(
+                source, settings, book=book, folder=folder, runner=runner, lines=lines,
+                arrivals=project.path / NAME, tell=tell,
+            )  # fmt: skip
             project.claim_log(found.log.identity)
             project.save(found)
             shutil.rmtree(folder)

@@ -20,12 +20,12 @@ from freehold.audit.spill import Rows
 from freehold.audit.tally import Seen
 from freehold.nouns import Load, Measure
 
-__all__ = ["WINDOWS", "LoadTally"]
+__all__ = ["AT_ONCE", "ROW", "WINDOWS", "LoadTally", "tokens_of"]
 
 WINDOWS = (1, 10, 60, 300)  # seconds
-ROW = np.dtype([("at", "<f8"), ("tokens", "<i8")])
+ROW = np.dtype([("at", "<f8"), ("input", "<i4"), ("output", "<i4")])
 AT_ONCE = 2_000_000  # rows in memory
-MOST_TOKENS = 1 << 32  # in a call; a greater count is an error of the log, and would only run over
+MOST_TOKENS = (1 << 31) - 1  # read or written in a call; a greater count is an error of the log
 UNKNOWN = -1
 Rowed = npt.NDArray[np.void]
 Ints = npt.NDArray[np.int64]
@@ -49,11 +49,11 @@ class LoadTally(msgspec.Struct):
         self.rows.folder = self.folder
 
     def add(self, seen: Sequence[Seen], /) -> None:
-        kept = [(one.call.at, _tokens(one)) for one in seen if one.call.at is not None and one.call.why != "pair"]
+        kept = [(one.call.at, *_tokens(one)) for one in seen if one.call.at is not None and one.call.why != "pair"]
         self.untimed += sum(one.call.at is None and one.call.why != "pair" for one in seen)
         if kept:
             rows = np.array(kept, ROW)
-            self.tokened += int((rows["tokens"] >= 0).sum())
+            self.tokened += int((rows["input"] >= 0).sum())
             self.first = min(self.first, float(rows["at"].min()))
             self.last = max(self.last, float(rows["at"].max()))
             self.rows.add(rows)
@@ -127,7 +127,7 @@ class LoadTally(msgspec.Struct):
                 second = (group["at"] - self.first).astype(np.int64)
                 mine = second // max(WINDOWS) % passes == turn
                 seconds.append(second[mine])
-                tokens.append(np.maximum(group["tokens"][mine], 0))
+                tokens.append(tokens_of(group[mine]))
             all_seconds, all_tokens = np.concatenate(seconds), np.concatenate(tokens)
             if len(all_seconds):
                 order = np.argsort(all_seconds, kind="stable")
@@ -135,8 +135,17 @@ class LoadTally(msgspec.Struct):
                 yield at, counts.astype(np.int64), np.add.reduceat(all_tokens[order], starts)
 
 
-def _tokens(seen: Seen) -> int:
-    return UNKNOWN if seen.tokens is None else min(MOST_TOKENS, seen.tokens.prompt + seen.tokens.completion)
+def tokens_of(rows: Rowed) -> Ints:
+    """Each call's tokens, read and written; 0 where they aren't known."""
+    both: Ints = np.maximum(rows["input"], 0).astype(np.int64) + np.maximum(rows["output"], 0)
+    return both
+
+
+def _tokens(seen: Seen) -> tuple[int, int]:
+    said = seen.tokens
+    if said is None:
+        return UNKNOWN, UNKNOWN
+    return min(MOST_TOKENS, said.prompt), min(MOST_TOKENS, said.completion)
 
 
 def _busier(peak: tuple[int, int]) -> tuple[int, int]:

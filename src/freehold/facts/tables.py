@@ -39,6 +39,7 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "carbon": ("carbon.json", ()),
     "assumptions": ("assumptions.json", ()),
     "calibration": ("calibration.json", ()),
+    "loads": ("loads.json", ()),
     "terms": ("terms.json", ("rule", "vendors", "kinds")),
     "prices": ("prices.csv", ("provider", "model", "from", "above")),
     "tiers": ("tiers.csv", ("provider", "tier", "models")),

@@ -4,6 +4,7 @@
     ├── project.json         {"freehold_project": 1, "log": "<identity of the log>"}
     ├── freehold.toml        what a person decides; written with its defaults on the first run
     ├── audit.json plan.json tuned.json
+    ├── arrivals.safetensors when the calls of the busiest hour came, and their tokens
     ├── artifacts/<sha256>/  manifest.json (written last) + safetensors, ONNX, JSON
     ├── verdicts/<task>.json
     ├── openings.jsonl       each use of certification calls
