@@ -11,17 +11,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from freehold.facts.prices import PriceBook
 from freehold.facts.rates import Band, Rates
 from freehold.nouns import Demand, Fact, ModelDemand
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 __all__ = ["MONTHS", "Bill", "Mix", "bill", "flat", "mix_of", "present"]
 
@@ -94,8 +92,6 @@ def present(demand: Demand, book: PriceBook, today: date) -> dict[str, Bill | No
 
 def bill(mix: Mix, model: str, book: PriceBook, today: date) -> Bill | None:
     """The mix on a model of the price list; None where it has no price on one of the days."""
-    import numpy as np
-
     read, written = np.zeros(MONTHS), np.zeros(MONTHS)
     for month in range(MONTHS):
         usual = _mean(book, model, _noon(today, month), mix, "")
@@ -111,8 +107,6 @@ def bill(mix: Mix, model: str, book: PriceBook, today: date) -> Bill | None:
 
 def flat(mix: Mix, row: Fact, book: PriceBook, today: date) -> Bill | None:
     """The mix at a row of hosted.json, with the changes that the price list announces for it."""
-    import numpy as np
-
     prices = [row.values.get(kind) for kind in ("input", "cached", "output")]
     if prices[0] is None or prices[2] is None:
         return None

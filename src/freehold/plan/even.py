@@ -10,17 +10,15 @@ the least volume from which on it no longer costs more, up to the next step.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from freehold.nouns import Measure
 from freehold.plan.setups import Setup
 from freehold.totals import HOURS
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 __all__ = ["even", "load_even"]
 
@@ -32,8 +30,6 @@ MEDIAN = "at the median of every assumption, first month"
 
 def even(apart: Callable[[Floats], tuple[Floats, Floats] | None]) -> Measure:
     """The least volume at which a way doesn't cost more than staying; None: at none. `apart` gives both costs."""
-    import numpy as np
-
     grid = np.geomspace(LEAST, MOST, POINTS)
     for _ in range(3):
         costs = apart(grid)

@@ -15,7 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from freehold.errors import BadSetting
 from freehold.facts.tables import Facts
@@ -23,11 +25,7 @@ from freehold.facts.values import number
 from freehold.nouns import Assumption, Demand, Fact, Measure
 from freehold.plan.setups import Setup, Span
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 __all__ = ["Own", "bounds", "column", "ranges", "rent_name", "tokens"]
 
@@ -177,8 +175,6 @@ def column(one: Assumption, n: int, seed: int) -> Floats:
 
 
 def _spread(name: str, span: Span, log: bool, n: int, seed: int) -> Floats:
-    import numpy as np
-
     value, low, high = span
     if low == high:
         return np.full(n, value)
@@ -191,16 +187,12 @@ def _spread(name: str, span: Span, log: bool, n: int, seed: int) -> Floats:
 
 @lru_cache(maxsize=8)
 def _normal(n: int) -> Floats:
-    import numpy as np
-
     inverse = NormalDist().inv_cdf
     return np.array([inverse((i + 0.5) / n) for i in range(n)])
 
 
 @lru_cache(maxsize=256)
 def _order(name: str, n: int, seed: int) -> NDArray[np.int64]:
-    import numpy as np
-
     return np.random.default_rng([seed, zlib.crc32(name.encode())]).permutation(n)
 
 

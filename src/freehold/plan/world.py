@@ -15,7 +15,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from freehold.nouns import Assumption, Demand
 from freehold.plan.bills import MONTHS
@@ -23,11 +25,7 @@ from freehold.plan.ranges import rent_name, tokens
 from freehold.plan.setups import Setup
 from freehold.totals import HOURS
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 __all__ = ["Machines", "World", "added", "machines", "once", "spend"]
 
@@ -48,8 +46,6 @@ class World:
     bill: Floats | None = field(init=False)
 
     def __post_init__(self) -> None:
-        import numpy as np
-
         time = np.arange(MONTHS) / YEAR
         self.volume = self.by["volume"] / tokens(self.demand) * self.by["growth"] ** time
         self.closed = self.by["closed-price-change"] ** time
@@ -105,8 +101,6 @@ def spend(setup: Setup, world: World) -> dict[str, Floats] | None:
 
 def added(parts: Mapping[str, Floats]) -> Floats:
     """All parts together."""
-    import numpy as np
-
     return np.asarray(sum(parts.values()))
 
 
@@ -118,8 +112,6 @@ def once(setup: Setup, world: World) -> Floats | float:
 
 
 def machines(setup: Setup, world: World) -> Machines:
-    import numpy as np
-
     by, load = world.by, _load(setup, world)
     asked = load * world.volume * (by["peak"] / world.known["peak"].value) / by["speed"]
     if setup.home is None:
