@@ -24,6 +24,7 @@ __all__ = ["Setup", "Span", "closed_setups", "hosted_setups", "student_setup"]
 Span = tuple[float, float, float]
 """value, low, high"""
 YEAR = timedelta(days=365)
+RANK = {"given": 0, "unverified": 2}
 MOST = 3  # closed models of the same vendor, and of others, that are worth a row
 
 
@@ -95,12 +96,13 @@ def closed_setups(demand: Demand, book: PriceBook, today: date, facts: Facts, *,
 def hosted_setups(
     models: Sequence[str], demand: Demand, book: PriceBook, facts: Facts, today: date, *, most: int = 2
 ) -> tuple[Setup, ...]:
-    """The `most` cheapest hosts of each open model (an id of models.json), those with a source that was seen first."""
+    """The `most` cheapest hosts of each open model (an id of models.json), the team's own prices first, unverified ones
+    last."""
     found: list[Setup] = []
     for model in models:
         rows = [row for row in facts.rows("hosted") if row.values.get("model") == model and _sold(row, today)]
         priced = [(row, cost) for row in rows if (cost := flat(mix_of(demand), row, book, today)) is not None]
-        priced.sort(key=lambda one: (one[0].status == "unverified", float(one[1].total[0])))
+        priced.sort(key=lambda one: (RANK.get(one[0].status, 1), float(one[1].total[0])))
         best: dict[str, tuple[Fact, Bill]] = {}
         for row, cost in priced:
             best.setdefault(str(row.values.get("provider", row.id)), (row, cost))
