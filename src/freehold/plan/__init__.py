@@ -1,34 +1,101 @@
-"""plan: per task, try or not, why, and how many calls a proof asks for.
+"""plan: what to do about the whole bill, and per task what students may be tried on.
 
-Audit → for each task: go (try, too_few, not_yet), the reason, calls needed at each bar, student, minutes
+Audit, or what was typed → Demand → candidates, options, law, advice       (decide.py)
+Audit → for each task: go (try, too_few, not_yet), the reason, calls needed at each bar, student, minutes  (task.py)
+
+Everything that a figure rests on is in the plan, and its sha256 is what people sign.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
+from freehold.facts import facts as tables
 from freehold.facts import machine_cost as default_cost
-from freehold.nouns import Audit, Measure, Plan
+from freehold.nouns import Audit, Demand, Measure, Plan
 from freehold.plan.task import ASSUMED, plan_task
+from freehold.project import Settings
+
+if TYPE_CHECKING:
+    from freehold.plan.arrivals import Arrivals
+    from freehold.plan.decide import Wish
 
 __all__ = ["plan"]
 
 
 def plan(
-    audit: Audit,
+    audit: Audit | None = None,
     *,
+    demand: Demand | None = None,
+    settings: Settings | None = None,
     machine_cost: float | None = None,
+    arrivals: Arrivals | None = None,
+    wish: Wish | None = None,
+    given: Mapping[str, str] | None = None,
     bars: Sequence[float] = (0.9, 0.95, 0.98, 0.99),
     confidence: float = 0.95,
+    today: date | None = None,
+    seed: int = 0,
 ) -> Plan:
-    """Say for each task of an audit whether a student is worth a try.
+    """Plan from an audit, from a `demand` typed by hand, or from both.
 
-    `machine_cost` is what the machine that serves costs in $/h (None: a dated default, marked as assumed).
-    Money is shown and never decides here.
+    `machine_cost` is what the machine that serves students costs in $/h (None: freehold.toml, else a dated default,
+    marked as assumed). `arrivals` are the log's busiest hour, `wish` what was asked for by name, `given` the flags as
+    they were typed. An audit whose log says no pace gets a plan for its tasks alone, which says so.
+    Raises BadSetting for what can't be planned.
     """
-    cost = default_cost() if machine_cost is None else Measure(machine_cost, unit="USD/h", method="given")
-    tasks = tuple(plan_task(task, bars, confidence) for task in audit.tasks)
-    priced = f"machine: {cost.method}"
+    from dataclasses import replace
+
+    settings = settings or Settings()
+    if machine_cost is not None:
+        settings = replace(settings, machine_cost=machine_cost)
+    cost = _machine_cost(settings)
+    today = today or datetime.now(UTC).date()
+    tasks = tuple(plan_task(task, bars, confidence) for task in audit.tasks) if audit is not None else ()
+    notes = [*(ASSUMED if audit is not None else ()), f"machine: {cost.method}"]
+    bill = audit.per_month if audit is not None else Measure(None, unit="USD/month", method="no log")
     made = datetime.now(UTC).isoformat(timespec="seconds")
-    return Plan(tasks, machine_cost=cost, bill=audit.per_month, assumptions=(*ASSUMED, priced), made=made)
+    fields, demand, unpaced = {}, demand, ""
+    if demand is None and audit is not None:
+        demand, unpaced = _paced(audit, today)
+    if demand is not None:
+        from freehold.plan.decide import decide
+
+        fields = decide(
+            demand, settings, tables(settings.facts), audit=audit, arrivals=arrivals, wish=wish, today=today, seed=seed
+        )
+    notes += [unpaced] if unpaced else []
+    found = Plan(
+        tasks, machine_cost=cost, bill=bill, assumptions=tuple(notes), made=made, given=dict(given or {}), seed=seed,
+        today=today.isoformat(), **fields,
+    )  # fmt: skip
+    return replace(found, sha256=fingerprint(found))
+
+
+def fingerprint(plan: Plan) -> str:
+    """sha256 over a plan's canonical JSON: sorted keys, without `made` and without itself."""
+    from dataclasses import replace
+    from hashlib import sha256
+
+    import msgspec
+
+    return sha256(msgspec.json.encode(replace(plan, made="", sha256=""), order="sorted")).hexdigest()
+
+
+def _paced(audit: Audit, today: date) -> tuple[Demand | None, str]:
+    """What the log asks for in a month; or the sentence that says why it doesn't say."""
+    from freehold.errors import BadSetting
+    from freehold.plan.demand import from_audit
+
+    try:
+        return from_audit(audit, today), ""
+    except BadSetting as error:
+        return None, f"{error.message} {error.hint}"
+
+
+def _machine_cost(settings: Settings) -> Measure:
+    if settings.machine_cost is None:
+        return default_cost()
+    return Measure(settings.machine_cost, unit="USD/h", method="given")

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from freehold.nouns import Advice, Constraint, Demand, Measure, Option, Way
 
-__all__ = ["DECLARED", "SURE", "allowed", "choose"]
+__all__ = ["DECLARED", "SURE", "allowed", "choose", "decision"]
 
 SURE = 0.8  # of the draws must save
 PAYBACK = 12.0  # months
@@ -26,6 +26,10 @@ NEAR = 0.05  # of the bill: a difference not worth more to run
 HORIZON = 365  # days in which a shutdown decides
 LEAST_PART = 0.01  # of the tokens: what a shutdown must touch to decide
 EFFORT: tuple[Way, ...] = ("closed", "cheaper", "hosted", "here", "rent", "buy")
+TO: dict[Way, str] = {
+    "closed": "nothing", "cheaper": "another closed model", "hosted": "a hosted open model", "here": "this machine",
+    "rent": "rented machines", "buy": "bought machines",
+}  # fmt: skip
 OWNED: frozenset[Way] = frozenset({"here", "rent", "buy"})
 RULE = (
     f"the way that saves most among those that save in at least {SURE:.0%} of the draws; machines of one's own only if "
@@ -65,6 +69,11 @@ def choose(
     kept = allowed(options, declared)
     advice = _advice(demand, kept, proved)
     return replace(_blocked(advice, kept, wanted) or advice, constraints=_prices(declared, options, demand, proved))
+
+
+def decision(advice: Advice) -> str:
+    """The word, and of a move that must be made also where to: what a changed assumption may turn."""
+    return f"move to {TO[advice.way]}" if advice.word == "MUST MOVE BY" else advice.word
 
 
 def _advice(demand: Demand, options: Sequence[Option], proved: bool) -> Advice:
@@ -120,10 +129,11 @@ def _saves(option: Option) -> bool:
 
 
 def _best(able: Sequence[Option], stay: Option) -> Option:
-    """The one that saves most; of those within NEAR of the bill of it, the one with less to run."""
+    """The one that saves most; of those within NEAR of the bill of it, the one with less to run, and of those the first
+    (the same vendor's before others')."""
     most = max(able, key=_value)
     slack = NEAR * abs(stay.month.value or 0.0)
-    return min((o for o in able if _value(most) - _value(o) <= slack), key=lambda o: (EFFORT.index(o.way), -_value(o)))
+    return min((o for o in able if _value(most) - _value(o) <= slack), key=lambda o: EFFORT.index(o.way))
 
 
 def _value(option: Option) -> float:
@@ -251,8 +261,8 @@ def _less(option: Option, best: Option) -> str:
         return f"{best.name} comes first"
     gap = best.saves.value - option.saves.value
     if gap <= 0:
-        near = f"which is less to run and within {NEAR:.0%} of the bill"
-        return f"it saves ${-gap:,.0f} a month more than {best.name}, {near}"
+        near = "which is less to run" if option.way != best.way else "which comes first"
+        return f"it saves ${-gap:,.0f} a month more than {best.name}, {near}: within {NEAR:.0%} of the bill"
     return f"{best.name} saves ${gap:,.0f} a month more"
 
 

@@ -1,0 +1,325 @@
+"""From what is asked for to a decision: the ways there are, what each costs, what the law asks, what to do.
+
+Demand ─ candidates ─ places ─→ the open model that costs least ─ replay ─→ replicas ┐
+       ├ closed models, hosts                                                        ├→ Setup ─ draws ─→ Option
+       └ students for what the log shows can move                                    ┘     choose, flips → Advice
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import partial
+from typing import Any
+
+from freehold.errors import BadSetting
+from freehold.facts import Facts, PriceBook, answer_terms, price_book
+from freehold.facts.open_models import architecture, has_architecture
+from freehold.fit import Architecture
+from freehold.nouns import Audit, Candidate, Demand, Fact, Measure, Replay, TermsNotice
+from freehold.plan.arrivals import Arrivals, like
+from freehold.plan.batching import Engine, Steps
+from freehold.plan.candidates import candidates
+from freehold.plan.capacity import capacity
+from freehold.plan.choose import choose, decision
+from freehold.plan.company import Company, company_of
+from freehold.plan.cost import FEW, Money
+from freehold.plan.flips import flips
+from freehold.plan.law import law
+from freehold.plan.licence import licence_card
+from freehold.plan.own import own_setups
+from freehold.plan.place import Place, places
+from freehold.plan.ranges import ranges
+from freehold.plan.replay import Goal, cold_start, least_replicas
+from freehold.plan.setups import Setup, closed_setups, hosted_setups, student_setup
+from freehold.plan.speed import step_seconds
+from freehold.project import Settings
+
+__all__ = ["Wish", "decide"]
+
+TRIED = 8  # candidates that are placed, the least active parameters first
+GOAL = Goal(
+    first_token=2.0, between=0.1
+)  # seconds, for 95 % of calls, where none are declared: a chat that feels alive
+TRAINED = 10e6  # tokens that a tuning learns from, at most, where none is planned yet
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked for beside the demand: an open model, its hardware and format by name ("": the plan picks),
+    whether a proof is taken for granted, and this machine where it was measured."""
+
+    model: str = ""
+    hardware: str = ""
+    format: str = ""
+    proved: bool = False
+    machine: Fact | None = None
+
+
+def decide(
+    demand: Demand,
+    settings: Settings,
+    facts: Facts,
+    *,
+    audit: Audit | None = None,
+    arrivals: Arrivals | None = None,
+    wish: Wish | None = None,
+    today: date,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The fields of a Plan that are about the whole demand. Raises BadSetting for what can't be planned."""
+    wish = wish or Wish()
+    company = _company(settings, facts)
+    calls = arrivals if arrivals is not None and len(arrivals) else like(demand, facts, seed=seed)
+    demand = replace(demand, longest=_longest(calls, demand))
+    found = candidates(demand, facts, company, longest=demand.longest.value, only=wish.model)
+    book = price_book(settings)
+    own = _own(found, demand, calls, facts, wish, settings)
+    notices = _gate(audit, settings)
+    setups = _setups(demand, found, own, audit, settings, facts, book, today, wish)
+    chosen = own.place.fit.model if own.place is not None else ""
+    found = [replace(one, chosen=one.model == chosen) for one in found]
+    rested = ranges(demand, facts, setups=setups, country=settings.company.country, present=_present(demand, setups))
+    ask = partial(Money, demand, setups, rested, book=book, facts=facts, today=today, seed=seed)
+    say = partial(choose, demand, proved=wish.proved, declared=_declared(settings), wanted=wish.model)
+    options = ask().options()
+    advice = say(options=options)
+    few = ask(draws=FEW)
+    turned = flips(lambda fixed: decision(say(options=few.options(fixed))), rested, now=decision(advice))
+    return {
+        "advice": advice, "demand": demand, "options": options, "flips": turned, "rests_on": rested,
+        "candidates": tuple(found), "fits": own.fits, "speeds": own.speeds, "replay": own.replay,
+        "law": _law(found, own, notices, company, audit, facts, today), "used": facts.used,
+    }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """The open model that would be run at home, and what it takes; without a place where none fits."""
+
+    place: Place | None = None
+    rate: Measure | None = None
+    replay: Replay | None = None
+    fits: tuple[Any, ...] = ()
+    speeds: tuple[Any, ...] = ()
+    out: tuple[str, ...] = ()
+
+
+def _own(
+    found: Sequence[Candidate], demand: Demand, calls: Arrivals, facts: Facts, wish: Wish, settings: Settings
+) -> _Own:
+    """The cheapest place over the candidates that nothing rules out, and the load played against it."""
+    able = [one for one in found if wish.model or not one.out][:TRIED]
+    hardware = _hardware(facts, wish)
+    longest, mean, prompt = _sizes(demand, calls)
+    best: tuple[float, Place, Measure] | None = None
+    fits: list[Any] = []
+    speeds: list[Any] = []
+    for one in able:
+        row = facts.get("models", one.model)
+        if not has_architecture(row):
+            continue
+        a = architecture(row)
+        forms = (wish.format,) if wish.format else ()
+        placed, missed = places(row, a, hardware, facts, longest=longest, mean=mean, prompt=prompt, forms=forms)
+        for place in placed:
+            if place.speed.prefill.value is None:  # nobody published how fast it reads
+                continue
+            rate = _rate(a, place, calls)
+            cost = _hourly(place, facts) / (rate.value or 1e-9)
+            if best is None or cost < best[0]:
+                best = (cost, place, rate)
+        if len(able) == 1:
+            fits += missed
+        fits += [place.fit for place in placed]
+        speeds += [place.speed for place in placed]
+    if best is None:
+        return _Own(fits=tuple(fits), out=_nowhere(able, fits, wish))
+    _, place, rate = best
+    played = _played(place, calls, facts, settings)
+    mine = [place.fit, *(fit for fit in fits if fit.model == place.fit.model and fit is not place.fit)]
+    return _Own(place, rate, played, tuple(mine), tuple(s for s in speeds if s.model == place.fit.model), ())
+
+
+def _hardware(facts: Facts, wish: Wish) -> list[Fact]:
+    """What was named, else what a price is on file for, and this machine."""
+    if wish.hardware:
+        return (
+            [wish.machine]
+            if wish.machine and wish.hardware == wish.machine.id
+            else [facts.get("hardware", wish.hardware)]
+        )
+    priced = sorted({str(row.values["hardware"]) for row in facts.rows("rents")})
+    rows = [row for name in priced if (row := facts.find("hardware", name)) is not None]
+    return [*rows, *([wish.machine] if wish.machine else [])]
+
+
+def _sizes(demand: Demand, calls: Arrivals) -> tuple[int, int, int]:
+    """(longest, mean context, mean question) in tokens."""
+    prompt = float(calls.input.mean())
+    mean = prompt + float(calls.output.mean()) / 2
+    return int(demand.longest.value or mean), max(16, int(mean)), max(1, int(prompt))
+
+
+def _steps(a: Architecture, place: Place) -> Steps:
+    def seconds(reading: int, streams: int, context: float) -> float:
+        return step_seconds(
+            a, place.hardware, place.fit.format, gpus=place.gpus, streams=streams, context=int(context),
+            prefill_tokens=reading,
+        )  # fmt: skip
+
+    return Steps(seconds)
+
+
+def _engine(place: Place) -> Engine:
+    per = place.fit.cache / max(1, place.fit.streams * place.fit.context)
+    left = place.fit.capacity - place.fit.weights - place.fit.buffers
+    return Engine(streams=max(1, place.speed.streams), tokens=left / per if per else float("inf"))
+
+
+def _rate(a: Architecture, place: Place, calls: Arrivals) -> Measure:
+    """Tokens in and out a second of one full replica, at these calls' lengths, with the speed's interval."""
+    value = capacity(calls, _steps(a, place), _engine(place))
+    said = place.speed.decode
+    low, high = ((end or 0.0) / said.value if said.value else 1.0 for end in (said.low, said.high))
+    return Measure(value, value * low, value * high, unit="tokens/s", method=said.method)
+
+
+def _hourly(place: Place, facts: Facts) -> float:
+    """USD an hour of a replica, by the cheapest way on file; what has no price counts as dear."""
+    setups = own_setups(place.fit.model, place.hardware, facts=facts, gpus=place.gpus)
+    prices = [s.hourly[0] for s in setups if s.hourly is not None] + [
+        s.capital[0] / 26_298 for s in setups if s.capital
+    ]
+    return place.gpus * min(prices) if prices else 1e3
+
+
+def _played(place: Place, calls: Arrivals, facts: Facts, settings: Settings) -> Replay:
+    a = architecture(facts.get("models", place.fit.model))
+    said = settings.declared
+    goal = Goal(said.first_token or GOAL.first_token, said.between or GOAL.between)
+    engine = _engine(place)
+    played = least_replicas(
+        calls, _steps(a, place), goal, most_streams=engine.streams, most_tokens=engine.tokens, chunk=engine.chunk
+    )
+    return replace(played, cold_start=cold_start(place.fit.weights, place.hardware, facts))
+
+
+def _nowhere(able: Sequence[Candidate], fits: Sequence[Any], wish: Wish) -> tuple[str, ...]:
+    if not able:
+        return ("no open model on file is left after licence, context and published quality",)
+    if wish.model and fits:
+        nearest = max(fits, key=lambda fit: fit.capacity / (fit.weights + fit.cache + fit.buffers))
+        return (f"does not fit: {nearest.why}",)
+    return ("no open model that may be taken fits the hardware on file",)
+
+
+def _setups(
+    demand: Demand, found: Sequence[Candidate], own: _Own, audit: Audit | None, settings: Settings, facts: Facts,
+    book: PriceBook, today: date, wish: Wish,
+) -> tuple[Setup, ...]:  # fmt: skip
+    setups = list(closed_setups(demand, book, today, facts))
+    names = [one.model for one in found if wish.model or not one.out]
+    reasons = {one.model: one.out for one in found if one.out}
+    hosted = list(hosted_setups(names, demand, book, facts, today))
+    hosted.sort(key=lambda one: float(one.bill.total[0]) if one.bill else float("inf"))
+    setups += [replace(one, out=(*one.out, *reasons.get(one.model, ()))) for one in hosted[:3]]
+    if own.place is not None:
+        slow = () if own.replay is None or own.replay.met else (own.replay.why,)
+        setups += own_setups(
+            own.place.fit.model, own.place.hardware, facts=facts, gpus=own.place.gpus,
+            replicas=own.replay.replicas if own.replay else 1, rate=own.rate, format=own.place.fit.format,
+            engine=own.place.engine, out=(*reasons.get(own.place.fit.model, ()), *slow),
+            uses=(*own.place.fit.uses, *own.place.speed.uses),
+        )  # fmt: skip
+    home = _home(audit)
+    if home is not None:
+        setups.append(student_setup(home, _machine(settings)))
+    return tuple(setups)
+
+
+def _home(audit: Audit | None) -> tuple[float, float, float] | None:
+    """The share of the bill that students may take over: each task's money times its portability."""
+    moves = [m for m in audit.moves if m.money.value and m.portability.value] if audit is not None else []
+    bill = audit.per_month.value or sum(m.money.value or 0.0 for m in audit.moves) if audit is not None else 0.0
+    if not moves or not bill:
+        return None
+    shares = [
+        min(1.0, sum((m.money.value or 0.0) * (getattr(m.portability, end) or 0.0) for m in moves) / bill)
+        for end in ("value", "low", "high")
+    ]
+    return shares[0], min(shares), max(shares)
+
+
+def _machine(settings: Settings) -> Measure:
+    from freehold.facts import machine_cost
+
+    if settings.machine_cost is None:
+        return machine_cost()
+    return Measure(settings.machine_cost, unit="USD/h", method="machine_cost in freehold.toml")
+
+
+def _present(demand: Demand, setups: Sequence[Setup]) -> float | None:
+    """USD a million tokens of the present models, where all of it has a price."""
+    tokens = (demand.input.value or 0.0) + (demand.output.value or 0.0)
+    bills = list(setups[0].bills.values())
+    if not bills or any(bill is None for bill in bills) or not tokens:
+        return None
+    return sum(float(bill.total[0]) for bill in bills if bill is not None) / tokens * 1e6
+
+
+def _longest(calls: Arrivals, demand: Demand) -> Measure:
+    import numpy as np
+
+    sizes = calls.input + calls.output
+    value = float(np.quantile(sizes, 0.999)) if len(sizes) else None
+    how = "made up after a public trace" if calls.synthetic else "of the log's busiest hour"
+    return Measure(value, n=len(calls), unit="tokens", method=f"all but 1 in 1,000 calls, {how}")
+
+
+def _company(settings: Settings, facts: Facts) -> Company:
+    said = settings.company
+    return company_of(
+        facts, users_month=said.users_month, revenue_year=said.revenue_year, sold=settings.use == "sold",
+        sector=said.sector, country=said.country, deny_origin=said.deny_origin,
+    )  # fmt: skip
+
+
+def _declared(settings: Settings) -> Mapping[str, str]:
+    from freehold.project.settings import KEEPS
+
+    return {name: value for name in KEEPS if (value := getattr(settings.declared, name))}
+
+
+def _gate(audit: Audit | None, settings: Settings) -> tuple[TermsNotice, ...]:
+    """What the vendors' terms say of learning from the logged answers: a notice for each rule, with its calls."""
+    counted: dict[TermsNotice, int] = {}
+    for task in audit.tasks if audit is not None else ():
+        if task.kind == "embeddings":
+            continue
+        student = "label" if task.kind == "labels" else "extract" if task.kind == "json" else "decoder"
+        for model in task.models or ("",):
+            notice = answer_terms(model, settings.vendor, task.kind, settings.use, student)
+            counted[notice] = counted.get(notice, 0) + task.calls // max(1, len(task.models))
+    return tuple(replace(notice, rows=rows) for notice, rows in counted.items())
+
+
+def _law(
+    found: Sequence[Candidate], own: _Own, notices: Sequence[TermsNotice], company: Company, audit: Audit | None,
+    facts: Facts, today: date,
+) -> Any:  # fmt: skip
+    cards = []
+    name = own.place.fit.model if own.place is not None else next((one.model for one in found), "")
+    row = facts.find("models", name) if name else None
+    parameters = next((float(one.parameters) for one in found if one.model == name and one.parameters), None)
+    if row is not None:
+        licence = facts.find("licences", str(row.values["licence"]))
+        if licence is None:
+            raise BadSetting(f"{row.ref} names a licence that isn't on file.", "Add it to freehold.toml.")
+        multimodal = bool(row.values.get("multimodal"))
+        cards.append(licence_card(row.id, "base", facts.get("licences", licence.id), company, multimodal=multimodal))
+    return law(
+        cards, notices, company, parameters=parameters, tokens=TRAINED if audit is not None else 0.0,
+        original_flop=None, private=bool(audit and audit.private), today=today.isoformat(), facts=facts,
+    )  # fmt: skip
