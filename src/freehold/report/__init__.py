@@ -21,7 +21,7 @@ __all__ = ["report"]
 
 
 def report(
-    audit: Audit,
+    audit: Audit | None,
     plan: Plan | None = None,
     verdicts: Sequence[Verdict] = (),
     *,
@@ -32,16 +32,19 @@ def report(
     made: str = "",
     tell: Tell = quiet,
 ) -> str:
-    """The report as HTML, from whatever there is so far.
+    """The report as HTML, from whatever there is so far; without an audit it is the plan's three pages.
 
     `artifacts` are the students that verdicts name, `exports` what each of them is in words and what its export lost,
     by its sha256; `notices` are what must stand beside the figures (such as which parts of an example log are
     constructed), `name` and `made` (ISO 8601) head the page. Users' texts are never shown.
     """
     from freehold.report.headline import headline
-    from freehold.report.page import render, student_cards, task_pages
+    from freehold.report.page import render, render_plan, student_cards, task_pages
 
     tell("write the report")
+    if audit is None:
+        assert plan is not None, "a report is about an audit or a plan"
+        return render_plan(plan, name=name, made=made)
     return render(
         audit=audit,
         plan=plan,

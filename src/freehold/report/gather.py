@@ -26,7 +26,9 @@ class Export(NamedTuple):
 
 
 class Held(NamedTuple):
-    audit: Audit
+    """`audit` is None where there is only a plan, made without a log."""
+
+    audit: Audit | None
     plan: Plan | None
     verdicts: tuple[Verdict, ...]
     artifacts: tuple[Artifact, ...]
@@ -35,14 +37,14 @@ class Held(NamedTuple):
 
 
 def gather(project: Project) -> Held:
-    """Raises ProjectMissing where not even an audit is there, ArtifactDamaged where a file can't be read."""
-    audit = project.load(Audit)
+    """Raises ProjectMissing where neither an audit nor a plan is there, ArtifactDamaged where a file can't be read."""
     plan = project.load(Plan) if project.has(Plan) else None
+    audit = None if plan is not None and not project.has(Audit) else project.load(Audit)
     verdicts = project.verdicts()
     wanted = {v.student.sha256 for v in verdicts if v.student}
     artifacts = tuple(a for a in project.artifacts() if a.sha256 in wanted)
     exports = {a.sha256: _export(a, project.artifact_path(a.sha256)) for a in artifacts}
-    return Held(audit, plan, verdicts, artifacts, exports, notices(audit))
+    return Held(audit, plan, verdicts, artifacts, exports, notices(audit) if audit else ())
 
 
 def _export(artifact: Artifact, folder: Path) -> Export:

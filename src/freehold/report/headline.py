@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from freehold.nouns import Audit, Measure, Plan, Verdict
 from freehold.nouns.shown import shown
+from freehold.report.plan_cto import headword
 from freehold.report.words import dollars, listing, partly, percent, plural
 from freehold.totals import kept_home, saved
 
@@ -71,6 +72,8 @@ def _before(audit: Audit, plan: Plan | None, models: str) -> Headline:
         known = any(m.model for m in audit.models)
         whose = f", answered by {models}" if known else ", whose model the log doesn't name"
         return Headline(_bill(audit), f"{plural(audit.calls, 'call')}{tasks}{whose}. No verdict yet.")
+    if plan.advice is not None:
+        return Headline(headword(plan.advice), plan.advice.sentence)
     tries = sum(step.go == "try" for step in plan.tasks)
     sentence = f"{tries} of {len(plan.tasks)} tasks are worth a try." if tries else "Nothing to try yet."
     if tries == len(plan.tasks) == 1:

@@ -3,6 +3,7 @@
 page.html.j2   the sections, in reading order        report.js   draws the plots
 proof.html.j2  tasks with plan or verdict, money     base.css    shared with the watch page
 audit.html.j2  the audit's own page, audit.css       uPlot       inlined, with its licence
+plan.html.j2   the plan's three pages (plan.py), plan.css, plan.js
 """
 
 from __future__ import annotations
@@ -14,20 +15,23 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from freehold.errors import BadSetting
 from freehold.nouns import Artifact, Audit, LabelRow, Plan, Task, TaskPlan, TermsNotice, Verdict
 from freehold.nouns.shown import shown
 from freehold.report.audit import audit_page
 from freehold.report.curve import Row, plot, rows
+from freehold.report.plan import PLAN_TEMPLATES, plan_page
+from freehold.report.plan_words import PLAN_FILTERS
 from freehold.report.words import FILTERS
 from freehold.totals import HOURS
 
 if TYPE_CHECKING:
     from freehold.report.gather import Export
 
-__all__ = ["TaskPage", "render", "student_cards", "task_pages"]
+__all__ = ["TaskPage", "render", "render_plan", "student_cards", "task_pages"]
 
 WORST = 10  # labels or fields shown before the fold
-TEMPLATES = ("page.html.j2", "proof.html.j2", "audit.html.j2", "audit_more.html.j2", "macros.html.j2")
+TEMPLATES = ("page.html.j2", "proof.html.j2", "audit.html.j2", "audit_more.html.j2", "macros.html.j2", *PLAN_TEMPLATES)
 PARTS = {"labels": "label", "json": "field", "tools": "tool or argument"}
 
 
@@ -103,6 +107,32 @@ def render(
     *, audit: Audit, plan: Plan | None, verdicts: Sequence[Verdict], tasks: Sequence[TaskPage], **more: Any
 ) -> str:
     """Fill the template; a name that it doesn't know is an error, and so is a script that isn't ours (by hash)."""
+    return _filled(
+        "page.html.j2",
+        audit=audit,
+        plan=plan,
+        plans=plan_page(plan),
+        verdicts=verdicts,
+        tasks=tasks,
+        log=audit_page(audit),
+        alone=plan is None and not verdicts,
+        links={page.name: f"#task-{i}" for i, page in enumerate(tasks, 1)},
+        terms=_terms(verdicts),
+        sources=_sources(audit, plan, verdicts),
+        hours=HOURS,
+        **more,
+    )
+
+
+def render_plan(plan: Plan, *, name: str, made: str) -> str:
+    """The pages of a plan without a log, as a report of their own. Raises BadSetting where the plan decides nothing."""
+    plans = plan_page(plan)
+    if plans is None:
+        raise BadSetting("The plan says nothing yet that a page could show.", "freehold plan makes it.")
+    return _filled("plan_alone.html.j2", plan=plan, plans=plans, verdicts=(), name=name, made=made)
+
+
+def _filled(template: str, **names: Any) -> str:
     from jinja2 import DictLoader, Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -115,29 +145,18 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= FILTERS
+    environment.filters |= FILTERS | PLAN_FILTERS
     licence = _package("assets", "uplot", "LICENSE").strip()
     library = f"/*\n{licence}\n*/\n" + _package("assets", "uplot", "uPlot.iife.min.js").strip()
-    style = _package("assets", "uplot", "uPlot.min.css") + "\n".join(
-        ("", _package("assets", "base.css"), _package("report", "audit.css"))
-    )
-    script = _package("report", "report.js")
-    return environment.get_template("page.html.j2").render(
-        audit=audit,
-        plan=plan,
-        verdicts=verdicts,
-        tasks=tasks,
-        log=audit_page(audit),
-        alone=plan is None and not verdicts,
-        links={page.name: f"#task-{i}" for i, page in enumerate(tasks, 1)},
-        terms=_terms(verdicts),
-        sources=_sources(audit, plan, verdicts),
+    sheets = [_package("assets", "base.css"), _package("report", "audit.css"), _package("report", "plan.css")]
+    style = _package("assets", "uplot", "uPlot.min.css") + "\n".join(("", *sheets))
+    script = _package("report", "report.js") + _package("report", "plan.js")
+    return environment.get_template(template).render(
         style=Markup(style),
         library=Markup(library),
         script=Markup(script),
         script_hashes=" ".join(_csp_hash(text) for text in (library, script)),
         style_hash=_csp_hash(style),
         version=__version__,
-        hours=HOURS,
-        **more,
+        **names,
     )

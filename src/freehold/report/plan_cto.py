@@ -1,0 +1,319 @@
+"""The CTO's page: what to do, what each way costs, what would change it, what to watch.
+
+    Advice ──→ the word, the sentence, one figure        Option ──→ Bar (its month, P10 to P90) and a row of the table
+    Option.months ──→ the money of 12 months              Flip ──→ Turn (you, the value that changes it, how far)
+    everything ──→ Risk: what may go wrong, what it would mean, what to do about it
+
+Nothing here decides: the rule is in the plan, and each figure is the plan's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log10
+from typing import Any
+
+from freehold.nouns import Advice, Demand, Fact, Flip, Option, Plan, Replay
+from freehold.nouns.shown import shown
+from freehold.report.plan_words import amount, becomes, big, factor, odds, usd
+from freehold.report.words import day, listing, plural
+
+__all__ = ["Bar", "Cto", "Risk", "Turn", "advised", "cto", "headword"]
+
+OWNED = ("here", "rent", "buy")
+MOST = 4  # lines of the plot that can be told apart
+SOON = 365  # days
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One way's month against the dearest one's, in per cent of it; `taken` is what is advised."""
+
+    option: Option
+    low: float
+    value: float
+    high: float
+    taken: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A flip, with its place on a line from `least` to `most` in per cent; `words` says how far it is."""
+
+    flip: Flip
+    now: float
+    at: float | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    name: str
+    what: str
+    do: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cto:
+    advice: Advice | None
+    demand: Demand | None
+    taken: Option | None
+    stay: Option | None
+    bars: tuple[Bar, ...]
+    options: tuple[Option, ...]
+    reasons: dict[str, str]
+    money: dict[str, Any] | None
+    turns: tuple[Turn, ...]
+    robust: tuple[Flip, ...]
+    risks: tuple[Risk, ...]
+    again: str
+    figure: str
+    leaving: str
+    method: str
+    drawn: tuple[Option, ...]
+
+
+def headword(advice: Advice) -> str:
+    """The word as it heads the page: Stay. / Must move by 14 Jan 2027."""
+    word = advice.word.capitalize()
+    return f"{word} {day(advice.date)}." if advice.word.endswith(" BY") and advice.date else f"{word}."
+
+
+def advised(plan: Plan) -> Option | None:
+    """The option that the advice is about: of its way the first that isn't ruled out, and that no reason rejects."""
+    advice = plan.advice
+    if advice is None:
+        return None
+    of_way = [o for o in plan.options if o.way == advice.way and not o.out]
+    free = [o for o in of_way if o.name not in advice.rejected]
+    if advice.word == "NEEDS PROOF":
+        figures = [o for o in of_way if o.saves == advice.figure]
+        return next(iter(figures or free or of_way), None)
+    return next(iter(free or of_way), None)
+
+
+def cto(plan: Plan) -> Cto | None:
+    """None where the plan says nothing about money."""
+    if plan.advice is None and not plan.options and plan.demand is None:
+        return None
+    taken, stay = advised(plan), next((o for o in plan.options if o.way == "closed"), None)
+    ordered = tuple(sorted(plan.options, key=lambda o: (o is not taken, bool(o.out), _month(o))))
+    turns = [_turn(f) for f in plan.flips if f.at is not None]
+    drawn = _drawn(ordered, taken, stay)
+    return Cto(
+        plan.advice, plan.demand, taken, stay, _bars(plan.options, taken), ordered, _reasons(plan, taken),
+        _money(plan, drawn, taken, stay), tuple(sorted(turns, key=_distance)),
+        tuple(f for f in plan.flips if f.at is None), tuple(_risks(plan, taken, stay)), _again(plan, taken),
+        _figure(plan.advice, taken, stay), _leaves(plan.demand), _method(plan.options), drawn,
+    )  # fmt: skip
+
+
+def _month(option: Option) -> float:
+    return option.month.value if option.month.value is not None else float("inf")
+
+
+def _reasons(plan: Plan, taken: Option | None) -> dict[str, str]:
+    """Why each other way is not taken: what rules it out, else what the rule says."""
+    rejected = plan.advice.rejected if plan.advice else {}
+    found = {o.name: "; ".join(o.out) or rejected.get(o.name, "") for o in plan.options if o is not taken}
+    return {name: why for name, why in found.items() if why}
+
+
+def _bars(options: tuple[Option, ...], taken: Option | None) -> tuple[Bar, ...]:
+    """The ways that could be taken, the cheapest first; the dearest fills the line."""
+    known = sorted((o for o in options if o.month.value is not None and (not o.out or o.way == "closed")), key=_month)
+    most = max((max(o.month.value or 0.0, o.month.high or 0.0) for o in known), default=0.0)
+    return tuple(_bar(o, most, o is taken) for o in known) if most > 0 else ()
+
+
+def _bar(option: Option, most: float, taken: bool) -> Bar:
+    m = option.month
+    low, value, high = (round(100 * max(x or 0.0, 0.0) / most, 2) for x in (m.low, m.value, m.high))
+    return Bar(option, low if m.low is not None else value, value, high if m.high is not None else value, taken)
+
+
+def _figure(advice: Advice | None, taken: Option | None, stay: Option | None) -> str:
+    """What the advice's one figure is."""
+    if advice is None or advice.figure.value is None:
+        return "figure"
+    if taken is not None and advice.figure == taken.saves:
+        return "saves" if advice.figure.value >= 0 else "costs more by"
+    return "costs now" if stay is not None and advice.figure == stay.month else "figure"
+
+
+def _leaves(demand: Demand | None) -> str:
+    """How long that is, and which closed models it is about."""
+    near = [m for m in (demand.models if demand else ()) if m.days_left is not None and m.days_left <= SOON]
+    if not near:
+        return ""
+    least = min(m.days_left or 0 for m in near)
+    left = f"{plural(least, 'day')} left" if least >= 0 else "already switched off"
+    return f"{left}: {listing([shown(m.model, 40) for m in near], 3)}"
+
+
+def _method(options: tuple[Option, ...]) -> str:
+    """How the money was drawn, where all say the same."""
+    said = {o.month.method for o in options if o.month.method}
+    return said.pop().rstrip(".") if len(said) == 1 else ""
+
+
+def _drawn(ordered: tuple[Option, ...], taken: Option | None, stay: Option | None) -> tuple[Option, ...]:
+    """The lines of the plot: what is advised, what there is now, then the first of each other way."""
+    first = [o for o in (taken, stay if stay is not taken else None) if o is not None]
+    ways: dict[str, Option] = {}
+    for o in ordered:
+        if not o.out and o.way not in {f.way for f in first}:
+            ways.setdefault(o.way, o)
+    return tuple(o for o in (*first, *ways.values()) if len(o.months) > 1)[:MOST]
+
+
+def _money(plan: Plan, drawn: tuple[Option, ...], taken: Option | None, stay: Option | None) -> dict[str, Any] | None:
+    """What plan.js draws: a line an option with its band; None where no option has its months."""
+    if not drawn:
+        return None
+    n = max(len(o.months) for o in drawn)
+    lines = [
+        {"name": shown(o.name, 60), "style": _style(o, taken, stay, i)}
+        | {key: _column(o, which, n) for which, key in enumerate(("low", "mid", "high"))}
+        for i, o in enumerate(drawn)
+    ]
+    return {"kind": "money", "labels": _months(plan.today or plan.made, n), "x": list(range(1, n + 1)), "lines": lines}
+
+
+def _column(option: Option, which: int, n: int) -> list[float | None]:
+    found: list[float | None] = [round(month[which], 4) for month in option.months]
+    return found + [None] * (n - len(found))
+
+
+def _style(option: Option, taken: Option | None, stay: Option | None, i: int) -> str:
+    if option is taken:
+        return "taken"
+    return "stay" if option is stay else ("other", "third")[i % 2]
+
+
+def _months(start: str, n: int) -> list[str]:
+    """The names of the months from a date on; of no date their numbers."""
+    from datetime import date
+
+    try:
+        first = date.fromisoformat(start[:10])
+    except ValueError:
+        return [f"month {i}" for i in range(1, n + 1)]
+    at = [12 * first.year + first.month - 1 + i for i in range(n)]
+    return [f"{date(place // 12, place % 12 + 1, 1):%b %Y}" for place in at]
+
+
+def _turn(flip: Flip) -> Turn:
+    assert flip.at is not None
+    return Turn(flip, _place(flip, flip.now), _place(flip, flip.at), _far(flip, flip.at))
+
+
+def _place(flip: Flip, value: float) -> float:
+    """Where a value stands between least and most: by factors where all are above 0, else by differences."""
+    least, most = flip.least, flip.most
+    if min(least, value) > 0 and most > least:
+        part = log10(value / least) / log10(most / least)
+    else:
+        part = (value - least) / (most - least) if most > least else 0.5
+    return round(100 * min(1.0, max(0.0, part)), 2)
+
+
+def _far(flip: Flip, at: float) -> str:
+    side = "at or above" if at > flip.now else "at or below"
+    times = f" ({factor(at / flip.now)})" if flip.now > 0 and at > 0 and flip.unit != "share" else ""
+    return f"{side} {amount(at, flip.unit)}{times}"
+
+
+def _distance(turn: Turn) -> float:
+    now, at = turn.flip.now, turn.flip.at
+    if now > 0 and at is not None and at > 0:
+        return abs(log10(at / now))
+    return abs((turn.at or 0.0) - turn.now) / 10
+
+
+def _again(plan: Plan, taken: Option | None) -> str:
+    """When to plan again: the volume at which the advice changes, or at which own machines break even."""
+    volume = next((f for f in plan.flips if f.at is not None and "month" in f.unit and "token" in f.unit), None)
+    if volume is not None and volume.at is not None:
+        side = "rises to" if volume.at > volume.now else "falls to"
+        return (
+            f"Plan again when the volume {side} {big(volume.at)} tokens a month (now {big(volume.now)}): "
+            f"then it is {becomes(volume.becomes)}."
+        )
+    own = [o for o in plan.options if o.way in OWNED and o is not taken and o.break_even.value is not None]
+    if not own:
+        return ""
+    least = min(own, key=lambda o: o.break_even.value or 0.0)
+    return f"Plan again near {big(least.break_even.value)} tokens a month: there {least.name} costs what staying costs."
+
+
+def _risks(plan: Plan, taken: Option | None, stay: Option | None) -> list[Risk]:
+    """What may go wrong, read from the plan: each with a figure of it and with what to do."""
+    found = [*_leaving(plan.demand), *_odds(taken, stay), *_quality(plan, taken), *_nearest(plan)]
+    if taken is not None and taken.way in ("closed", "cheaper", "hosted"):
+        who = taken.provider or "the provider"
+        found.append(Risk("hold", f"{who} may change price, terms or model; nothing you own answers instead.",
+                          "Keep a set of proved answers, so that a move later takes days."))  # fmt: skip
+    if plan.replay is not None and taken is not None and taken.way in OWNED:
+        found += _load(plan.replay)
+    if plan.law is not None and (plan.law.blocked or plan.law.unverified):
+        blocked = f"{len(plan.law.blocked)} blocked; " if plan.law.blocked else ""
+        found.append(Risk("law", f"{blocked}{plan.law.unverified} rules not read in their own text.",
+                          "See the lawyer's page before anything is signed."))  # fmt: skip
+    return found + _doubtful(plan.used)
+
+
+def _leaving(demand: Demand | None) -> list[Risk]:
+    near = [m for m in (demand.models if demand else ()) if m.days_left is not None and m.days_left <= SOON]
+    if not near:
+        return []
+    first = min(near, key=lambda m: m.retires)
+    which = listing([shown(m.model, 40) for m in near], 3)
+    left = f"{first.days_left} days left" if (first.days_left or 0) >= 0 else "already switched off"
+    what = f"{which}: the first is switched off on {day(first.retires)} ({left})."
+    return [Risk("retirement", what, "Record proved answers of it before that day; afterwards nobody can compare.")]
+
+
+def _odds(taken: Option | None, stay: Option | None) -> list[Risk]:
+    if taken is None or taken is stay or taken.chance.value is None or taken.saves.low is None:
+        return []
+    worst = f"in the worst tenth it costs {usd(-taken.saves.low)} a month more than now" if taken.saves.low < 0 else (
+        f"nine times in ten it saves {usd(taken.saves.low)} a month or more")  # fmt: skip
+    return [Risk("money", f"It saves in {odds(taken.chance.value)} of the draws; {worst}.",
+                 "Compare the first bill with the plan; freehold plan --verify says what changed.")]  # fmt: skip
+
+
+def _quality(plan: Plan, taken: Option | None) -> list[Risk]:
+    if taken is None or taken.way == "closed":
+        return []
+    unproved = plan.advice is not None and plan.advice.word == "NEEDS PROOF"
+    said = "no proof yet that it answers as well" if unproved else "published scores say little about your own calls"
+    return [Risk("quality", f"{shown(taken.model, 60)}: {said}.", "freehold prove compares on your own calls.")]
+
+
+def _nearest(plan: Plan) -> list[Risk]:
+    turns = sorted((_turn(f) for f in plan.flips if f.at is not None), key=_distance)
+    if not turns:
+        return []
+    one = turns[0]
+    now = amount(one.flip.now, one.flip.unit)
+    what = f"{one.flip.assumption} {one.words} makes it {becomes(one.flip.becomes)}; you are at {now}."
+    return [Risk("what changes it first", what, "Watch this one figure.")]
+
+
+def _load(replay: Replay) -> list[Risk]:
+    found = []
+    if not replay.met:
+        found.append(Risk("load", f"The latency goals are not met: {replay.why}.", "More replicas, or looser goals."))
+    if replay.replicas == 1:
+        found.append(Risk("one machine", "One replica answers; while it is down, nothing does.",
+                          "Keep the closed API as the fallback, or run two."))  # fmt: skip
+    return found
+
+
+def _doubtful(used: tuple[Fact, ...]) -> list[Risk]:
+    unsure = [f for f in used if f.status == "unverified"]
+    if not unsure:
+        return []
+    what = f"{len(unsure)} of {len(used)} facts are unverified: {listing([f.ref for f in unsure], 3)}."
+    return [Risk("facts", what, "Check them, or give your own in freehold.toml.")]
