@@ -50,9 +50,12 @@ def money(
 ) -> dict[str, Option]:  # fmt: skip
     facts = Facts()
     all_of = (stay(demand, today), *setups)
+    rested = ranges(demand, facts, setups=all_of)
+    given = {"volume": tokens(demand), **{name.replace("_", "-"): value for name, value in fixed.items()}}
+    known = {one.name for one in rested}
     found = options(
-        demand, all_of, ranges(demand, facts, setups=all_of), book=BOOK, facts=facts, today=today, draws=draws,
-        fixed={"volume": tokens(demand), **{name.replace("_", "-"): value for name, value in fixed.items()}},
+        demand, all_of, rested, book=BOOK, facts=facts, today=today, draws=draws,
+        fixed={name: value for name, value in given.items() if name in known},
     )  # fmt: skip
     return {option.name: option for option in found}
 
@@ -257,6 +260,21 @@ def test_a_team_overrides_a_price_and_an_assumption() -> None:
     assert one.bill.total[0] == pytest.approx(750 * 1.0 + 250 * 2.0)
     growth = next(one for one in ranges(demand, own) if one.name == "growth")
     assert (growth.value, growth.status) == (3.0, "given")
+
+
+def test_a_plan_rests_only_on_what_its_setups_need() -> None:
+    demand, facts = asked(1e9, "gpt-4o"), Facts()
+    named = {one.name for one in ranges(demand, facts, setups=closed_setups(demand, BOOK, TODAY, facts))}
+    assert {"growth", "closed-price-change", "days-cheaper", "volume"} <= named
+    assert not {"people", "residual", "home", "hosted-price-change", "peak"} & named
+    assert "assumptions/people" not in {fact.ref for fact in facts.used}
+
+
+def test_an_unknown_assumption_cant_be_fixed() -> None:
+    demand, facts = asked(1e9, "gpt-4o"), Facts()
+    setups = closed_setups(demand, BOOK, TODAY, facts)
+    with pytest.raises(BadSetting, match="groth"):
+        options(demand, setups, ranges(demand, facts), book=BOOK, facts=facts, today=TODAY, fixed={"groth": 2.0})
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ class Money:
         if run is None:
             return option
         tenths = Tenths(self.draws, self._method)
-        months = tuple(tenths(run.total[:, month]) for month in range(run.total.shape[1]))
+        months = tuple(map(tuple, np.quantile(run.total, TENTHS, axis=0).T.tolist()))
         each = run.total[:, 0] / (world.volume[:, 0] * tokens(self.demand)) * 1e6
         energy = machines(setup, world).energy if setup.gpus else None
         carbon = None if energy is None else energy * world.by["grid"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from statistics import NormalDist
@@ -38,6 +38,45 @@ ASKED_IN = ("peak", "speed")  # what a replay or a speed says per setup
 VOLUME, PRICE, SHARES, OTHERS = 100.0, 10.0, (0.0, 1.0), 3.0
 
 
+def _always(setup: Setup) -> bool:
+    return True
+
+
+def _hosted(setup: Setup) -> bool:
+    return setup.way == "hosted"
+
+
+def _bought(setup: Setup) -> bool:
+    return setup.capital is not None
+
+
+def _runs(setup: Setup) -> bool:
+    return setup.people == "people"
+
+
+def _machine(setup: Setup) -> bool:
+    return setup.gpus > 0
+
+
+def _students(setup: Setup) -> bool:
+    return setup.home is not None
+
+
+NEEDED: dict[str, Callable[[Setup], bool]] = {
+    "hosted-price-change": _hosted, "days-hosted": _hosted, "days-cheaper": lambda one: one.way == "cheaper",
+    "people": _runs, "days-own": _runs, "speed": _machine, "peak": _machine,
+    "overhead": lambda one: one.way == "rent",
+    "residual": _bought, "life": _bought, "colo": _bought, "servers": lambda one: one.card,
+    "home": _students, "people-students": _students, "days-students": _students,
+    "fallback": lambda one: one.way not in ("closed", "cheaper") and one.home is None,
+    "tokeniser": lambda one: not one.same and one.home is None,
+    "reasoning": lambda one: one.way != "closed" and one.home is None,
+    "pue": _machine, "power": _machine, "grid": _machine,
+    "electricity": lambda one: one.way in ("buy", "here") and one.watts is not None,
+}  # fmt: skip
+"""Which setups rest on an assumption, for those that not all do."""
+
+
 def ranges(
     demand: Demand,
     facts: Facts,
@@ -47,10 +86,13 @@ def ranges(
     present: float | None = None,
     country: str = "",
 ) -> tuple[Assumption, ...]:
-    """Every assumption of a plan. `own` replaces a default by a number, by (value, low, high) or by an Assumption (a
-    measured one); `present` is what the present models cost, USD a million tokens; `country` is whose electricity.
-    Raises BadSetting for an unknown name, or a range that isn't one."""
-    found = {fact.id: _assumption(facts.get("assumptions", fact.id)) for fact in facts.rows("assumptions")}
+    """Every assumption that the setups rest on (without setups: all there are).
+
+    `own` replaces a default by a number, by (value, low, high) or by an Assumption (a measured one); `present` is what
+    the present models cost, USD a million tokens; `country` is whose electricity. Raises BadSetting for an unknown name
+    or a range that isn't one.
+    """
+    found = {fact.id: _assumption(fact) for fact in facts.rows("assumptions")}
     found |= {one.name: one for one in (_volume(demand, found["volume"]), _grid(facts, country))}
     if present is not None:
         found["present-price"] = Assumption(
@@ -62,7 +104,11 @@ def ranges(
         if name not in found:
             raise BadSetting(f"There is no assumption {name!r}.", f"Known: {', '.join(sorted(found))}.")
         found[name] = _given(found[name], value)
-    return tuple(found[name] for name in sorted(found))
+    kept = sorted(name for name in found if not setups or any(map(NEEDED.get(name, _always), setups)))
+    for name in kept:
+        if facts.find("assumptions", name) is not None:
+            facts.get("assumptions", name)
+    return tuple(found[name] for name in kept)
 
 
 def tokens(demand: Demand) -> float:

@@ -49,7 +49,7 @@ class World:
         time = np.arange(MONTHS) / YEAR
         self.volume = self.by["volume"] / tokens(self.demand) * self.by["growth"] ** time
         self.closed = self.by["closed-price-change"] ** time
-        self.hosted = self.by["hosted-price-change"] ** time
+        self.hosted = self.by.get("hosted-price-change", 1.0) ** time
         bills = list(self.stay.bills.values())
         listed = [one.total for one in bills if one is not None]
         unknown = not listed or len(listed) < len(bills)
@@ -145,12 +145,13 @@ def _quoted(setup: Setup, world: World) -> Floats | float:
 
 
 def _load(setup: Setup, world: World) -> float:
-    """Replicas that the peak asks for at the demand's volume."""
+    """Replicas that the peak asks for at the demand's volume; what a replay said is not raised by the formula."""
     if setup.load is not None:
         return setup.load
     if setup.rate is None or not setup.rate.value:
         return float(max(1, setup.replicas))
-    return tokens(world.demand) * world.known["peak"].value / (setup.rate.value * 3600 * HOURS)
+    asked = tokens(world.demand) * world.known["peak"].value / (setup.rate.value * 3600 * HOURS)
+    return min(asked, float(setup.replicas)) if setup.replicas else asked
 
 
 def _machines(setup: Setup, world: World) -> dict[str, Floats]:
