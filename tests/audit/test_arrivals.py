@@ -52,6 +52,7 @@ def test_by_hand() -> None:
     assert (found.seconds, found.kept, found.span) == (3600.0, 1.0, 18_000.0)
     assert found.share == pytest.approx(990 / 1111)
     assert found.tokens == 990
+    assert found.busy == pytest.approx(990 / 1111 * 5)
 
 
 def test_a_log_of_under_an_hour_is_kept_whole() -> None:

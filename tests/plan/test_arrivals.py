@@ -25,7 +25,8 @@ def squared(arrivals: Arrivals) -> float:
 def test_like_a_busy_hour_of_the_month() -> None:
     found = like(demand(3e6, 3e9, 6e8), Facts())
     assert found.synthetic
-    assert (found.seconds, found.kept) == (3600.0, 1.0)
+    assert (found.seconds, found.kept, found.busy) == (3600.0, 1.0, pytest.approx(3.0))
+    assert found.uses == ("loads/azure-2023-conv", "loads/busy-hour")
     assert len(found) == pytest.approx(3e6 / 730.5 * 3, abs=1)
     assert found.input.mean() == pytest.approx(1000, rel=0.03)
     assert found.output.mean() == pytest.approx(200, rel=0.04)

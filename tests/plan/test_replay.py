@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections import deque
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,16 +21,16 @@ from freehold.plan.capacity import capacity, first_token
 from freehold.plan.queue import waiting
 from freehold.plan.replay import Goal, cold_start, least_replicas, replay
 
-WIDE = {"most_streams": 128, "most_tokens": 4e5}
+WIDE: dict[str, Any] = {"most_streams": 128, "most_tokens": 4e5}
 
 
-def arrivals(at: list[float] | np.ndarray, input: object, output: object, seconds: float | None = None) -> Arrivals:  # type: ignore[type-arg]
+def arrivals(at: Any, input: Any, output: Any, seconds: float | None = None) -> Arrivals:
     times = np.asarray(at, float)
     whole = [np.broadcast_to(np.asarray(one, np.int32), len(times)).copy() for one in (input, output)]
     return Arrivals(times, *whole, "a test", float(seconds or times[-1] or 1.0))
 
 
-def poisson(rate: float, calls: int, seed: int = 0) -> np.ndarray:  # type: ignore[type-arg]
+def poisson(rate: float, calls: int, seed: int = 0) -> Any:
     return np.cumsum(np.random.default_rng(seed).exponential(1 / rate, calls))
 
 
@@ -98,7 +100,7 @@ def test_many_steps_at_once_are_the_steps_one_by_one(engine: Engine) -> None:
     draw = np.random.default_rng(3)
     reads = draw.integers(1, 1500 if engine.chunk > 3 else 9, 300)
     calls = arrivals(poisson(2.0, 300), reads, draw.integers(1, 120, 300))
-    played = play(calls.at, calls.input, calls.output, Steps(flat), engine, 1)
+    played = play(calls, Steps(flat), engine, 1)
     first, done = plainly(calls, flat, engine)
     np.testing.assert_allclose(played.first, first, rtol=1e-9)
     np.testing.assert_allclose(played.done, done, rtol=1e-9)
@@ -108,7 +110,7 @@ def test_rounded_sizes_cost_little() -> None:
     draw = np.random.default_rng(4)
     calls = arrivals(poisson(2.5, 1500), draw.integers(50, 3000, 1500), draw.integers(1, 300, 1500))
     engine = Engine(128, 4e5)
-    played = play(calls.at, calls.input, calls.output, Steps(card), engine, 1)
+    played = play(calls, Steps(card), engine, 1)
     first, done = (np.array(one) for one in plainly(calls, card, engine))
     for q in (0.5, 0.95):
         assert np.quantile(played.first - calls.at, q) == pytest.approx(np.quantile(first - calls.at, q), rel=0.03)
@@ -124,7 +126,7 @@ def test_one_at_a_time_is_the_exact_queue() -> None:
     lengths = np.maximum(1, np.random.default_rng(5).exponential(12_800, 60_000)).astype(np.int32)
     calls = arrivals(at, lengths, 1)
     for run, squared in ((arrivals(at, 12_800, 1), 0.0), (calls, 1.0)):
-        played = play(run.at, run.input, run.output, Steps(lambda p, b, c: p / 12_800), Engine(1, 1e9, 1 << 24), 1)
+        played = play(run, Steps(lambda p, b, c: p / 12_800), Engine(1, 1e9, 1 << 24), 1)
         assert float((played.first - run.at).mean()) - 1 == pytest.approx(
             waiting(0.7, 1.0, 1, services=squared), rel=0.1
         )
@@ -135,7 +137,7 @@ def test_the_shortest_of_four_queues_waits_between_one_queue_and_four() -> None:
     where they are sent at random (four M/M/1 of a quarter of the calls)."""
     lengths = np.maximum(1, np.random.default_rng(6).exponential(12_800, 40_000)).astype(np.int32)
     calls = arrivals(poisson(3.2, 40_000), lengths, 1)
-    played = play(calls.at, calls.input, calls.output, Steps(lambda p, b, c: p / 12_800), Engine(1, 1e9, 1 << 24), 4)
+    played = play(calls, Steps(lambda p, b, c: p / 12_800), Engine(1, 1e9, 1 << 24), 4)
     wait = float((played.first - calls.at).mean()) - 1
     assert waiting(3.2, 1.0, 4) < wait < 2.2 * waiting(3.2, 1.0, 4) < waiting(0.8, 1.0, 1)
 
@@ -146,7 +148,7 @@ def test_the_formula_beside_the_replay(rate: float, replicas: int) -> None:
     draw = np.random.default_rng(7)
     calls = arrivals(poisson(rate, 12_000, 8), draw.integers(200, 2000, 12_000), draw.integers(10, 300, 12_000))
     times = Steps(card)
-    played = play(calls.at, calls.input, calls.output, times, Engine(128, 4e5), replicas)
+    played = play(calls, times, Engine(128, 4e5), replicas)
     mean = float((played.first - calls.at).mean())
     assert first_token(calls, times, Engine(128, 4e5), replicas) == pytest.approx(mean, rel=0.3)
 
@@ -155,7 +157,7 @@ def test_capacity_is_what_a_full_replica_does() -> None:
     draw = np.random.default_rng(9)
     calls = arrivals(np.zeros(3000), draw.integers(100, 2000, 3000), draw.integers(10, 400, 3000), seconds=1.0)
     for engine in (Engine(128, 4e5), Engine(32, 4e5), Engine(128, 3e4), Engine(128, 4e5, 512)):
-        played = play(calls.at, calls.input, calls.output, Steps(card), engine, 1)
+        played = play(calls, Steps(card), engine, 1)
         assert calls.tokens / played.done.max() == pytest.approx(capacity(calls, Steps(card), engine), rel=0.05)
 
 
@@ -208,7 +210,8 @@ def test_calls_longer_than_a_cache() -> None:
 
 
 def test_half_the_calls_on_half_the_replicas() -> None:
-    whole = arrivals(poisson(16.0, 20_000), 1200, 200)
+    draw = np.random.default_rng(2)
+    whole = arrivals(poisson(16.0, 20_000), draw.integers(100, 2300, 20_000), draw.integers(10, 390, 20_000))
     half = at_share(whole, 0.5)
     both = [replay(calls, card, replicas=8, **WIDE) for calls in (whole, half)]
     assert both[1].requests == pytest.approx(10_000, rel=0.03)
@@ -254,6 +257,16 @@ def test_a_goal_and_calls_there_must_be() -> None:
         Goal(0.0, 0.1)
     with pytest.raises(BadSetting, match="no calls"):
         replay(arrivals([], 1, 1, seconds=1.0), card, replicas=1, **WIDE)
+
+
+def test_what_is_cached_needs_not_be_read() -> None:
+    calls = arrivals(poisson(6.0, 6000), 2000, 100)
+    fresh, held = (replay(replace(calls, cached=share), card, replicas=2, **WIDE) for share in (0.0, 0.75))
+    assert (held.first_token.high or 9) < (fresh.first_token.high or 0) / 2
+    assert (held.utilisation.value or 9) < (fresh.utilisation.value or 0) / 2
+    full = replace(arrivals(np.zeros(2000), 2000, 100, seconds=1.0), cached=0.75)
+    played = play(full, Steps(card), Engine(64, 4e5), 1)
+    assert full.tokens / played.done.max() == pytest.approx(capacity(full, Steps(card), Engine(64, 4e5)), rel=0.07)
 
 
 def test_cold_start() -> None:

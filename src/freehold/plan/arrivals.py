@@ -62,6 +62,7 @@ def like(demand: Demand, facts: Facts, *, trace: str = "azure-2023-conv", seed: 
         synthetic=True,
         share=min(1.0, rate * seconds / calls) if calls else 0.0,
         span=HOURS * HOUR,
+        uses=(row.ref, busy.ref),
     )
 
 

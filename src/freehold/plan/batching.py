@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from freehold.errors import BadSetting
+from freehold.project.arrivals import Arrivals
 
 __all__ = ["Engine", "Played", "Steps", "play"]
 
@@ -29,8 +30,8 @@ Step = Callable[[int, int, float], float]
 Floats = npt.NDArray[np.float64]
 GRAINS = ((8, 1), (256, 16), (1024, 64), (1 << 62, 128))  # below so many tokens read, to what a step's size is rounded
 STREAMS = ((16, 1), (64, 4), (1 << 62, 8))  # the same of streams
-CONTEXT = 256  # tokens of context, to which it is rounded; 16 times it from FAR times it on
-FAR = 32
+CONTEXT = 512  # tokens of context, to which it is rounded; 4 times it from FAR times it on
+FAR = 16
 
 
 class Steps:
@@ -45,11 +46,11 @@ class Steps:
         reading, streams = _rounded(reading, GRAINS), _rounded(streams, STREAMS)
         far = int(context) // CONTEXT
         if far >= FAR:
-            far = far // 16 * 16
+            far = far // 4 * 4
         key = (reading << 40) | (streams << 20) | far
         found = self.known.get(key)
         if found is None:
-            middle = CONTEXT * (far + (0.5 if far < FAR else 8))
+            middle = CONTEXT * (far + (0.5 if far < FAR else 2))
             found = self.known[key] = self.exactly(reading, streams, middle)
         return found
 
@@ -94,12 +95,12 @@ class Replica:
     """One replica: its queue, the call that is read, the streams that write, and the stretch of steps under way."""
 
     __slots__ = (
-        "context", "ends", "engine", "fresh", "held", "input", "left", "output", "passed", "reserved", "seconds",
-        "starts", "steps", "times", "turn", "waiting", "writing",
+        "context", "ends", "engine", "fresh", "held", "input", "left", "output", "passed", "read", "reserved",
+        "seconds", "starts", "steps", "times", "turn", "waiting", "writing",
     )  # fmt: skip
 
-    def __init__(self, engine: Engine, times: Steps, input: list[int], output: list[int]) -> None:
-        self.engine, self.times, self.input, self.output = engine, times, input, output
+    def __init__(self, engine: Engine, times: Steps, read: list[int], input: list[int], output: list[int]) -> None:
+        self.engine, self.times, self.read, self.input, self.output = engine, times, read, input, output
         self.waiting: deque[int] = deque()
         self.writing: list[tuple[int, int]] = []  # a heap of (the step after which it ends, call)
         self.fresh: list[int] = []  # calls whose question is read to its end in this step
@@ -137,7 +138,7 @@ class Replica:
                     break
                 self.held += 1
                 self.reserved += size
-                self.left = self.input[call]
+                self.left = self.read[call]
             take = self.left if self.left < budget else budget
             self.left -= take
             budget -= take
@@ -180,9 +181,7 @@ class Replica:
 
 
 def play(
-    at: Floats,
-    input: npt.NDArray[np.int32],
-    output: npt.NDArray[np.int32],
+    arrivals: Arrivals,
     times: Steps,
     engine: Engine,
     replicas: int,
@@ -191,11 +190,12 @@ def play(
 ) -> Played:
     """All calls, to the last one's end. A call that is larger than a replica's cache is left out. `slow(first tokens
     out, calls ended, first, done)` may say after each stretch that it has seen enough."""
-    reads, writes = np.maximum(input, 1).tolist(), np.maximum(output, 1).tolist()
-    fits = (np.maximum(input, 1) + np.maximum(output, 1) <= engine.tokens).tolist()
-    times_of = at.tolist()
+    sizes = arrivals.read, np.maximum(1, arrivals.input), arrivals.written
+    fits = (sizes[1] + sizes[2] <= engine.tokens).tolist()
+    rows = [one.tolist() for one in sizes]
+    times_of = arrivals.at.tolist()
     first, done = [float("nan")] * len(times_of), [float("nan")] * len(times_of)
-    all_replicas = [Replica(engine, times, reads, writes) for _ in range(replicas)]
+    all_replicas = [Replica(engine, times, *rows) for _ in range(replicas)]
     loads = [0] * replicas
     events: list[tuple[float, int, int]] = []  # (when, replica, turn): of an earlier turn it is void
     upcoming, calls = 0, len(times_of)

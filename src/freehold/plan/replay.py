@@ -83,6 +83,8 @@ def least_replicas(
     alone = world.alone()
     if not alone.within(goal):
         return replace(world.replay(world.enough, goal), met=False, why=alone.said(goal))
+    if world.left_out > LEFT_OUT:
+        return world.replay(world.enough, goal)
     low, high = world.enough - 1, world.enough
     while not world.meets(high, goal):
         if high >= MOST_REPLICAS:
@@ -142,8 +144,9 @@ class _World:
         self.whole, self.arrivals = arrivals, busiest(arrivals, most_calls)
         self.times = step if isinstance(step, Steps) else Steps(step)
         self.engine = Engine(most_streams, most_tokens, chunk)
-        self.fits = np.maximum(arrivals.input, 1) + np.maximum(arrivals.output, 1) <= most_tokens
+        self.fits = np.maximum(arrivals.input, 1) + arrivals.written <= most_tokens
         self.rate = capacity(arrivals, self.times, self.engine)
+        self.played: dict[int, tuple[Played, Arrivals]] = {}
 
     @property
     def enough(self) -> int:
@@ -153,7 +156,7 @@ class _World:
     def alone(self) -> _Alone:
         """By the step's time, without a queue."""
         chunk, arrivals = self.engine.chunk, self.arrivals
-        size = int(np.quantile(np.maximum(arrivals.input, 1), QUANTILE, method="inverted_cdf"))
+        size = int(np.quantile(arrivals.read, QUANTILE, method="inverted_cdf"))
         first = sum(self.times(min(chunk, size - done), 0, size) for done in range(0, size, chunk))
         long = arrivals.output > 1
         between = self.times(0, 1, float(np.median(arrivals.input[long]))) if long.any() else 0.0
@@ -161,14 +164,18 @@ class _World:
 
     def meets(self, replicas: int, goal: Goal) -> bool:
         played, arrivals = self.play(replicas, goal)
-        return not played.stopped and _met(played, arrivals, goal) and self._left_out() <= LEFT_OUT
+        return not played.stopped and _met(played, arrivals, goal)
 
     def play(self, replicas: int, goal: Goal | None = None) -> tuple[Played, Arrivals]:
         """With a goal it is given up once too many calls are too slow."""
-        servers, arrivals = _thinned(self.arrivals, replicas)
-        slow = None if goal is None else _slow(arrivals, goal)
-        rows = (arrivals.at, arrivals.input, arrivals.output)
-        return play(*rows, self.times, self.engine, servers, slow=slow), arrivals
+        if replicas not in self.played:
+            servers, arrivals = _thinned(self.arrivals, replicas)
+            slow = None if goal is None else _slow(arrivals, goal)
+            found = play(arrivals, self.times, self.engine, servers, slow=slow), arrivals
+            if found[0].stopped:
+                return found
+            self.played[replicas] = found
+        return self.played[replicas]
 
     def replay(self, replicas: int, goal: Goal | None) -> Replay:
         if not 1 <= replicas <= MOST_REPLICAS:
@@ -176,15 +183,11 @@ class _World:
         played, arrivals = self.play(replicas)
         first = played.first - arrivals.at
         met, why = (True, "") if goal is None else self._judged(played, arrivals, goal)
-        check = first_token(arrivals, self.times, self.engine, _thinned(self.arrivals, replicas)[0])
-        beside = (
-            f"; mean {np.nanmean(first):.3g} s, by Allen and Cunneen's formula {check:.3g} s" if self.fits.any() else ""
-        )
         can = replicas * self.rate
         return Replay(
             replicas=replicas,
             requests=len(self.whole),
-            first_token=_spread(first, "to the first token", beside),
+            first_token=_spread(first, "to the first token", self._beside(first, arrivals, replicas)),
             between=_spread(_between(played, arrivals), "from token to token, each call's mean", ""),
             utilisation=_utilisation(self.whole, can),
             peak=peak(self.whole),
@@ -193,17 +196,26 @@ class _World:
             why=why,
             source=self.arrivals.source,
             series=tuple((at, asked, can) for at, asked in series(self.whole, POINTS)),
+            uses=self.whole.uses,
         )
 
-    def _left_out(self) -> float:
+    def _beside(self, first: Floats, arrivals: Arrivals, replicas: int) -> str:
+        """The queue's formula beside the replay's mean."""
+        if not self.fits.any():
+            return ""
+        said = first_token(arrivals, self.times, self.engine, max(1, round(replicas * arrivals.kept)))
+        formula = f"{said:.3g} s" if said < float("inf") else "without end"
+        return f"; mean {np.nanmean(first):.3g} s, by Allen and Cunneen's formula {formula}"
+
+    @property
+    def left_out(self) -> float:
+        """The share of calls that are larger than a replica's cache."""
         return float(1 - self.fits.mean())
 
     def _judged(self, played: Played, arrivals: Arrivals, goal: Goal) -> tuple[bool, str]:
-        if (left := self._left_out()) > LEFT_OUT:
-            return (
-                False,
-                f"{100 * left:.2g} % of the calls are longer than the {self.engine.tokens:,.0f} tokens of a cache",
-            )
+        if (left := self.left_out) > LEFT_OUT:
+            longer = f"longer than the {self.engine.tokens:,.0f} tokens of a cache"
+            return False, f"{100 * left:.2g} % of the calls are {longer}"
         if _met(played, arrivals, goal):
             return True, ""
         first, between = _high(played.first - arrivals.at), _high(_between(played, arrivals))
@@ -216,7 +228,7 @@ def _thinned(arrivals: Arrivals, replicas: int) -> tuple[int, Arrivals]:
     are theirs."""
     if arrivals.kept == 1.0:
         return replicas, arrivals
-    servers = max(1, int(replicas * arrivals.kept))
+    servers = max(1, int(replicas * arrivals.kept + 1e-9))
     return servers, at_share(arrivals, servers / replicas)
 
 

@@ -31,6 +31,8 @@ class Arrivals:
 
     They fill `seconds`, and are the share `kept` of all calls of that stretch, taken evenly. `begins` is its start in
     epoch seconds; `share` the part of the whole log's tokens that came in it, of a log of `span` seconds.
+    `cached` is the share of a question that needn't be read again, since the replica holds its beginning; nothing is
+    assumed of it unless somebody says so. `uses` names the facts that made-up calls rest on.
     """
 
     at: Floats
@@ -43,9 +45,27 @@ class Arrivals:
     begins: float | None = None
     share: float = 1.0
     span: float = 0.0
+    cached: float = 0.0
+    uses: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.at)
+
+    @property
+    def read(self) -> Ints:
+        """Tokens of each question that are read: at least one, its last."""
+        found: Ints = np.maximum(1, np.ceil(self.input * (1 - self.cached))).astype(np.int32)
+        return found
+
+    @property
+    def written(self) -> Ints:
+        """Tokens of each answer, at least one."""
+        return np.maximum(1, self.output)
+
+    @property
+    def busy(self) -> float:
+        """The stretch's pace over the whole log's mean pace, in tokens."""
+        return self.share * self.span / self.seconds if self.span else 1.0
 
     @property
     def tokens(self) -> float:
