@@ -1,4 +1,4 @@
-"""Published figures of other models than the fit's, and what is fitted on them: how much servers lose that nobody tunes.
+"""Published figures of other models than the fit's; fitted on them: how much servers lose that nobody tunes.
 
 Tokens read and written a second, all devices (GPUStack's performance lab, Apache-2.0, docs/performance-lab, 2026-08-21,
 ShareGPT; the geometric middle where it gives a range), or written (johnmusgrave.com; MLPerf v5.1, Mixtral, Server).
@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-import speed_error as main  # noqa: I001
+import speed_error as main
+
 from freehold.fit import Architecture, cache_bytes, weight_bytes
 from freehold.plan.speed import Step, step
 
@@ -40,6 +41,7 @@ def middle(low: float, high: float) -> float:
     return math.sqrt(low * high)
 
 
+MIXTRAL = "mistralai--Mixtral-8x7B-v0.1"
 FIGURES = (
     Figure("Llama-3.1-8B, A100-40, 1 stream", "meta-llama--Meta-Llama-3.1-8B", "a100-40", "BF16", 1, 75, 1, 0, 512),
     Figure("Llama-3.1-8B, A100-40, 8 streams", "meta-llama--Meta-Llama-3.1-8B", "a100-40", "BF16", 1, 495, 8, 0, 512),
@@ -52,14 +54,14 @@ FIGURES = (
     Figure("gpt-oss-120b, 2 A100", "openai--gpt-oss-120b", "a100-sxm", "MXFP4", 2, 5100),
     Figure("Qwen3-235B-A22B-FP8, 8 H100", "Qwen--Qwen3-235B-A22B-FP8", "h100-sxm", "FP8", 8, 15600),
     Figure("DeepSeek-V3.2, 8 H200", "deepseek-ai--DeepSeek-V3.2", "h200-sxm", "FP8", 8, 9000),
-    Figure("Mixtral, MI300X", "mistralai--Mixtral-8x7B-v0.1", "mi300x", "FP8", 1, 2 * 47804 / 8, 2048, tuned=True, bits=8),
-    Figure("Mixtral, MI325X", "mistralai--Mixtral-8x7B-v0.1", "mi325x", "FP8", 1, 2 * 1.87 * 32027.6 / 8, 2048, tuned=True, bits=8),
+    Figure("Mixtral, MI300X", MIXTRAL, "mi300x", "FP8", 1, 2 * 47804 / 8, 2048, tuned=True, bits=8),
+    Figure("Mixtral, MI325X", MIXTRAL, "mi325x", "FP8", 1, 2 * 1.87 * 32027.6 / 8, 2048, tuned=True, bits=8),
 )  # fmt: skip
 START = {"crowd": (0.0, 0.7), "half": (math.log(40), 1.0), "grouped": (math.log(0.4), 0.7)}
 NOISE = 0.3
 
 
-@lru_cache(maxsize=None)
+@cache
 def architecture(name: str) -> Architecture:
     path = main.ROOT / "aiconfigurator" / "model_configs" / f"{name}_config.json"
     return Architecture.of(json.loads(path.read_text()), name)

@@ -24,7 +24,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +120,12 @@ def _cards(said: str, count: int) -> tuple[tuple[str, int], ...]:
 FACTS = Facts()
 
 
-@lru_cache(maxsize=None)
+@cache
 def card(name: str) -> Fact:
     return FACTS.get("hardware", name)
 
 
-@lru_cache(maxsize=None)
+@cache
 def llama() -> Architecture:
     return Architecture.of(LLAMA)
 
@@ -133,7 +133,8 @@ def llama() -> Architecture:
 def calibrated(hardware: Fact, s: Setting, theta: Theta) -> Calibration:
     peak = hardware.values["flops"][s.kind]
     own = theta.get(f"device {hardware.id} {s.name}", 0.0)
-    share = math.exp(theta.get(s.name, math.log(0.5)) + own) * (peak / hardware.values["watts"] / PER_WATT) ** -theta["power"]
+    a_watt = peak / hardware.values["watts"] / PER_WATT
+    share = math.exp(theta.get(s.name, math.log(0.5)) + own) * a_watt ** -theta["power"]
     return Calibration(
         s.software, peak * min(share, 0.95), hardware.values["bandwidth"] * MEMORY, math.exp(theta["layer"]), 1, 1, 8.0
     )
@@ -188,12 +189,12 @@ def _largest(seconds: Callable[[float], float], limit: float, most: float) -> fl
 FORMS = {8.0: "FP8", 4.5: "NVFP4", 4.25: "MXFP4", 4.125: "GPTQ"}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _weights(bits: float) -> float:
     return float(weight_bytes(llama(), FORMS[bits]))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _cache(context: int) -> int:
     return cache_bytes(llama(), context, bits=8.0)
 
@@ -261,6 +262,10 @@ def left_out(rows: Sequence[Seen], group: Callable[[Seen], str], start: Theta, f
 
 def by_system(row: Seen) -> str:
     return row.system
+
+
+def by_submitter(row: Seen) -> str:
+    return row.system.partition("/")[0]
 
 
 def by_cards(row: Seen) -> str:
@@ -371,8 +376,9 @@ def main() -> int:
     rows = read()
     theta = fit(rows)
     result: Row = {}
-    out = {name: left_out(rows, group, theta) for name, group in (("systems", by_system), ("accelerators", by_cards))}
-    for name, group in (("systems", by_system), ("accelerators", by_cards)):
+    ways = {"systems": by_system, "submitters": by_submitter, "accelerators": by_cards}
+    out = {name: left_out(rows, group, theta) for name, group in ways.items()}
+    for name, group in ways.items():
         inside = covered(rows, group, theta, out[name]) if args.full else None
         result[name] = summary(out[name], inside) | {"groups": len({group(row) for row in rows})}
         _run.say(f"{name}: {result[name]}")

@@ -1,4 +1,4 @@
-"""freehold doctor: what is here is said as it is, and what was measured is a row of hardware that the plan predicts with."""
+"""freehold doctor: what is here is said as it is; what was measured is hardware that the plan predicts with."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.plan.test_speed import LLAMA_8B
 
 from freehold.cli import main
 from freehold.doctor import doctor
 from freehold.doctor.command import lines
 from freehold.doctor.look import extras, look
 from freehold.doctor.measure import bandwidth
-from freehold.errors import BadSetting, BaseUnusable, ProjectVersion
+from freehold.errors import BaseUnusable, ProjectVersion
 from freehold.fit import Architecture
 from freehold.nouns import Measure
 from freehold.nouns.machine import EngineSpeed, Machine
 from freehold.plan.machine import this_machine
 from freehold.plan.speed import speed
 from freehold.project.storage import pretty
-from tests.plan.test_speed import LLAMA_8B
+
+SMOLLM2 = {
+    "model_type": "llama", "hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9,
+    "num_key_value_heads": 3, "intermediate_size": 1536, "vocab_size": 49152, "tie_word_embeddings": True,
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +97,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_plan_predicts_from_what_was_measured(tmp_path: Path) -> None:
     assert this_machine(tmp_path) is None
     engine = EngineSpeed(
-        "smollm2", "ab", "Q4_1", 134_515_008, 97_000_000, 4, 512, Measure(900.0), Measure(120.0),
+        "smollm2", "ab", "Q4_1", 134_515_008, 97_000_000, 4, 512, Measure(900.0), Measure(120.0), 4, Measure(200.0),
         flops=2 * 134_515_008 * 900.0, bandwidth=97e6 * 120,
     )  # fmt: skip
     (tmp_path / "machine.json").write_bytes(pretty(machine(bandwidth=Measure(40e9), engine=engine)))
@@ -103,6 +108,9 @@ def test_the_plan_predicts_from_what_was_measured(tmp_path: Path) -> None:
     assert found.decode.value == pytest.approx(97e6 * 120 / 4.92e9, rel=0.02)  # its weights at the measured bytes/s
     assert found.prefill.value == pytest.approx(900 * 134_515_008 / 8_030_261_248, rel=0.02)
     assert "as measured on it" in found.decode.method
+    small = Architecture.of(SMOLLM2)
+    four = speed("m", small, row, "Q4_1", gpus=1, streams=4, context=1, prompt=128)
+    assert four.decode.value == pytest.approx(200, rel=0.15)  # as it was measured with this very base
 
 
 def test_a_machine_without_an_engine_is_known_by_its_bandwidth(tmp_path: Path) -> None:
@@ -120,9 +128,7 @@ def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:
         this_machine(tmp_path)
 
 
-def test_measuring_wants_a_project_folder(tmp_path: Path) -> None:
+def test_measuring_wants_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadSetting):
-        from freehold.project import Project
-
-        Project.create(tmp_path / "file")
+    assert main(["doctor", "--measure", "--project", str(tmp_path / "file")]) == 2
+    assert "is a file" in capsys.readouterr().err

@@ -187,12 +187,13 @@ def test_the_calibration_is_a_fact_that_a_team_overrides(small: Architecture) ->
 
 
 def test_published_figures_lie_within_the_interval(large: Architecture) -> None:
-    """MLPerf v5.1, Offline, written tokens a second a device: H200 4,380 and B200 12,690 with TensorRT-LLM, MI325X 4,310
-    with vLLM; 294 tokens asked and written, the cache in 8 bits."""
+    """MLPerf v5.1, Offline, written tokens a second a device: H200 4,380 and B200 12,690 with TensorRT-LLM, MI325X
+    4,310 with vLLM; 294 tokens asked and written, the cache in 8 bits."""
     from dataclasses import replace
 
     for name, form, engine, streams, written in (
-        ("h200", "FP8", "trt", 860, 4380), ("b200", "NVFP4", "trt", 1700, 12690), ("mi325x", "FP8", "vllm-tuned", 2048, 4310),
+        ("h200", "FP8", "trt", 860, 4380), ("b200", "NVFP4", "trt", 1700, 12690),
+        ("mi325x", "FP8", "vllm-tuned", 2048, 4310),
     ):  # fmt: skip
         by = replace(calibration(card(name), form, engine=engine), bits=8.0)
         took = step_seconds(
@@ -208,3 +209,16 @@ def test_nothing_asked_for_takes_no_time_and_nonsense_is_refused(small: Architec
         step(small, h100, "FP8", gpus=0, streams=1, context=1)
     with pytest.raises(BadSetting, match="has no FLOP/s"):
         step(small, card("p150"), "FP8", gpus=1, streams=0, context=1, prefill_tokens=10)
+
+
+def test_the_calibration_is_plausible() -> None:
+    rows = {row.id: row.values for row in Facts().rows("calibration")}
+    classes = [values for values in rows.values() if "compute" in values]
+    assert len(classes) == 5
+    for values in classes:
+        assert 0.2 < values["compute"] < 0.95
+        assert all(Facts().find("hardware", name) for name in values["devices"])
+        assert all(0.7 < share < 1.4 for share in values["devices"].values())
+    for name in ("seen", "unseen", "everyday", "machine"):
+        assert rows[f"spread-{name}"]["low"] < 1 < rows[f"spread-{name}"]["high"]
+    assert rows["gpu"]["memory"] == 0.8  # aiconfigurator's

@@ -74,7 +74,8 @@ def _measured(found: Machine) -> Iterator[str]:
     if found.engine is not None:
         e = found.engine
         yield f"engine     {e.base}, {e.format}, {e.bytes / 1e6:.0f} MB, {e.threads} threads"
-        yield f"           reads {e.prefill}, writes {e.decode}"
+        yield f"           reads {e.prefill}, writes {e.decode},"
+        yield f"           with {e.streams} at once {e.many}"
     if found.made and found.load > found.cores / 2:
         yield f"busy       the load was {found.load:.1f} on {found.cores} cores: measure again when the machine is idle"
     if found.why:

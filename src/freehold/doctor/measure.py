@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["bandwidth", "engine", "read_speed", "write_speed"]
 
 EACH = 64 << 20  # bytes of one of a core's two arrays: more than any cache keeps
-PROMPT, ANSWER = 512, 64
+PROMPT, ANSWER, STREAMS = 512, 64, 4
 TEXT = "The committee met on Tuesday to discuss the budget for the new library, and the members asked about costs. "
 
 
@@ -66,50 +66,53 @@ def engine(base: str | Path | None, seconds: float = 40.0, tell: Tell = quiet) -
     parameters = sum(_product(tensor.shape) for tensor in file.tensors.values())
     with Engine.start(found.path, context=PROMPT + ANSWER) as running:
         tell("the engine reads")
-        prefill = read_speed(running, PROMPT, seconds / 2)
+        prefill = read_speed(running, PROMPT, seconds / 3)
         tell("the engine writes")
-        decode = write_speed(running, 16, ANSWER, seconds / 2)
+        decode = write_speed(running, 16, ANSWER, seconds / 3)
         threads = running.settings.threads
+    tell(f"the engine writes {STREAMS} answers at once")
+    with Engine.start(found.path, context=PROMPT + ANSWER, slots=STREAMS, threads=threads) as running:
+        many = write_speed(running, 16, ANSWER, seconds / 3, STREAMS)
     assert prefill.value is not None
     assert decode.value is not None
     return EngineSpeed(
         base=found.name, sha256=found.sha256, format=file.quantisation, parameters=parameters, bytes=size,
-        threads=threads, prompt=PROMPT, prefill=prefill, decode=decode,
+        threads=threads, prompt=PROMPT, prefill=prefill, decode=decode, streams=STREAMS, many=many,
         flops=2.0 * parameters * prefill.value, bandwidth=size * decode.value,
     )  # fmt: skip
 
 
 def read_speed(running: Engine, prompt: int, seconds: float) -> Measure:
     """Tokens of a question that the engine reads a second."""
-    ids = _ids(running, prompt)
-    rates = _repeat(lambda: prompt / _seconds(running, ids, 1)[0], seconds)
+    rates = _repeat(lambda: prompt / _seconds(running, prompt, 1, 1)[0], seconds)
     return _measure(rates, "tokens/s", f"questions of {prompt} tokens")
 
 
-def write_speed(running: Engine, prompt: int, answer: int, seconds: float) -> Measure:
-    """Tokens that the engine writes a second after `prompt` tokens, one stream, its reading taken off."""
-    ids = _ids(running, prompt)
-    first = statistics.median(_seconds(running, ids, 1)[0] for _ in range(3))
+def write_speed(running: Engine, prompt: int, answer: int, seconds: float, streams: int = 1) -> Measure:
+    """Tokens that the engine writes a second after `prompt` tokens, all streams together, their reading taken off."""
+    first = statistics.median(_seconds(running, prompt, 1, streams)[0] for _ in range(3))
 
     def rate() -> float:
-        took, tokens = _seconds(running, ids, answer)
-        return (tokens - 1) / max(took - first, 1e-9)
+        took, tokens = _seconds(running, prompt, answer, streams)
+        return (tokens - streams) / max(took - first, 1e-9)
 
-    return _measure(_repeat(rate, seconds), "tokens/s", f"answers of up to {answer} tokens after {prompt}, one stream")
-
-
-def _ids(running: Engine, count: int) -> list[int]:
-    ids = running.tokenize(TEXT)
-    return (ids * (count // len(ids) + 1))[:count]
+    told = f"answers of up to {answer} tokens after {prompt}, {streams} at once"
+    return _measure(_repeat(rate, seconds), "tokens/s", told)
 
 
-def _seconds(running: Engine, ids: Sequence[int], answer: int) -> tuple[float, int]:
-    """Of one answer, and how many tokens it has (an end token may come before `answer` is reached)."""
+def _seconds(running: Engine, prompt: int, answer: int, streams: int) -> tuple[float, int]:
+    """Of `streams` answers at once, and the tokens written in all (an end may come before `answer` is reached). Each
+    question begins otherwise, so that nothing is kept of another."""
     from freehold.engines.llama.completion import Request
 
+    ids = running.tokenize(TEXT)
+    asked = [
+        Request(prompt_ids=(ids[i + 1 :] + ids * (prompt // len(ids) + 1))[:prompt], max_tokens=answer, logprobs=None)
+        for i in range(streams)
+    ]
     start = time.perf_counter()
-    found = running.complete(Request(prompt_ids=ids, max_tokens=answer, logprobs=None))
-    return time.perf_counter() - start, len(found.tokens)
+    found = running.complete_all(asked)
+    return time.perf_counter() - start, sum(len(one.tokens) for one in found)
 
 
 def _repeat(once: Callable[[], float], seconds: float) -> list[float]:

@@ -12,7 +12,8 @@ __all__ = ["EngineSpeed", "Machine"]
 @dataclass(frozen=True, slots=True)
 class EngineSpeed:
     """The embedded engine with one base: tokens a second that it reads (`prefill`, questions of `prompt` tokens) and
-    writes (`decode`, one stream). `flops` is 2 N prefill, `bandwidth` the bytes of its weights a second of writing."""
+    writes (`decode`, one stream; `many`, `streams` together). `flops` is 2 N prefill, `bandwidth` the bytes of its
+    weights a second of writing."""
 
     base: str
     sha256: str
@@ -23,6 +24,8 @@ class EngineSpeed:
     prompt: int
     prefill: Measure
     decode: Measure
+    streams: int
+    many: Measure
     flops: float
     bandwidth: float
 

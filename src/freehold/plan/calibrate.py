@@ -11,7 +11,7 @@ The table `calibration` holds
     gpu        what classes share: memory (share of the bandwidth), layer (seconds), power and per_watt (a card that can
                do more a watt than per_watt is held back by its watts), grouped (the further share that products of
                experts reach), most (no share is larger)
-    everyday   crowd, half: how much longer a step takes where nobody tunes: 1 + crowd n / (n + half) with n streams
+    everyday   crowd, half: how much longer a step takes where nobody tunes: 1 + crowd (n-1) / (n-1 + half), n streams
     llama.cpp  memory, where nothing was measured on the device; apart: on a CPU each head reads the cache for itself
     spread-*   low, high: the factors within which nine in ten measurements lay
 
@@ -56,7 +56,8 @@ class Calibration:
 
     def crowded(self, streams: float) -> float:
         """The factor by which a step of so many streams takes longer than its arithmetic."""
-        return 1 + self.crowd * streams / (streams + self.half)
+        others = max(streams - 1, 0.0)
+        return 1 + self.crowd * others / (others + self.half)
 
 
 def precision(hardware: Fact, form: str) -> str:
@@ -136,5 +137,6 @@ def _measured(hardware: Fact, table: Facts, engine: str) -> Calibration:
     told = "as measured on it" if known else "from its bandwidth, nothing measured on it"
     return Calibration(
         engine, values.get("prefill_flops"), bandwidth, values.get("layer", 0.0), spread.values["low"],
-        spread.values["high"], apart=rule.values["apart"] and values["kind"] != "apple", method=f"roofline of {engine}, {told}", uses=(rule.ref, spread.ref),
+        spread.values["high"], apart=rule.values["apart"] and values["kind"] != "apple",
+        crowd=values.get("crowd", 0.0), method=f"roofline of {engine}, {told}", uses=(rule.ref, spread.ref),
     )  # fmt: skip

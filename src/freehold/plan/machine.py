@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from freehold.errors import ProjectVersion
 from freehold.nouns import Fact
-from freehold.nouns.machine import Machine
+from freehold.nouns.machine import EngineSpeed, Machine
 
-__all__ = ["this_machine"]
+__all__ = ["row", "this_machine"]
 
 
 def this_machine(project: Path) -> Fact | None:
@@ -23,12 +24,28 @@ def this_machine(project: Path) -> Fact | None:
         found = msgspec.json.decode(path.read_bytes(), type=Machine)
     except msgspec.DecodeError:
         raise ProjectVersion(f"{path} can't be read.", "Measure again: freehold doctor --measure") from None
-    values = {"name": f"{found.cpu}, {found.cores} cores", "kind": "machine", "memory": found.memory, "per_node": 1}
+    return row(found)
+
+
+def row(found: Machine) -> Fact | None:
+    """A machine as hardware; None where neither its bandwidth nor the engine was measured."""
+    values: dict[str, Any] = {"kind": "machine", "memory": found.memory, "per_node": 1}
+    values["name"] = f"{found.cpu}, {found.cores} cores"
     if found.bandwidth.value is not None:
         values["bandwidth"] = found.bandwidth.value
     if found.engine is not None:
         values |= {"prefill_flops": found.engine.flops, "decode_bandwidth": found.engine.bandwidth}
+        values["crowd"] = _crowd(found.engine)
         values.setdefault("bandwidth", found.engine.bandwidth)
     if "bandwidth" not in values:
         return None
     return Fact("hardware", "this-machine", values, "measured: freehold doctor --measure", found.made[:10], "computed")
+
+
+def _crowd(e: EngineSpeed) -> float:
+    """How much longer a step of several streams takes than reading the weights or multiplying them, as
+    calibrate.Calibration.crowded counts it (with half = 1)."""
+    if not e.many.value:
+        return 0.0
+    ideal = max(2.0 * e.parameters * e.streams / e.flops, e.bytes / e.bandwidth)
+    return max(0.0, e.streams / e.many.value / ideal - 1) * e.streams / (e.streams - 1)
