@@ -185,6 +185,47 @@ def test_students_leave_the_rest_at_the_closed_price() -> None:
     assert found.saves.value == pytest.approx(0.4 * 4375 - 0.0816 * 730.5)
 
 
+def test_students_take_a_part_and_the_rest_goes_to_a_cheaper_model() -> None:
+    demand = asked(1e9, "gpt-4o")
+    luna = closed_setups(demand, BOOK, TODAY, Facts())[1]
+    setup = student_setup((0.4, 0.3, 0.5), Measure(0.0816), rest=luna)
+    fixed = {**PLAIN, "home": 0.4, "people-students": 0.0, "days-cheaper": 2.0, "days-students": 3.0, "salary": 220e3}
+    found = money(demand, setup, **fixed)[setup.name]
+    assert setup.name.endswith("the rest to gpt-6-luna at OpenAI")
+    assert found.parts["closed"] == pytest.approx(0.6 * 200)
+    assert found.once.value == pytest.approx(5000)
+
+
+def test_rent_is_the_markets_or_the_median_of_what_is_asked() -> None:
+    facts = Facts()
+    market = own_setups("x", facts.get("hardware", "h100-sxm"), facts=facts, gpus=8)[0]
+    assert (market.hourly, market.uses) == ((2.95, 1.99, 5.0), ("rents/h100-sxm-market",))
+    assert market.name == "x on 8 rented NVIDIA H100 SXM 80 GB"
+    offers = own_setups("x", facts.get("hardware", "l40s"), facts=facts, gpus=1)[0]
+    assert offers.hourly is not None
+    assert offers.hourly[0] == pytest.approx(1.45)
+    assert "unverified" in offers.notes[0]
+    ours = Facts({"rents": {"ours": {"hardware": "h100-sxm", "way": "rent", "price": 1.5}}})
+    assert own_setups("x", ours.get("hardware", "h100-sxm"), facts=ours, gpus=1)[0].hourly == (1.5, 1.5, 1.5)
+
+
+def test_a_node_is_bought_whole_where_the_devices_fill_it() -> None:
+    facts = Facts()
+    card, node = (own_setups("x", facts.get("hardware", "h100-sxm"), facts=facts, gpus=n)[1] for n in (2, 8))
+    assert (card.capital, card.card) == ((30_000, 21_000, 39_000), True)
+    assert node.capital == (325_000 / 8, 300_000 / 8, 350_000 / 8)
+    assert not node.card
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("input", "many"), ("output", -1), ("retires", "soon"), ("context", "long")]
+)  # fmt: skip
+def test_a_hosts_row_of_nonsense_is_said(field: str, value: object) -> None:
+    own = Facts({"hosted": {"groq/gpt-oss-120b": {field: value}}})
+    with pytest.raises(BadSetting, match=field):
+        hosted_setups(["gpt-oss-120b"], asked(1e9, "gpt-4o"), BOOK, own, TODAY)
+
+
 def test_savings_are_paired_and_their_interval_is_narrower_than_the_bills() -> None:
     demand, facts = asked(1e9, "gpt-4o"), Facts()
     setups = closed_setups(demand, BOOK, TODAY, facts)

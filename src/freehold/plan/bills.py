@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from freehold.facts.prices import PriceBook
 from freehold.facts.rates import Band, Rates
+from freehold.facts.values import number
 from freehold.nouns import Demand, Fact, ModelDemand
 
 Floats = NDArray[np.float64]
@@ -106,11 +107,12 @@ def bill(mix: Mix, model: str, book: PriceBook, today: date) -> Bill | None:
 
 
 def flat(mix: Mix, row: Fact, book: PriceBook, today: date) -> Bill | None:
-    """The mix at a row of hosted.json, with the changes that the price list announces for it."""
-    prices = [row.values.get(kind) for kind in ("input", "cached", "output")]
-    if prices[0] is None or prices[2] is None:
+    """The mix at a row of hosted.json, with the changes that the price list announces for it. Raises BadSetting for a
+    price that isn't a number."""
+    if row.values.get("input") is None or row.values.get("output") is None:
         return None
-    read, cached, written = (float(prices[0] if price is None else price) / 1e6 for price in prices)
+    read, written = number(row, "input") / 1e6, number(row, "output") / 1e6
+    cached = read if row.values.get("cached") is None else number(row, "cached") / 1e6
     listed = bill(mix, str(row.values.get("book", "")), book, today) if row.status != "given" else None
     change = np.ones(MONTHS) if listed is None or listed.total[0] <= 0 else listed.total / listed.total[0]
     kept = min(mix.cached, mix.input)

@@ -52,7 +52,9 @@ def own_setups(
         )  # fmt: skip
 
     if hardware.id == HERE:
-        return (setup("here", f"{model} on this machine", hourly=hourly, notes=tuple(notes), uses=tuple(uses)),)
+        unknown = ("what this machine and its power cost isn't known, so it isn't in the bill",)
+        left: tuple[str, ...] = unknown if hourly is None and watts is None else ()
+        return (setup("here", f"{model} on this machine", hourly=hourly, notes=(*notes, *left), uses=tuple(uses)),)
     found = []
     rent = (hourly, "given", "", (), ()) if hourly is not None else _rent(hardware.id, facts)
     if rent is not None:
@@ -65,7 +67,7 @@ def own_setups(
     if bought is not None:
         row, price = bought
         facts.get("rents", row.id)
-        card = not row.values.get("devices") and hardware.values.get("kind") == "datacentre"
+        card = _devices(row) == 1 and hardware.values.get("kind") == "datacentre"
         said = (f"the price of {row.id} is unverified",) if row.status == "unverified" else ()
         found.append(setup(
             "buy", f"{model} on {devices}bought {label}", capital=price, card=card, notes=(*notes, *said),
@@ -99,16 +101,20 @@ def _rent(hardware: str, facts: Facts) -> tuple[Span, str, str, tuple[str, ...],
     return price, newest.source, newest.as_of, tuple(row.ref for row in rows), tuple(notes)
 
 
+def _devices(row: Fact) -> int:
+    return int(number(row, "devices")) or 1 if "devices" in row.values else 1
+
+
 def _bought(hardware: str, devices: int, facts: Facts) -> tuple[Fact, Span] | None:
     """USD a device: a whole node's where the devices fill it, else a single one's."""
     rows = [
         row for row in facts.rows("rents") if row.values.get("hardware") == hardware and row.values.get("way") == "buy"
     ]  # fmt: skip
-    fitting = [row for row in rows if devices % int(row.values.get("devices", 1)) == 0]
+    fitting = [row for row in rows if devices % _devices(row) == 0]
     if not fitting:
         return None
-    row = max(fitting, key=lambda row: int(row.values.get("devices", 1)))
-    each = float(row.values.get("devices", 1))
+    row = max(fitting, key=lambda row: _devices(row))
+    each = float(_devices(row))
     value = number(row, "price")
     low, high = (number(row, end) if end in row.values else value for end in ("low", "high"))
     return row, (value / each, low / each, high / each)

@@ -63,14 +63,15 @@ def _students(setup: Setup) -> bool:
 
 
 NEEDED: dict[str, Callable[[Setup], bool]] = {
-    "hosted-price-change": _hosted, "days-hosted": _hosted, "days-cheaper": lambda one: one.way == "cheaper",
+    "hosted-price-change": _hosted, "days-hosted": _hosted,
+    "days-cheaper": lambda one: one.way == "cheaper" or one.rest is not None,
     "people": _runs, "days-own": _runs, "speed": _machine, "peak": _machine,
     "overhead": lambda one: one.way == "rent",
     "residual": _bought, "life": _bought, "colo": _bought, "servers": lambda one: one.card,
     "home": _students, "people-students": _students, "days-students": _students,
     "fallback": lambda one: one.way not in ("closed", "cheaper") and one.home is None,
-    "tokeniser": lambda one: not one.same and one.home is None,
-    "reasoning": lambda one: one.way != "closed" and one.home is None,
+    "tokeniser": lambda one: (not one.same and one.home is None) or one.rest is not None,
+    "reasoning": lambda one: (one.way != "closed" and one.home is None) or one.rest is not None,
     "pue": _machine, "power": _machine, "grid": _machine,
     "electricity": lambda one: one.way in ("buy", "here") and one.watts is not None,
 }  # fmt: skip

@@ -16,6 +16,7 @@ from freehold.errors import BadSetting
 from freehold.facts.models import plain_name, retirement, vendor_of
 from freehold.facts.prices import PriceBook
 from freehold.facts.tables import Facts
+from freehold.facts.values import number
 from freehold.nouns import Demand, Fact, Measure, Way
 from freehold.plan.bills import Bill, bill, flat, mix_of, present
 
@@ -36,8 +37,9 @@ class Setup:
     that the tokeniser is the present one's. Machines: `gpus` devices a replica, `replicas` of them, of which the peak
     asks `load` (may be a fraction; None: from `rate`, tokens in and out a second of one replica at full load), `watts`
     a device (rated), `hourly` USD for a device and hour, `capital` USD for a device, `card` that a server comes on top.
-    `home` is the share of the bill that it takes over (None: all of it); the rest stays at the present price. `people`
-    and `days` name the assumptions for who runs it and for the work of getting there.
+    `home` is the share of the bill that it takes over (None: all of it); the rest stays at the present price, or
+    goes to the closed model `rest`. `people` and `days` name the assumptions for who runs it, and for the work of
+    getting there.
     """
 
     way: Way
@@ -62,6 +64,7 @@ class Setup:
     quote: tuple[float, float] = (1.0, 1.0)
     same: bool = False
     home: Span | None = None
+    rest: Setup | None = None
     people: str = ""
     days: str = ""
     out: tuple[str, ...] = ()
@@ -111,19 +114,21 @@ def hosted_setups(
 
 
 def student_setup(
-    home: Span, machine: Measure, *, replicas: int = 1, watts: float | None = None, model: str = "",
-    notes: Sequence[str] = (), uses: Sequence[str] = (),
+    home: Span, machine: Measure, *, rest: Setup | None = None, replicas: int = 1, watts: float | None = None,
+    model: str = "", notes: Sequence[str] = (), uses: Sequence[str] = (),
 ) -> Setup:  # fmt: skip
-    """Students for a share of the bill (value, low, high), on `replicas` machines of `machine` USD an hour."""
+    """Students for a share of the bill (value, low, high), on `replicas` machines of `machine` USD an hour. The rest
+    stays where it is, or goes to another closed model (`rest`: where the present one is switched off)."""
     value, low, high = home
     if not 0 <= low <= value <= high <= 1 or machine.value is None:
         raise BadSetting(f"Students take {value:g} of the bill, from {low:g} to {high:g}.", "Give shares, in order.")
     price = machine.value
     hourly = (price, price if machine.low is None else machine.low, price if machine.high is None else machine.high)
     return Setup(
-        "here", "students of one's own on a small machine, the rest as now", model, gpus=1, replicas=replicas,
-        load=min(1.0, float(replicas)), watts=watts, hourly=hourly, home=home, engine="onnxruntime",
-        people="people-students", days="days-students", notes=(*notes, machine.method), uses=tuple(uses),
+        "here", f"students of one's own on a small machine, the rest {f'to {rest.name}' if rest else 'as now'}", model,
+        gpus=1, replicas=replicas, load=min(1.0, float(replicas)), watts=watts, hourly=hourly, home=home, rest=rest,
+        engine="onnxruntime", people="people-students", days="days-students", notes=(*notes, machine.method),
+        uses=(*uses, *(rest.uses if rest else ())),
     )  # fmt: skip
 
 
@@ -151,14 +156,14 @@ def _hosted(row: Fact, cost: Bill, demand: Demand, facts: Facts, today: date) ->
     model, provider = str(row.values["model"]), str(row.values.get("provider", ""))
     facts.get("hosted", row.id)
     out = []
-    context, longest = row.values.get("context"), demand.longest.value
+    context, longest = number(row, "context") if "context" in row.values else None, demand.longest.value
     if context and longest and longest > context:
-        out.append(f"it takes {context:,} tokens at once, and 1 in 1,000 calls needs {longest:,.0f} or more")
+        out.append(f"it takes {context:,.0f} tokens at once, and 1 in 1,000 calls needs {longest:,.0f} or more")
     notes = [_quality(demand, model, facts), *_announced(f"{model} at {provider}", cost)]
-    ends = str(row.values.get("retires", ""))
-    if ends:
+    ends = _last(row)
+    if ends is not None:
         notes.append(f"{provider} stops selling it on {ends}")
-        if date.fromisoformat(ends) <= today + YEAR:
+        if ends <= today + YEAR:
             out.append(f"{provider} stops selling it on {ends}")
     if row.status == "unverified":
         notes.append(f"its price at {provider} is unverified")
@@ -170,16 +175,28 @@ def _hosted(row: Fact, cost: Bill, demand: Demand, facts: Facts, today: date) ->
 
 def _quote(row: Fact) -> tuple[float, float]:
     """How far the sources are apart, as factors of the price that counts."""
-    lows = [row.values[f"{kind}_low"] / row.values[kind] for kind in ("input", "output") if f"{kind}_low" in row.values]
-    highs = [
-        row.values[f"{kind}_high"] / row.values[kind] for kind in ("input", "output") if f"{kind}_low" in row.values
-    ]
+    lows = _apart(row, "low")
+    highs = _apart(row, "high")
     return min([1.0, *lows]), max([1.0, *highs])
 
 
+def _apart(row: Fact, end: str) -> list[float]:
+    kinds = [kind for kind in ("input", "output") if f"{kind}_{end}" in row.values and row.values.get(kind)]
+    return [number(row, f"{kind}_{end}") / number(row, kind) for kind in kinds if row.status != "given"]
+
+
 def _sold(row: Fact, today: date) -> bool:
-    ends = str(row.values.get("retires", ""))
-    return row.values.get("kind") != "closed" and (not ends or date.fromisoformat(ends) > today)
+    ends = _last(row)
+    return row.values.get("kind") != "closed" and (ends is None or ends > today)
+
+
+def _last(row: Fact) -> date | None:
+    """The day from which it is no longer sold. Raises BadSetting for what is no date."""
+    said = str(row.values.get("retires", ""))
+    try:
+        return date.fromisoformat(said) if said else None
+    except ValueError:
+        raise BadSetting(f"{row.ref}: retires is {said!r}.", "It is a date, such as 2027-01-14.") from None
 
 
 def _ends(model: str, today: date) -> bool:
@@ -190,7 +207,7 @@ def _ends(model: str, today: date) -> bool:
 
 def _announced(name: str, cost: Bill) -> list[str]:
     month, factor = cost.change
-    return [f"the price of {name} is announced to change {factor:.2g} times by month {month + 1}"] if month else []
+    return [f"{name} costs {factor:.2g} times as much from month {month + 1} on, as announced"] if month else []
 
 
 def _quality(demand: Demand, other: str, facts: Facts) -> str:

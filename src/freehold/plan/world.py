@@ -93,7 +93,10 @@ def spend(setup: Setup, world: World) -> dict[str, Floats] | None:
     if world.bill is None:
         return None
     if setup.home is not None:
-        parts["closed"] = (1 - world.by["home"]) * world.bill
+        rest = world.bill if setup.rest is None else _elsewhere(setup.rest, world)
+        if rest is None:
+            return None
+        parts["closed"] = (1 - world.by["home"]) * rest
     else:
         parts["fallback"] = world.by["fallback"] * world.bill
     return parts
@@ -108,7 +111,8 @@ def once(setup: Setup, world: World) -> Floats | float:
     """USD of work to get there."""
     if not setup.days:
         return 0.0
-    return (world.by[setup.days] * world.by["salary"] / world.by["working-days"])[:, 0]
+    days = world.by[setup.days] + (world.by[setup.rest.days] if setup.rest is not None else 0.0)
+    return np.asarray((days * world.by["salary"] / world.by["working-days"])[:, 0])
 
 
 def machines(setup: Setup, world: World) -> Machines:
@@ -138,6 +142,12 @@ def _bought(setup: Setup, world: World) -> Floats:
     assert setup.bill is not None
     read = setup.bill.read + setup.bill.written * world.by["reasoning"]
     return read * world.volume * (1.0 if setup.same else world.by["tokeniser"])
+
+
+def _elsewhere(rest: Setup, world: World) -> Floats | None:
+    """The bill where the rest of the work goes to another closed model."""
+    parts = spend(rest, world)
+    return None if parts is None else added(parts)
 
 
 def _quoted(setup: Setup, world: World) -> Floats | float:
