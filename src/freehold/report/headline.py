@@ -73,7 +73,7 @@ def _before(audit: Audit, plan: Plan | None, models: str) -> Headline:
         whose = f", answered by {models}" if known else ", whose model the log doesn't name"
         return Headline(_bill(audit), f"{plural(audit.calls, 'call')}{tasks}{whose}. No verdict yet.")
     if plan.advice is not None:
-        return Headline(headword(plan.advice), plan.advice.sentence)
+        return Headline(headword(plan), plan.advice.sentence)
     tries = sum(step.go == "try" for step in plan.tasks)
     sentence = f"{tries} of {len(plan.tasks)} tasks are worth a try." if tries else "Nothing to try yet."
     if tries == len(plan.tasks) == 1:

@@ -21,7 +21,12 @@
   }
 
   const money = (value) => (value < 0 ? "-$" : "$") + short(Math.abs(value));
-  const clock = (value) => value >= 120 ? +(value / 60).toFixed(1) + " min" : +value.toFixed(1) + " s";
+  const clock = (value) => {
+    for (const [least, by, unit] of [[172800, 86400, " days"], [7200, 3600, " h"], [120, 60, " min"]]) {
+      if (value >= least) return +(value / by).toFixed(1) + unit;
+    }
+    return +value.toFixed(1) + " s";
+  };
 
   function columns(data) {
     const found = [data.x], bands = [], series = [{}];
@@ -61,7 +66,7 @@
       scales: { x: { time: false }, y: { range: (_, least, most) => [Math.min(0, least), most > 0 ? most * 1.06 : 1] } },
       axes: [
         Object.assign({}, axis, { size: data.labels && narrow ? 44 : 32, space: narrow ? 56 : 76, grid: { show: false },
-          incrs: data.labels ? undefined : [1, 5, 10, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 14400, 43200, 86400],
+          incrs: data.labels ? undefined : [1, 5, 10, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 14400, 21600, 43200, 86400],
           splits: data.labels ? () => data.x.filter((i) => (i - 1) % (narrow ? 5 : 2) === 0) : undefined,
           values: data.labels ? months : (_, ticks) => ticks.map(clock) }),
         Object.assign({}, axis, { size: 60, space: 40, grid: { stroke: colour("--line"), width: 1 },
@@ -82,6 +87,16 @@
   let seen = innerWidth;
   addEventListener("resize", () => { if (innerWidth !== seen) { seen = innerWidth; fit(); } });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach(([c]) => c.redraw()));
-  addEventListener("beforeprint", () => { root.classList.add("print"); fit(640); });
-  addEventListener("afterprint", () => { root.classList.remove("print"); fit(); });
+  let folded = [];
+  addEventListener("beforeprint", () => {
+    root.classList.add("print");
+    fit(640);
+    folded = [...document.querySelectorAll("details.paper:not([open])")];
+    for (const one of folded) one.open = true;
+  });
+  addEventListener("afterprint", () => {
+    root.classList.remove("print");
+    fit();
+    for (const one of folded) one.open = false;
+  });
 })();

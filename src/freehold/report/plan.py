@@ -4,8 +4,9 @@ Plan ─┬─ plan_cto.py ──────→ plan_cto.html.j2         what t
       ├─ plan_engineer.py ─→ plan_engineer.html.j2    memory, speed, load, candidates, what must be measured
       └─ plan_lawyer.py ───→ plan_lawyer.html.j2      licences, the gate, the AI Act, what is unread, signatures
 
-plan.html.j2 holds the three; plan_alone.html.j2 is the whole report of a plan without a log. plan.js draws the plots,
-plan.css is theirs. A part that the plan doesn't hold is left out, and so is a page with nothing on it.
+plan_risks.py says what to watch, plan_words.py how figures read. plan.html.j2 holds the three; plan_alone.html.j2 is
+the whole report of a plan without a log. plan.js draws the plots, plan.css is theirs. A part that the plan doesn't hold
+is left out, and so is a page with nothing on it.
 """
 
 from __future__ import annotations
@@ -52,4 +53,4 @@ def plan_page(plan: Plan | None) -> PlanPage | None:
     if not any(pages):
         return None
     advice = plan.advice
-    return PlanPage(plan, *pages, headword(advice) if advice else "A plan.", advice.sentence if advice else "")
+    return PlanPage(plan, *pages, headword(plan), advice.sentence if advice else "")

@@ -9,20 +9,21 @@ Nothing here decides: the rule is in the plan, and each figure is the plan's own
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log10
 from typing import Any
 
-from freehold.nouns import Advice, Demand, Fact, Flip, Option, Plan, Replay
+from freehold.nouns import Advice, Demand, Flip, Option, Plan
 from freehold.nouns.shown import shown
-from freehold.report.plan_words import amount, becomes, big, factor, odds, usd
-from freehold.report.words import day, listing, plural
+from freehold.report.plan_risks import SOON, Risk, risks
+from freehold.report.plan_words import OWNED, amount, becomes, big, digits, factor, plain
+from freehold.report.words import day, listing, percent, plural
 
-__all__ = ["Bar", "Cto", "Risk", "Turn", "advised", "cto", "headword"]
+__all__ = ["Bar", "Cto", "Turn", "advised", "cto", "headword"]
 
-OWNED = ("here", "rent", "buy")
+FEW = 7  # ways that are shown without a fold
 MOST = 4  # lines of the plot that can be told apart
-SOON = 365  # days
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +48,6 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Risk:
-    name: str
-    what: str
-    do: str
-
-
-@dataclass(frozen=True, slots=True)
 class Cto:
     advice: Advice | None
     demand: Demand | None
@@ -61,6 +55,7 @@ class Cto:
     stay: Option | None
     bars: tuple[Bar, ...]
     options: tuple[Option, ...]
+    others: tuple[Option, ...]
     reasons: dict[str, str]
     money: dict[str, Any] | None
     turns: tuple[Turn, ...]
@@ -71,18 +66,26 @@ class Cto:
     leaving: str
     method: str
     drawn: tuple[Option, ...]
+    own: tuple[Option, str] | None
+    whats: dict[str, str]
 
 
-def headword(advice: Advice) -> str:
-    """The word as it heads the page: Stay. / Must move by 14 Jan 2027."""
+def headword(plan: Plan) -> str:
+    """The advice's word as it heads the page: Stay. / Must move by 14 Jan 2027. / Must move now."""
+    advice = plan.advice
+    if advice is None:
+        return "A plan."
     word = advice.word.capitalize()
+    if advice.word.endswith(" BY") and advice.date and advice.date <= (plan.today or plan.made)[:10]:
+        return f"{word.removesuffix(' by')} now."
     return f"{word} {day(advice.date)}." if advice.word.endswith(" BY") and advice.date else f"{word}."
 
 
 def advised(plan: Plan) -> Option | None:
-    """The option that the advice is about: of its way the first that isn't ruled out, and that no reason rejects."""
+    """The option that the advice is about: of its way the first that isn't ruled out, and that no reason rejects. None
+    where the advice is that something can't be taken."""
     advice = plan.advice
-    if advice is None:
+    if advice is None or advice.word == "BLOCKED":
         return None
     of_way = [o for o in plan.options if o.way == advice.way and not o.out]
     free = [o for o in of_way if o.name not in advice.rejected]
@@ -98,14 +101,29 @@ def cto(plan: Plan) -> Cto | None:
         return None
     taken, stay = advised(plan), next((o for o in plan.options if o.way == "closed"), None)
     ordered = tuple(sorted(plan.options, key=lambda o: (o is not taken, bool(o.out), _month(o))))
-    turns = [_turn(f) for f in plan.flips if f.at is not None]
+    turns = sorted((_turn(f) for f in plan.flips if f.at is not None), key=_distance)
+    first = _first(ordered, taken, stay)
+    others = tuple(o for o in ordered if o not in first)
     drawn = _drawn(ordered, taken, stay)
     return Cto(
-        plan.advice, plan.demand, taken, stay, _bars(plan.options, taken), ordered, _reasons(plan, taken),
-        _money(plan, drawn, taken, stay), tuple(sorted(turns, key=_distance)),
-        tuple(f for f in plan.flips if f.at is None), tuple(_risks(plan, taken, stay)), _again(plan, taken),
+        plan.advice, plan.demand, taken, stay, _bars(first, taken), first, others, _reasons(plan, taken),
+        _money(plan, drawn, taken, stay), tuple(turns),
+        tuple(f for f in plan.flips if f.at is None), tuple(risks(plan, taken, stay, _nearest(turns))),
+        _again(plan, taken),
         _figure(plan.advice, taken, stay), _leaves(plan.demand), _method(plan.options), drawn,
+        _own(plan, taken, stay), {a.name: a.what for a in plan.rests_on},
     )  # fmt: skip
+
+
+def _first(ordered: tuple[Option, ...], taken: Option | None, stay: Option | None) -> tuple[Option, ...]:
+    """What is advised, what there is now, and of each other way the cheapest: one that could be taken, if any. All
+    where there are few."""
+    if len(ordered) <= FEW:
+        return ordered
+    ways: dict[str, Option] = {}
+    for o in ordered:
+        ways.setdefault(o.way, o)
+    return tuple(o for o in ordered if o is taken or o is stay or ways[o.way] is o)
 
 
 def _month(option: Option) -> float:
@@ -139,6 +157,22 @@ def _figure(advice: Advice | None, taken: Option | None, stay: Option | None) ->
     if taken is not None and advice.figure == taken.saves:
         return "saves" if advice.figure.value >= 0 else "costs more by"
     return "costs now" if stay is not None and advice.figure == stay.month else "figure"
+
+
+def _own(plan: Plan, taken: Option | None, stay: Option | None) -> tuple[Option, str] | None:
+    """Where machines of one's own aren't taken: the cheapest, and how that compares with what is paid now."""
+    able = [o for o in plan.options if o.way in OWNED and not o.out and o.month.value is not None]
+    if not able or taken is None or taken.way in OWNED:
+        return None
+    least = min(able, key=_month)
+    now = stay.month.value if stay is not None else None
+    if not now:
+        return least, ""
+    part = _month(least) / now
+    return (
+        least,
+        f"{digits(part, 2)} times what is paid now" if part >= 1 else f"{percent(part, 0)} of what is paid now",
+    )
 
 
 def _leaves(demand: Demand | None) -> str:
@@ -231,6 +265,15 @@ def _distance(turn: Turn) -> float:
     return abs((turn.at or 0.0) - turn.now) / 10
 
 
+def _nearest(turns: Sequence[Turn]) -> str:
+    """The one figure that changes the advice first."""
+    if not turns:
+        return ""
+    flip = turns[0].flip
+    now = amount(flip.now, flip.unit)
+    return f"{plain(flip.assumption)} {turns[0].words}: then {becomes(flip.becomes)}. You are at {now}."
+
+
 def _again(plan: Plan, taken: Option | None) -> str:
     """When to plan again: the volume at which the advice changes, or at which own machines break even."""
     volume = next((f for f in plan.flips if f.at is not None and "month" in f.unit and "token" in f.unit), None)
@@ -238,82 +281,10 @@ def _again(plan: Plan, taken: Option | None) -> str:
         side = "rises to" if volume.at > volume.now else "falls to"
         return (
             f"Plan again when the volume {side} {big(volume.at)} tokens a month (now {big(volume.now)}): "
-            f"then it is {becomes(volume.becomes)}."
+            f"then {becomes(volume.becomes)}."
         )
-    own = [o for o in plan.options if o.way in OWNED and o is not taken and o.break_even.value is not None]
+    own = [o for o in plan.options if o.way in OWNED and o is not taken and not o.out and o.break_even.value]
     if not own:
         return ""
     least = min(own, key=lambda o: o.break_even.value or 0.0)
     return f"Plan again near {big(least.break_even.value)} tokens a month: there {least.name} costs what staying costs."
-
-
-def _risks(plan: Plan, taken: Option | None, stay: Option | None) -> list[Risk]:
-    """What may go wrong, read from the plan: each with a figure of it and with what to do."""
-    found = [*_leaving(plan.demand), *_odds(taken, stay), *_quality(plan, taken), *_nearest(plan)]
-    if taken is not None and taken.way in ("closed", "cheaper", "hosted"):
-        who = taken.provider or "the provider"
-        found.append(Risk("hold", f"{who} may change price, terms or model; nothing you own answers instead.",
-                          "Keep a set of proved answers, so that a move later takes days."))  # fmt: skip
-    if plan.replay is not None and taken is not None and taken.way in OWNED:
-        found += _load(plan.replay)
-    if plan.law is not None and (plan.law.blocked or plan.law.unverified):
-        blocked = f"{len(plan.law.blocked)} blocked; " if plan.law.blocked else ""
-        found.append(Risk("law", f"{blocked}{plan.law.unverified} rules not read in their own text.",
-                          "See the lawyer's page before anything is signed."))  # fmt: skip
-    return found + _doubtful(plan.used)
-
-
-def _leaving(demand: Demand | None) -> list[Risk]:
-    near = [m for m in (demand.models if demand else ()) if m.days_left is not None and m.days_left <= SOON]
-    if not near:
-        return []
-    first = min(near, key=lambda m: m.retires)
-    which = listing([shown(m.model, 40) for m in near], 3)
-    left = f"{first.days_left} days left" if (first.days_left or 0) >= 0 else "already switched off"
-    what = f"{which}: the first is switched off on {day(first.retires)} ({left})."
-    return [Risk("retirement", what, "Record proved answers of it before that day; afterwards nobody can compare.")]
-
-
-def _odds(taken: Option | None, stay: Option | None) -> list[Risk]:
-    if taken is None or taken is stay or taken.chance.value is None or taken.saves.low is None:
-        return []
-    worst = f"in the worst tenth it costs {usd(-taken.saves.low)} a month more than now" if taken.saves.low < 0 else (
-        f"nine times in ten it saves {usd(taken.saves.low)} a month or more")  # fmt: skip
-    return [Risk("money", f"It saves in {odds(taken.chance.value)} of the draws; {worst}.",
-                 "Compare the first bill with the plan; freehold plan --verify says what changed.")]  # fmt: skip
-
-
-def _quality(plan: Plan, taken: Option | None) -> list[Risk]:
-    if taken is None or taken.way == "closed":
-        return []
-    unproved = plan.advice is not None and plan.advice.word == "NEEDS PROOF"
-    said = "no proof yet that it answers as well" if unproved else "published scores say little about your own calls"
-    return [Risk("quality", f"{shown(taken.model, 60)}: {said}.", "freehold prove compares on your own calls.")]
-
-
-def _nearest(plan: Plan) -> list[Risk]:
-    turns = sorted((_turn(f) for f in plan.flips if f.at is not None), key=_distance)
-    if not turns:
-        return []
-    one = turns[0]
-    now = amount(one.flip.now, one.flip.unit)
-    what = f"{one.flip.assumption} {one.words} makes it {becomes(one.flip.becomes)}; you are at {now}."
-    return [Risk("what changes it first", what, "Watch this one figure.")]
-
-
-def _load(replay: Replay) -> list[Risk]:
-    found = []
-    if not replay.met:
-        found.append(Risk("load", f"The latency goals are not met: {replay.why}.", "More replicas, or looser goals."))
-    if replay.replicas == 1:
-        found.append(Risk("one machine", "One replica answers; while it is down, nothing does.",
-                          "Keep the closed API as the fallback, or run two."))  # fmt: skip
-    return found
-
-
-def _doubtful(used: tuple[Fact, ...]) -> list[Risk]:
-    unsure = [f for f in used if f.status == "unverified"]
-    if not unsure:
-        return []
-    what = f"{len(unsure)} of {len(used)} facts are unverified: {listing([f.ref for f in unsure], 3)}."
-    return [Risk("facts", what, "Check them, or give your own in freehold.toml.")]

@@ -13,8 +13,8 @@ from typing import Any
 
 from freehold.nouns import Assumption, Candidate, Fact, Fit, Measure, Option, Plan, Replay, Speed, TaskPlan
 from freehold.nouns.shown import shown
-from freehold.report.plan_cto import OWNED, advised
-from freehold.report.plan_words import beside, measured, seconds, stale
+from freehold.report.plan_cto import advised
+from freehold.report.plan_words import OWNED, beside, measured, plain, seconds, stale
 from freehold.report.words import count, listing, plural
 
 __all__ = ["Engineer", "Memory", "engineer"]
@@ -59,7 +59,9 @@ def engineer(plan: Plan) -> Engineer | None:
         return None
     taken = advised(plan)
     option = taken if taken is not None and taken.way in OWNED else _nearest(plan)
-    memory = sorted((_memory(f, option) for f in plan.fits), key=lambda m: (not m.chosen, not m.fit.fits))
+    memory = sorted(
+        (_memory(f, option) for f in plan.fits), key=lambda m: (not m.chosen, not m.fit.fits, m.fit.capacity)
+    )
     speeds = sorted(plan.speeds, key=lambda s: not _about(s.model, s.hardware, option))
     scores = tuple(dict.fromkeys(name for c in plan.candidates for name in c.quality))
     candidates = sorted(plan.candidates, key=lambda c: (not c.chosen, bool(c.out)))
@@ -159,10 +161,10 @@ def _unknown(plan: Plan, option: Option | None) -> list[str]:
     if plan.demand is not None and not plan.demand.peaks:
         found.append("how the load comes in bursts: no log was read.")
     found += [f"whether {c.model} meets the Open Source AI Definition." for c in plan.candidates if c.osaid is None]
-    unsure = [f.ref for f in plan.used if f.status == "unverified"]
+    unsure = [f.ref for f in plan.used if f.status == "unverified" and f.table != "assumptions"]
     if unsure:
         found.append(f"unverified facts: {listing(unsure, 12)}.")
-    assumed = [a.name for a in plan.rests_on if a.status == "assumed"]
+    assumed = [plain(a.name) for a in plan.rests_on if a.status == "assumed"]
     if assumed:
         found.append(f"assumed, not measured: {listing(assumed, 12)}.")
     return [text[:1].upper() + text[1:] for text in found]

@@ -90,7 +90,8 @@ def _against(law: Law) -> str:
 def _unread(law: Law) -> tuple[str, ...]:
     """What was not read in its own text, by name."""
     cards = [f"{card.artefact}: {card.licence}" for card in law.cards if not card.verified]
-    duties = [d for d in law.duties if not d.verified]
+    duties = [d for card in law.cards if card.verified for d in card.duties if not d.verified]
+    duties += [d for d in law.duties if not d.verified]
     return tuple(dict.fromkeys([*cards, *(f"{d.rule}: {d.what}" for d in duties)]))
 
 

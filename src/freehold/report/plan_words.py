@@ -11,14 +11,15 @@ from __future__ import annotations
 import re
 from math import floor, log10
 
-from freehold.nouns import Fact, Measure
+from freehold.nouns import Fact, Measure, Option
 from freehold.report.words import dollars, percent, plural, window
 
 __all__ = [
-    "PLAN_FILTERS", "WAYS", "amount", "becomes", "beside", "big", "factor", "odds", "power", "range_of",
-    "seconds", "size", "usd",
+    "OWNED", "PLAN_FILTERS", "WAYS", "amount", "becomes", "beside", "big", "chance", "digits", "factor", "measured",
+    "odds", "plain", "power", "range_of", "seconds", "size", "stale", "usd",
 ]  # fmt: skip
 
+OWNED = ("here", "rent", "buy")  # ways with machines of one's own
 WAYS = {
     "closed": "as it is now",
     "cheaper": "a cheaper closed model",
@@ -106,6 +107,10 @@ def seconds(value: float | None) -> str:
     return f"{digits(value, 2)} s"
 
 
+def _raised(number: int) -> str:
+    return str(number).translate(RAISED)
+
+
 def power(value: float | None) -> str:
     """A very large number: 4.2 × 10¹⁸."""
     if value is None:
@@ -113,14 +118,12 @@ def power(value: float | None) -> str:
     if value == 0:
         return "0"
     exponent = floor(log10(abs(value)))
-    return f"{value / 10.0**exponent:.2g} × 10{str(exponent).translate(RAISED)}"
+    return f"{value / 10.0**exponent:.2g}\u00a0×\u00a010{_raised(exponent)}"
 
 
 def factor(value: float) -> str:
-    """How many times: 1.5 times, 180 times, half, a 20th."""
-    if 0 < value < 0.995:
-        return f"1/{digits(1 / value, 2)} of it"
-    return f"{digits(value, 2)} times"
+    """How far from where one is: 1.5 times as much, 20 times less."""
+    return f"{digits(1 / value, 2)} times less" if 0 < value < 1 else f"{digits(value, 2)} times as much"
 
 
 def amount(value: float | None, unit: str = "") -> str:
@@ -130,6 +133,7 @@ def amount(value: float | None, unit: str = "") -> str:
     base, _, per = unit.partition("/")
     rate = f" {'an hour' if per in ('h', 'hour') else f'a {per}'}" if per and per != "s" else ""
     if base == "USD":
+        per = per.replace("/", " a ")
         return usd(value) + (f" per {per}" if per.startswith(("M ", "1M", "1 M", "GPU", "k")) else rate)
     if base == "share":
         return percent(value, 0 if abs(value) >= 0.1 or value == 0 else 1)
@@ -139,10 +143,12 @@ def amount(value: float | None, unit: str = "") -> str:
         return size(value) + (" a second" if per == "s" else rate)
     if base == "FLOP":
         return f"{power(value)} FLOP" + (" a second" if per == "s" else rate)
-    if base in ("times", "factor", "ratio"):
+    if base in ("times", "factor", "ratio", "x"):
         return f"× {digits(value)}"
-    if base == "" or base == "1":
+    if base in ("", "1"):
         return big(value) + rate
+    if base == "months":
+        return f"{digits(value, 2)} month{'' if value == 1 else 's'}"
     base = base[:-1] if value == 1 and base.endswith("s") and base != "s" else base
     return f"{big(value)} {base}" + (" a second" if per == "s" else rate)
 
@@ -163,9 +169,16 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", ".)")) else ".")
 
 
+def energy(option: Option) -> str:
+    """Energy and CO2 a month, where they are known."""
+    known = (option.energy, option.carbon)
+    said = [short_of(m).replace("CO2", "CO₂") for m in known if m.value is not None]
+    return f"{' and '.join(said)} a month." if said else ""
+
+
 def powers(text: str) -> str:
     """A text's 4.2e+18 as 4.2 × 10¹⁸."""
-    return re.sub(r"(\d(?:\.\d+)?)e\+?(\d{2,3})\b", lambda m: f"{m[1]} × 10{m[2].translate(RAISED)}", text)
+    return re.sub(r"(\d(?:\.\d+)?)e\+?(\d{2,3})\b", lambda m: f"{m[1]}\u00a0×\u00a010{_raised(int(m[2]))}", text)
 
 
 def becomes(word: str) -> str:
@@ -179,9 +192,20 @@ def peaks(found: dict[str, float]) -> str:
     return ", ".join(f"{digits(value, 2)} times within {window(name)}" for name, value in known)
 
 
+def chance(measure: Measure) -> str:
+    """How often it saves, and over which time."""
+    over = " over a year" if "12 months" in measure.method else ""
+    return f"in {odds(measure.value)} of draws{over}"
+
+
+def plain(name: str) -> str:
+    """An assumption's id as words."""
+    return name.replace("-", " ") if re.fullmatch(r"[a-z][a-z-]*", name) else name
+
+
 def given(typed: dict[str, str]) -> str:
     """What was typed, as it was typed."""
-    return "; ".join(f"{name} {value}" for name, value in typed.items())
+    return "; ".join(f"{name.strip('_').replace('_', '-')} {value}" for name, value in typed.items())
 
 
 def bare(value: float | None, unit: str) -> str:
@@ -193,19 +217,24 @@ def odds(value: float | None) -> str:
     """A chance: 98 %, and nothing rounded up to certainty nor down to none."""
     if value is None:
         return NONE
+    if 0 < value < 0.0005 or 0.9995 <= value < 1:
+        return "under 0.1 %" if value < 0.5 else "over 99.9 %"
     return percent(value, 0) if value in (0.0, 1.0) or 0.005 <= value < 0.995 else percent(value, 1)
 
 
 def range_of(measure: Measure) -> str:
     """Its interval alone, the lower end first; "" where there is none."""
-    if measure.low is None or measure.high is None:
+    if measure.low is None or measure.high is None or measure.low == measure.high:
         return ""
-    return f"{_bare(measure.low, measure.unit)} to {_bare(measure.high, measure.unit)}"
+    low, high = _bare(measure.low, measure.unit), _bare(measure.high, measure.unit)
+    return f"{low} to {high}" if low != high else ""
 
 
 def _bare(value: float, unit: str) -> str:
     """Without what it is counted in a rate of, which stands with the value already."""
     base = unit.partition("/")[0]
+    if base == "months":
+        return digits(value, 2)
     return amount(value, base) if base in ("USD", "share", "s", "seconds", "bytes", "FLOP") else big(value)
 
 
@@ -235,5 +264,6 @@ PLAN_FILTERS = {
     "status": lambda name: STATUS.get(name, name), "outcome": lambda name: OUTCOMES.get(name, name),
     "card_part": lambda name: PARTS.get(name, name), "amount": amount, "factor": factor,
     "short_of": short_of, "sentence": sentence, "peaks": peaks, "given": given,
-    "bare": bare, "odds": odds, "becomes": becomes, "powers": powers,
+    "bare": bare, "odds": odds, "becomes": becomes, "powers": powers, "chance": chance, "plain": plain,
+    "energy": energy, "capital": lambda text: text[:1].upper() + text[1:],
 }  # fmt: skip
