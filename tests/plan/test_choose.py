@@ -101,7 +101,7 @@ def test_a_model_that_was_asked_for_and_may_not_be_taken_is_the_answer() -> None
     advice = choose(demand(), ways, wanted="llama")
     assert advice.word == "BLOCKED"
     assert "llama can't be taken: EU companies have no rights" in advice.sentence
-    assert "without it: The cheaper one" in advice.instead[0]
+    assert "without it: Take the cheaper one" in advice.instead[0]
 
 
 def test_what_is_declared_rules_ways_out_and_is_priced_apart() -> None:

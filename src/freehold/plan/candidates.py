@@ -20,7 +20,7 @@ from freehold.plan.company import Company
 from freehold.plan.licence import ruled_out
 from freehold.plan.openness import grade
 
-__all__ = ["arena", "candidates", "closed_quality", "wanted"]
+__all__ = ["ARENA", "arena", "candidates", "closed_quality", "wanted"]
 
 ARENA = "arena-elo"
 GENERATION = "2024-01-01"  # an open model released before has a better one of its own size

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from freehold.nouns import Advice, Constraint, Demand, Measure, Option, Way
 
-__all__ = ["DECLARED", "SURE", "allowed", "choose", "decision"]
+__all__ = ["DECLARED", "HORIZON", "NEAR", "SURE", "allowed", "choose", "decision"]
 
 SURE = 0.8  # of the draws must save
 PAYBACK = 12.0  # months
@@ -89,7 +89,7 @@ def _advice(demand: Demand, options: Sequence[Option], proved: bool) -> Advice:
     if not able:
         return _stuck(stay, rejected, moves)
     if moves:
-        word, sentence = "MUST MOVE BY", f"{ends} on {date}: move to {best.name}{_saving(best, stay)}."
+        word, sentence = "MUST MOVE BY", f"{ends} on {date}: move to {best.name}{_saving(best, stay, sure=False)}."
     elif unproved is not None:
         word = "NEEDS PROOF"
         sentence = (
@@ -102,7 +102,7 @@ def _advice(demand: Demand, options: Sequence[Option], proved: bool) -> Advice:
         word = {"cheaper": "STAY CHEAPER", "hosted": "HOSTED OPEN"}.get(best.way, "OWN")
         if best.way == "here" and best.parts.get("closed", 0.0) > 0:
             word = "HYBRID"
-        sentence = f"{_big(best.name)}{_saving(best, stay)}."
+        sentence = f"Take {best.name}{_saving(best, stay)}."
     instead = () if unproved is None else (f"until then: {best.name}{_saving(best, stay)}",)
     way = unproved.way if word == "NEEDS PROOF" and unproved is not None else best.way
     return Advice(word, sentence, figure, way, date=date, rule=RULE, instead=instead, rejected=rejected)  # type: ignore[arg-type]
@@ -218,15 +218,16 @@ def _difference(kept: Option, free: Option) -> Measure | None:
     )  # fmt: skip
 
 
-def _saving(option: Option, stay: Option) -> str:
-    """ ", which saves $4,175 a month ($3,900 to $4,400; P = 98 %)": P10 to P90."""
+def _saving(option: Option, stay: Option, *, sure: bool = True) -> str:
+    """In words: which saves $4,175 a month (P10 to P90 $3,900 to $4,400, P(saves) = 98%). Where staying is no choice,
+    how `sure` it is to save says nothing."""
     saves = option.saves
     if option is stay or saves.value is None:
         return ""
     verb = "saves" if saves.value >= 0 else "costs more by"
     low, high = sorted((abs(saves.low or saves.value), abs(saves.high or saves.value)))
-    sure = f", P(saves) = {option.chance.value:.0%}" if option.chance.value is not None else ""
-    return f", which {verb} ${abs(saves.value):,.0f} a month (P10 to P90 ${low:,.0f} to ${high:,.0f}{sure})"
+    chance = f", P(saves) = {option.chance.value:.0%}" if sure and option.chance.value is not None else ""
+    return f", which {verb} ${abs(saves.value):,.0f} a month (P10 to P90 ${low:,.0f} to ${high:,.0f}{chance})"
 
 
 def _stay(options: Sequence[Option], stay: Option) -> str:

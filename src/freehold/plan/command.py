@@ -124,15 +124,15 @@ def _settings(settings: Settings, args: argparse.Namespace) -> Settings:
     from dataclasses import replace
 
     from freehold.plan.amounts import number
-    from freehold.project.settings import check_declared
+    from freehold.project.settings import KEEPS, check_declared
 
-    said: dict[str, Any] = {name: value for name in ("privacy", "residency", "continuity") if (value := getattr(args, name))}
+    words: dict[str, Any] = {name: value for name in KEEPS if (value := getattr(args, name))}
     seconds: dict[str, Any] = {
         name: number(value, f"--{name.replace('_', '-')}", least=1e-4, most=1e5, unit="seconds")
         for name in ("first_token", "between")
         if (value := getattr(args, name)) is not None
     }
-    declared = replace(settings.declared, **said, **seconds)
+    declared = replace(settings.declared, **words, **seconds)
     check_declared(declared, "the command line")
     company = replace(settings.company, country=args.country) if args.country else settings.company
     return replace(settings, declared=declared, company=company)

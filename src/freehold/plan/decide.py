@@ -20,9 +20,10 @@ from freehold.fit import Architecture
 from freehold.nouns import Audit, Candidate, Demand, Fact, Measure, Replay, TermsNotice
 from freehold.plan.arrivals import Arrivals, like
 from freehold.plan.batching import Engine, Steps
-from freehold.plan.candidates import candidates
+from freehold.plan.calibrate import calibration
+from freehold.plan.candidates import ARENA, candidates
 from freehold.plan.capacity import capacity
-from freehold.plan.choose import choose, decision
+from freehold.plan.choose import HORIZON, NEAR, choose, decision
 from freehold.plan.company import Company, company_of
 from freehold.plan.cost import FEW, Money
 from freehold.plan.flips import flips
@@ -35,10 +36,14 @@ from freehold.plan.replay import Goal, cold_start, least_replicas
 from freehold.plan.setups import Setup, closed_setups, hosted_setups, student_setup
 from freehold.plan.speed import step_seconds
 from freehold.project import Settings
+from freehold.totals import HOURS
 
 __all__ = ["Wish", "decide"]
 
-TRIED = 8  # candidates that are placed, the least active parameters first
+TRIED = 6  # candidates that are placed: so many of the best by published quality, and of the smallest
+PEAK = 2.4  # the busiest ten seconds over the mean, for a first look; the load itself is replayed afterwards
+LIFE, DEARER = 36 * HOURS, 3.0  # a bought device's hours, and what power, room and servers make of its price
+HOSTS = 4  # rows of hosted open models
 GOAL = Goal(
     first_token=2.0, between=0.1
 )  # seconds, for 95 % of calls, where none are declared: a chat that feels alive
@@ -71,27 +76,40 @@ def decide(
     """The fields of a Plan that are about the whole demand. Raises BadSetting for what can't be planned."""
     wish = wish or Wish()
     company = _company(settings, facts)
-    calls = arrivals if arrivals is not None and len(arrivals) else like(demand, facts, seed=seed)
+    calls = _calls(demand, arrivals, facts, seed)
     demand = replace(demand, longest=_longest(calls, demand))
     found = candidates(demand, facts, company, longest=demand.longest.value, only=wish.model)
     book = price_book(settings)
-    own = _own(found, demand, calls, facts, wish, settings)
+    closed = closed_setups(demand, book, today, facts)
+    own = _own(found, demand, calls, facts, wish, settings, _present(closed) or 0.0)
     notices = _gate(audit, settings)
-    setups = _setups(demand, found, own, audit, settings, facts, book, today, wish)
+    setups = _setups(closed, demand, found, own, audit, settings, facts, book, today, wish)
     chosen = own.place.fit.model if own.place is not None else ""
     found = [replace(one, chosen=one.model == chosen) for one in found]
-    rested = ranges(demand, facts, setups=setups, country=settings.company.country, present=_present(demand, setups))
+    rested = ranges(
+        demand, facts, setups=setups, country=settings.company.country, present=_per_million(demand, setups)
+    )
     ask = partial(Money, demand, setups, rested, book=book, facts=facts, today=today, seed=seed)
     say = partial(choose, demand, proved=wish.proved, declared=_declared(settings), wanted=wish.model)
     options = ask().options()
     advice = say(options=options)
     few = ask(draws=FEW)
-    turned = flips(lambda fixed: decision(say(options=few.options(fixed))), rested, now=decision(advice))
+    turned = flips(
+        lambda fixed: decision(say(options=few.options(fixed, quick=True))), rested, now=decision(advice), facts=facts
+    )
     return {
         "advice": advice, "demand": demand, "options": options, "flips": turned, "rests_on": rested,
         "candidates": tuple(found), "fits": own.fits, "speeds": own.speeds, "replay": own.replay,
         "law": _law(found, own, notices, company, audit, facts, today), "used": facts.used,
     }  # fmt: skip
+
+
+def _calls(demand: Demand, arrivals: Arrivals | None, facts: Facts, seed: int) -> Arrivals:
+    """The log's busiest hour, with the share that its prompt cache saved from reading; else one that is made up."""
+    if arrivals is None or not len(arrivals):
+        return like(demand, facts, seed=seed)
+    read = demand.input.value or 0.0
+    return replace(arrivals, cached=(demand.cached.value or 0.0) / read if read else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +125,19 @@ class _Own:
 
 
 def _own(
-    found: Sequence[Candidate], demand: Demand, calls: Arrivals, facts: Facts, wish: Wish, settings: Settings
+    found: Sequence[Candidate],
+    demand: Demand,
+    calls: Arrivals,
+    facts: Facts,
+    wish: Wish,
+    settings: Settings,
+    bill: float,
 ) -> _Own:
     """The cheapest place over the candidates that nothing rules out, and the load played against it."""
-    able = [one for one in found if wish.model or not one.out][:TRIED]
+    able = _tried([one for one in found if wish.model or not one.out])
     hardware = _hardware(facts, wish)
     longest, mean, prompt = _sizes(demand, calls)
-    best: tuple[float, Place, Measure] | None = None
+    priced: list[tuple[float, float, Place, Measure]] = []
     fits: list[Any] = []
     speeds: list[Any] = []
     for one in able:
@@ -126,20 +150,31 @@ def _own(
         for place in placed:
             if place.speed.prefill.value is None:  # nobody published how fast it reads
                 continue
-            rate = _rate(a, place, calls)
-            cost = _hourly(place, facts) / (rate.value or 1e-9)
-            if best is None or cost < best[0]:
-                best = (cost, place, rate)
+            rate = _rate(a, place, calls, facts)
+            priced.append((_monthly(place, rate, demand, facts), one.quality.get(ARENA, 0.0), place, rate))
         if len(able) == 1:
             fits += missed
         fits += [place.fit for place in placed]
         speeds += [place.speed for place in placed]
-    if best is None:
+    if not priced:
         return _Own(fits=tuple(fits), out=_nowhere(able, fits, wish))
-    _, place, rate = best
+    _, _, place, rate = _best(priced, bill)
     played = _played(place, calls, facts, settings)
     mine = [place.fit, *(fit for fit in fits if fit.model == place.fit.model and fit is not place.fit)]
     return _Own(place, rate, played, tuple(mine), tuple(s for s in speeds if s.model == place.fit.model), ())
+
+
+def _tried(able: Sequence[Candidate]) -> list[Candidate]:
+    """Those that are placed: the best by published quality, and the smallest of those that have one."""
+    scored = [one for one in able if ARENA in one.quality] or list(able)
+    best = sorted(scored, key=lambda one: -one.quality.get(ARENA, 0.0))[:TRIED]
+    return list({one.model: one for one in (*best, *scored[:TRIED])}.values())
+
+
+def _best(priced: Sequence[tuple[float, float, Place, Measure]], bill: float) -> tuple[float, float, Place, Measure]:
+    """The best published quality among those within 5 % of the present bill of the cheapest; of equals the cheapest."""
+    least = min(cost for cost, *_ in priced)
+    return max((one for one in priced if one[0] <= least + NEAR * bill), key=lambda one: (one[1], -one[0]))
 
 
 def _hardware(facts: Facts, wish: Wish) -> list[Fact]:
@@ -162,11 +197,13 @@ def _sizes(demand: Demand, calls: Arrivals) -> tuple[int, int, int]:
     return int(demand.longest.value or mean), max(16, int(mean)), max(1, int(prompt))
 
 
-def _steps(a: Architecture, place: Place) -> Steps:
+def _steps(a: Architecture, place: Place, facts: Facts) -> Steps:
+    by = calibration(place.hardware, place.fit.format, facts=facts)
+
     def seconds(reading: int, streams: int, context: float) -> float:
         return step_seconds(
             a, place.hardware, place.fit.format, gpus=place.gpus, streams=streams, context=int(context),
-            prefill_tokens=reading,
+            prefill_tokens=reading, by=by,
         )  # fmt: skip
 
     return Steps(seconds)
@@ -178,21 +215,23 @@ def _engine(place: Place) -> Engine:
     return Engine(streams=max(1, place.speed.streams), tokens=left / per if per else float("inf"))
 
 
-def _rate(a: Architecture, place: Place, calls: Arrivals) -> Measure:
+def _rate(a: Architecture, place: Place, calls: Arrivals, facts: Facts) -> Measure:
     """Tokens in and out a second of one full replica, at these calls' lengths, with the speed's interval."""
-    value = capacity(calls, _steps(a, place), _engine(place))
+    value = capacity(calls, _steps(a, place, facts), _engine(place))
     said = place.speed.decode
     low, high = ((end or 0.0) / said.value if said.value else 1.0 for end in (said.low, said.high))
     return Measure(value, value * low, value * high, unit="tokens/s", method=said.method)
 
 
-def _hourly(place: Place, facts: Facts) -> float:
-    """USD an hour of a replica, by the cheapest way on file; what has no price counts as dear."""
+def _monthly(place: Place, rate: Measure, demand: Demand, facts: Facts) -> float:
+    """USD a month of the replicas that the mean load asks for, one at the least, by the cheapest way on file; what has
+    no price counts as dear."""
     setups = own_setups(place.fit.model, place.hardware, facts=facts, gpus=place.gpus)
-    prices = [s.hourly[0] for s in setups if s.hourly is not None] + [
-        s.capital[0] / 26_298 for s in setups if s.capital
-    ]
-    return place.gpus * min(prices) if prices else 1e3
+    prices = [s.hourly[0] for s in setups if s.hourly is not None]
+    prices = prices or [DEARER * s.capital[0] / LIFE for s in setups if s.capital]
+    asked = ((demand.input.value or 0.0) + (demand.output.value or 0.0)) / (HOURS * 3600)
+    replicas = max(1.0, asked * PEAK / (rate.value or 1e-9))
+    return replicas * place.gpus * HOURS * (min(prices) if prices else 1e3)
 
 
 def _played(place: Place, calls: Arrivals, facts: Facts, settings: Settings) -> Replay:
@@ -201,7 +240,7 @@ def _played(place: Place, calls: Arrivals, facts: Facts, settings: Settings) -> 
     goal = Goal(said.first_token or GOAL.first_token, said.between or GOAL.between)
     engine = _engine(place)
     played = least_replicas(
-        calls, _steps(a, place), goal, most_streams=engine.streams, most_tokens=engine.tokens, chunk=engine.chunk
+        calls, _steps(a, place, facts), goal, most_streams=engine.streams, most_tokens=engine.tokens, chunk=engine.chunk
     )
     return replace(played, cold_start=cold_start(place.fit.weights, place.hardware, facts))
 
@@ -216,15 +255,15 @@ def _nowhere(able: Sequence[Candidate], fits: Sequence[Any], wish: Wish) -> tupl
 
 
 def _setups(
-    demand: Demand, found: Sequence[Candidate], own: _Own, audit: Audit | None, settings: Settings, facts: Facts,
+    closed: Sequence[Setup], demand: Demand, found: Sequence[Candidate], own: _Own, audit: Audit | None,
+    settings: Settings, facts: Facts,
     book: PriceBook, today: date, wish: Wish,
 ) -> tuple[Setup, ...]:  # fmt: skip
-    setups = list(closed_setups(demand, book, today, facts))
+    setups = list(closed)
     names = [one.model for one in found if wish.model or not one.out]
     reasons = {one.model: one.out for one in found if one.out}
-    hosted = list(hosted_setups(names, demand, book, facts, today))
-    hosted.sort(key=lambda one: float(one.bill.total[0]) if one.bill else float("inf"))
-    setups += [replace(one, out=(*one.out, *reasons.get(one.model, ()))) for one in hosted[:3]]
+    hosted = _hosted(list(hosted_setups(names, demand, book, facts, today)), found, _present(setups))
+    setups += [replace(one, out=(*one.out, *reasons.get(one.model, ()))) for one in hosted]
     if own.place is not None:
         slow = () if own.replay is None or own.replay.met else (own.replay.why,)
         setups += own_setups(
@@ -235,7 +274,9 @@ def _setups(
         )  # fmt: skip
     home = _home(audit)
     if home is not None:
-        setups.append(student_setup(home, _machine(settings)))
+        ends = any(part.days_left is not None and part.days_left <= HORIZON for part in demand.models)
+        rest = next((one for one in setups if one.way == "cheaper"), None) if ends else None
+        setups.append(student_setup(home, _machine(settings), rest=rest))
     return tuple(setups)
 
 
@@ -260,13 +301,33 @@ def _machine(settings: Settings) -> Measure:
     return Measure(settings.machine_cost, unit="USD/h", method="machine_cost in freehold.toml")
 
 
-def _present(demand: Demand, setups: Sequence[Setup]) -> float | None:
-    """USD a million tokens of the present models, where all of it has a price."""
-    tokens = (demand.input.value or 0.0) + (demand.output.value or 0.0)
+def _hosted(setups: Sequence[Setup], found: Sequence[Candidate], present: float | None) -> list[Setup]:
+    """Of the hosts within 5 % of the present bill of the cheapest those with the best published quality, and the
+    cheapest itself."""
+
+    def cost(one: Setup) -> float:
+        return float(one.bill.total[0]) if one.bill is not None else float("inf")
+
+    quality = {one.model: one.quality.get(ARENA, 0.0) for one in found}
+    if not setups:
+        return []
+    least = min(setups, key=cost)
+    near = [one for one in setups if cost(one) <= cost(least) + NEAR * (present or 0.0)]
+    near.sort(key=lambda one: (-quality.get(one.model, 0.0), cost(one)))
+    return list({one.name: one for one in (*near[: HOSTS - 1], least)}.values())
+
+
+def _present(setups: Sequence[Setup]) -> float | None:
+    """USD a month of the present models, as of the first month, where all of them have a price."""
     bills = list(setups[0].bills.values())
-    if not bills or any(bill is None for bill in bills) or not tokens:
+    if not bills or any(bill is None for bill in bills):
         return None
-    return sum(float(bill.total[0]) for bill in bills if bill is not None) / tokens * 1e6
+    return sum(float(bill.total[0]) for bill in bills if bill is not None)
+
+
+def _per_million(demand: Demand, setups: Sequence[Setup]) -> float | None:
+    tokens, present = (demand.input.value or 0.0) + (demand.output.value or 0.0), _present(setups)
+    return present / tokens * 1e6 if present is not None and tokens else None
 
 
 def _longest(calls: Arrivals, demand: Demand) -> Measure:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from freehold.facts import Facts
 from freehold.fit import FORMS, Architecture, most_context, most_streams, parameters, serving, total, weight_bytes
@@ -100,14 +101,14 @@ def places(
     for device in hardware:
         if not device.values.get("memory"):
             continue
-        fits = [
-            fit_on(model, a, device, gpus, form, context=longest, streams=LEAST_STREAMS)
-            for gpus in _counts(device)
-            for form in forms or formats_of(device, model)
-        ]
-        good = next((fit for fit in fits if fit.fits), None)
-        if good is None:
-            missed.append(max(fits, key=lambda fit: fit.capacity / (fit.weights + fit.cache + fit.buffers)))
+        tried: list[Fit] = []
+        for gpus, form in product(_counts(device), forms or formats_of(device, model)):
+            tried.append(fit_on(model, a, device, gpus, form, context=longest, streams=LEAST_STREAMS))
+            if tried[-1].fits:
+                break
+        good = tried[-1]
+        if not good.fits:
+            missed.append(max(tried, key=lambda fit: fit.capacity / (fit.weights + fit.cache + fit.buffers)))
             continue
         left = good.capacity - good.buffers
         streams = min(most_streams(a, good.weights, room=left, context=mean), STREAMS)

@@ -4,7 +4,7 @@
     gain(0.8, 4, 0.05)                   2.80 times as fast; gain(0.5, 2, 0.2) = 1.25, at 4 guesses 1.08
     best(0.8, guess=0.05, check=...)     Guessing(ahead=6, gain=2.9, worth=True, why="...")
 
-S = (1 - a^(g+1)) / ((1 - a) (g c + t)), a the share of guesses that are accepted, g guesses a step, c what a guess costs
+S = (1 - a^(g+1)) / ((1 - a) (g c + t)), a the share of guesses that are accepted, g guesses a step, c a guess's cost
 in steps of the large model, t what checking g+1 tokens costs in such steps (Leviathan et al., arXiv 2211.17192, where
 t = 1). With many streams the check is t(B (g+1)) / t(B), which a mixture of experts pays more for: it touches more of
 them. Below 1.1 the answer is don't.
