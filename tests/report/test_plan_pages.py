@@ -98,6 +98,7 @@ def test_the_cto_reads_the_advice_first(move: Plan) -> None:
     shown = [
         "$4,175 a month P10 to P90: $3,620 to $4,820, 4,000 draws",
         "50 days left: gpt-4o, gpt-4o-mini",
+        "costs once $3,200 P10 to P90: $1,500 to $6,900",
         "cheapest of your own $148 a month",
     ]
     shown += ["Plan again when the volume rises to 31.4 billion tokens a month (now 1 billion)"]

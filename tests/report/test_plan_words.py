@@ -37,7 +37,8 @@ def test_dollars(value: float | None, said: str) -> None:
         (0.2, "USD/1M tokens", "$0.20 per 1M tokens"), (196, "USD/kW/month", "$196 per kW a month"),
         (1e9, "tokens/month", "1 billion tokens a month"), (1240, "tokens/s", "1,240 tokens a second"),
         (0.31, "share", "31 %"), (0.009, "share", "0.9 %"), (1.27, "times", "× 1.27"), (2.13, "months", "2.1 months"),
-        (1, "months", "1 month"), (148, "s", "2.5 min"), (0.031, "s", "31 ms"), (141e9, "bytes", "141 GB"),
+        (1, "months", "1 month"),
+        (4591, "months", "383 years"), (148, "s", "2.5 min"), (0.031, "s", "31 ms"), (141e9, "bytes", "141 GB"),
         (4.2e18, "FLOP", "4.2\u00a0×\u00a010¹⁸ FLOP"), (None, "share", "not known"),
     ],
 )  # fmt: skip

@@ -148,7 +148,9 @@ def amount(value: float | None, unit: str = "") -> str:
     if base in ("", "1"):
         return big(value) + rate
     if base == "months":
-        return f"{digits(value, 2)} month{'' if value == 1 else 's'}"
+        long = abs(value) >= 36
+        said = f"{value / 12:,.0f}" if long else digits(value, 2)
+        return f"{said} {'year' if long else 'month'}{'' if value == 1 else 's'}"
     base = base[:-1] if value == 1 and base.endswith("s") and base != "s" else base
     return f"{big(value)} {base}" + (" a second" if per == "s" else rate)
 
@@ -233,9 +235,9 @@ def range_of(measure: Measure) -> str:
 def _bare(value: float, unit: str) -> str:
     """Without what it is counted in a rate of, which stands with the value already."""
     base = unit.partition("/")[0]
-    if base == "months":
+    if base == "months" and abs(value) < 36:
         return digits(value, 2)
-    return amount(value, base) if base in ("USD", "share", "s", "seconds", "bytes", "FLOP") else big(value)
+    return amount(value, base) if base in ("USD", "months", "share", "s", "seconds", "bytes", "FLOP") else big(value)
 
 
 def beside(measure: Measure) -> str:
