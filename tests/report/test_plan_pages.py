@@ -299,3 +299,11 @@ def test_a_project_with_a_plan_and_no_log_has_a_report(tmp_path: Path, stay: Pla
     project = Project.create(tmp_path / "desk")
     project.save(stay)
     assert "Do this instead" in write_report(project).read_text()
+
+
+def test_a_way_that_would_flatten_the_plot_is_named_instead(stay: Plan) -> None:
+    page = cto(stay)
+    assert page
+    assert page.money
+    assert [line["name"] for line in page.money["lines"]] == ["gpt-4-turbo at OpenAI, as it is now"]
+    assert "Not drawn: llama-3-70b on 2 rented L40S ($3,020)." in page_of(stay).of("plan-cto")

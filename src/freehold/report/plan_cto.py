@@ -23,6 +23,7 @@ from freehold.report.words import day, listing, percent, plural
 __all__ = ["Bar", "Cto", "Turn", "advised", "cto", "headword"]
 
 FEW = 7  # ways that are shown without a fold
+FLAT = 8  # times the dearer of what is advised and what there is: what is dearer would flatten both
 MOST = 4  # lines of the plot that can be told apart
 
 
@@ -192,12 +193,15 @@ def _method(options: tuple[Option, ...]) -> str:
 
 
 def _drawn(ordered: tuple[Option, ...], taken: Option | None, stay: Option | None) -> tuple[Option, ...]:
-    """The lines of the plot: what is advised, what there is now, then the first of each other way."""
+    """The lines of the plot: what is advised, what there is now, then the first of each other way, as far as it would
+    not flatten these two."""
     first = [o for o in (taken, stay if stay is not taken else None) if o is not None]
     ways: dict[str, Option] = {}
     for o in ordered:
         if not o.out and o.way not in {f.way for f in first}:
             ways.setdefault(o.way, o)
+    most = FLAT * max((_month(f) for f in first), default=float("inf"))
+    ways = {way: o for way, o in ways.items() if _month(o) <= most}
     return tuple(o for o in (*first, *ways.values()) if len(o.months) > 1)[:MOST]
 
 
