@@ -45,6 +45,7 @@ print(n, p)
 DUCKDB = """
 import sys, duckdb
 c = duckdb.connect()
+c.execute("SET enable_progress_bar = false")
 c.execute("SET threads = " + sys.argv[2])
 rows = c.execute(
     "SELECT response.model, count(*), sum(response.usage.prompt_tokens) FROM read_json(?, format='newline_delimited', "
