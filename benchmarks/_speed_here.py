@@ -16,9 +16,9 @@ from freehold.engines.llama.engine import Engine
 from freehold.fit import Architecture
 from freehold.nouns import Measure
 from freehold.nouns.machine import EngineSpeed, Machine
-from freehold.plan.calibrate import calibration
-from freehold.plan.machine import row
 from freehold.plan.speed import step_seconds
+from freehold.plan.speed.calibrate import calibration
+from freehold.plan.speed.machine import row
 
 Row = dict[str, Any]
 READS = (64, 128, 256, 1024)  # tokens of a question

@@ -28,9 +28,9 @@ from typing import Any
 from _run import CACHE, PEERS, ROOT, child, emit, goal, must, peer_versions, say, venv
 
 from freehold import wire
-from freehold.audit import private
-from freehold.audit.private import PrivateTally
-from freehold.audit.tally import Seen
+from freehold.audit.tallies import private
+from freehold.audit.tallies.private import PrivateTally
+from freehold.audit.tallies.tally import Seen
 from freehold.measure import share
 from freehold.traffic.private import find
 

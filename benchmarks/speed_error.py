@@ -34,8 +34,8 @@ import numpy as np
 from freehold.facts.tables import Facts
 from freehold.fit import Architecture, cache_bytes, weight_bytes
 from freehold.nouns import Fact
-from freehold.plan.calibrate import Calibration
 from freehold.plan.speed import step
+from freehold.plan.speed.calibrate import Calibration
 
 ROOT = Path(os.environ.get("FREEHOLD_SHARED", _run.ROOT.parent / "shared")) / "data" / "catalogs"
 DATA = _run.ROOT / "src" / "freehold" / "facts" / "data"

@@ -5,8 +5,8 @@
 WHEEL is a file that pip fetches without its dependencies: litellm 1.109.1 holds OpenAI's o200k_base and cl100k_base and
 the last tokeniser that Anthropic published (`pip download --no-deps litellm==1.109.1`), sphinx 9.0.4 holds sentences in
 some seventy languages. They are opened as archives, never run. Texts of each kind go to one of two sides by
-a hash; the weights of freehold.audit.estimate are fitted on one side (least squares on relative error, never negative),
-and every error below is on the other. Beside it: the usual rule of four characters a token.
+a hash; the weights of audit/tallies/estimate.py are fitted on one side (least squares on relative error, never
+negative), and every error below is on the other. Beside it: the usual rule of four characters a token.
 
     error      of the sum over a kind's texts, estimate / count - 1: what a bill is wrong by
     spread     the same of one text, the middle nine tenths
@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from _run import ROOT, emit, goal, say
 
-from freehold.audit.estimate import FEATURES, features
+from freehold.audit.tallies.estimate import FEATURES, features
 
 DATA = Path(os.environ.get("FREEHOLD_SHARED", ROOT.parent / "shared")) / "data"
 O200K, CL100K = "fb374d419588a4632f3f557e76b4b70aebbca790", "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"

@@ -6,8 +6,8 @@ from datetime import date
 
 from freehold.audit.bill import Bill
 from freehold.audit.models import models_used
-from freehold.audit.money import MoneyTally, Pricer
-from freehold.audit.tally import Seen
+from freehold.audit.tallies.money import MoneyTally, Pricer
+from freehold.audit.tallies.tally import Seen
 from freehold.facts import PriceBook
 from freehold.nouns import Call, Tokens
 

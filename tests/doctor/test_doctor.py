@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.plan.test_speed import LLAMA_8B
+from tests.plan.speed.test_speed import LLAMA_8B
 
 from freehold.cli import main
 from freehold.doctor import doctor
@@ -18,8 +18,8 @@ from freehold.errors import BaseUnusable, ProjectVersion
 from freehold.fit import Architecture
 from freehold.nouns import Measure
 from freehold.nouns.machine import EngineSpeed, Machine
-from freehold.plan.machine import this_machine
 from freehold.plan.speed import speed
+from freehold.plan.speed.machine import this_machine
 from freehold.project.storage import pretty
 
 SMOLLM2 = {

@@ -14,16 +14,16 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from freehold.audit.arrivals import keep
 from freehold.audit.bill import Bill
-from freehold.audit.estimate import calibrate
 from freehold.audit.models import models_used
-from freehold.audit.money import Pricer, per_month
 from freehold.audit.moves import rank
 from freehold.audit.rules import ruled, unused
 from freehold.audit.sample import SAMPLE, numbered, traffic_of
 from freehold.audit.scan import Runner, Scan, Tallies, look, scan, scan_calls
-from freehold.audit.tasks import tasks_of, write_lines
+from freehold.audit.tallies.arrivals import keep
+from freehold.audit.tallies.estimate import calibrate
+from freehold.audit.tallies.money import Pricer, per_month
+from freehold.audit.tallies.tasks import tasks_of, write_lines
 from freehold.audit.warn import warnings
 from freehold.audit.workers import Here, Kept, Processes
 from freehold.facts import PriceBook, price_book

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from freehold.audit.estimate import Estimator
-from freehold.audit.money import MoneyTally
-from freehold.audit.spend import Cell
+from freehold.audit.tallies.estimate import Estimator
+from freehold.audit.tallies.money import MoneyTally
+from freehold.audit.tallies.spend import Cell
 from freehold.facts import PriceBook
 from freehold.nouns import Measure, Spend, Tokens
 

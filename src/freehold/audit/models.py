@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import date
 
 from freehold.audit.bill import Bill
-from freehold.audit.spend import Cell, short
+from freehold.audit.tallies.spend import Cell, short
 from freehold.facts import TIERS, retirement, vendor_of
 from freehold.nouns import Measure, ModelUse, Tokens
 

@@ -17,18 +17,18 @@ from typing import Protocol
 import msgspec
 
 from freehold import __version__
-from freehold.audit.estimate import Estimator
-from freehold.audit.eyes import Eyes
-from freehold.audit.health import HealthTally
-from freehold.audit.load import LoadTally
-from freehold.audit.money import MoneyTally, Pricer
-from freehold.audit.prefix import PrefixTally
-from freehold.audit.private import PrivateTally
-from freehold.audit.repeats import RepeatTally
 from freehold.audit.sample import FULL, Survey, expected, survey
-from freehold.audit.surface import SurfaceTally
-from freehold.audit.tasks import LineTally, TaskTally
-from freehold.audit.twice import TwiceTally
+from freehold.audit.tallies.estimate import Estimator
+from freehold.audit.tallies.eyes import Eyes
+from freehold.audit.tallies.health import HealthTally
+from freehold.audit.tallies.load import LoadTally
+from freehold.audit.tallies.money import MoneyTally, Pricer
+from freehold.audit.tallies.prefix import PrefixTally
+from freehold.audit.tallies.private import PrivateTally
+from freehold.audit.tallies.repeats import RepeatTally
+from freehold.audit.tallies.surface import SurfaceTally
+from freehold.audit.tallies.tasks import LineTally, TaskTally
+from freehold.audit.tallies.twice import TwiceTally
 from freehold.facts import PriceBook
 from freehold.nouns import Call, Task
 from freehold.tell import Tell

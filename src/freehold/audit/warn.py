@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from freehold import wire
 from freehold.agree import agree
 from freehold.audit.models import unpriced
-from freehold.audit.twice import said
+from freehold.audit.tallies.twice import said
 from freehold.nouns import ModelUse, Task
 from freehold.traffic import Traffic, evidence
 

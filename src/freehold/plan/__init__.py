@@ -19,8 +19,8 @@ from freehold.plan.task import ASSUMED, plan_task
 from freehold.project import Settings
 
 if TYPE_CHECKING:
-    from freehold.plan.arrivals import Arrivals
     from freehold.plan.decide import Wish
+    from freehold.plan.load.arrivals import Arrivals
 
 __all__ = ["plan"]
 

@@ -16,9 +16,9 @@ from freehold.facts import Facts
 from freehold.facts.models import DATED, plain_name
 from freehold.facts.open_models import active_of, has_architecture, parameters_of
 from freehold.nouns import Candidate, Demand, Fact
-from freehold.plan.company import Company
-from freehold.plan.licence import ruled_out
-from freehold.plan.openness import grade
+from freehold.plan.law.company import Company
+from freehold.plan.law.licence import ruled_out
+from freehold.plan.law.openness import grade
 
 __all__ = ["ARENA", "arena", "candidates", "closed_quality", "wanted"]
 

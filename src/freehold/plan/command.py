@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from freehold.nouns import Audit, Demand
-    from freehold.plan.arrivals import Arrivals
     from freehold.plan.decide import Wish
+    from freehold.plan.load.arrivals import Arrivals
     from freehold.project import Project, Settings
 
 __all__ = ["HELP", "flags", "run"]
@@ -140,7 +140,7 @@ def _settings(settings: Settings, args: argparse.Namespace) -> Settings:
 
 def _wish(args: argparse.Namespace, project: Project) -> Wish:
     from freehold.plan.decide import Wish
-    from freehold.plan.machine import this_machine
+    from freehold.plan.speed.machine import this_machine
 
     machine = this_machine(project.path)
     return Wish(args.model or "", args.hardware or "", args.format or "", args.proved or _proved(project), machine)

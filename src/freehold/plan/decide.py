@@ -18,23 +18,23 @@ from freehold.facts import Facts, PriceBook, answer_terms, price_book
 from freehold.facts.open_models import architecture, has_architecture
 from freehold.fit import Architecture
 from freehold.nouns import Audit, Candidate, Demand, Fact, Measure, Replay, TermsNotice
-from freehold.plan.arrivals import Arrivals, like
-from freehold.plan.batching import Engine, Steps
-from freehold.plan.calibrate import calibration
 from freehold.plan.candidates import ARENA, candidates
-from freehold.plan.capacity import capacity
 from freehold.plan.choose import HORIZON, NEAR, choose, decision
-from freehold.plan.company import Company, company_of
-from freehold.plan.cost import FEW, Money
-from freehold.plan.flips import flips
 from freehold.plan.law import law
-from freehold.plan.licence import licence_card
-from freehold.plan.own import own_setups
-from freehold.plan.place import Place, places
-from freehold.plan.ranges import ranges
-from freehold.plan.replay import Goal, cold_start, least_replicas
-from freehold.plan.setups import Setup, closed_setups, hosted_setups, student_setup
+from freehold.plan.law.company import Company, company_of
+from freehold.plan.law.licence import licence_card
+from freehold.plan.load.arrivals import Arrivals, like
+from freehold.plan.load.batching import Engine, Steps
+from freehold.plan.load.capacity import capacity
+from freehold.plan.load.replay import Goal, cold_start, least_replicas
+from freehold.plan.money.cost import FEW, Money
+from freehold.plan.money.flips import flips
+from freehold.plan.money.own import own_setups
+from freehold.plan.money.ranges import ranges
+from freehold.plan.money.setups import Setup, closed_setups, hosted_setups, student_setup
 from freehold.plan.speed import step_seconds
+from freehold.plan.speed.calibrate import calibration
+from freehold.plan.speed.place import Place, places
 from freehold.project import Settings
 from freehold.totals import HOURS
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from freehold.nouns import Audit, Fact, Plan
 from freehold.plan import fingerprint, plan
-from freehold.plan.arrivals import Arrivals
 from freehold.plan.decide import Wish
+from freehold.plan.load.arrivals import Arrivals
 from freehold.project import Settings
 
 __all__ = ["Change", "Verified", "verify"]

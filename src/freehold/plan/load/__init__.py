@@ -1,0 +1,1 @@
+"""The load: when calls came, replicas that batch them, and how many it takes."""
