@@ -57,6 +57,9 @@ def test_another_log_is_refused_and_the_project_kept(tmp_path: Path, capsys: pyt
     assert (project / "audit.json").read_bytes() == before
 
 
+GOOD = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
+
+
 @pytest.mark.parametrize(
     ("data", "options", "code", "said"),
     [
@@ -65,6 +68,8 @@ def test_another_log_is_refused_and_the_project_kept(tmp_path: Path, capsys: pyt
         (b"hello\n", [], 12, "not JSON"),
         (b'{"messages": []}\n', [], 13, "1 of 1 rows are bad"),
         (b"{}\n", ["--until", "soon"], 2, "--until"),
+        (b"{}\n", ["--recogniser", "rules"], 2, "without --redact"),
+        (GOOD, ["--recogniser", "magic", "--redact", "safe.jsonl"], 2, "no recogniser 'magic'"),
     ],
 )
 def test_bad_input_is_one_sentence_and_no_folder(

@@ -76,19 +76,21 @@ def test_a_text_longer_than_the_model(folder: Path) -> None:
 def test_a_log_is_redacted_with_it(folder: Path, tmp_path: Path) -> None:
     import json
 
-    from freehold.audit.redact import redact_log, unredact_log
+    from freehold.audit.redact import unredact_log
+    from freehold.cli import main
     from freehold.traffic import open_log
 
     texts = ["Ana Lee wrote to the bank", "the bank wrote to Ana Lee"]
     rows = [{"messages": [{"role": "user", "content": t}, {"role": "assistant", "content": "ok"}]} for t in texts]
     log = tmp_path / "log.jsonl"
     log.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    redact_log(open_log([log]), tmp_path / "safe.jsonl", tmp_path / "key", recogniser(f"hf:{folder}"))
-    first, second = (json.loads(line) for line in (tmp_path / "safe.jsonl").read_text().splitlines())
+    safe, key = tmp_path / "safe.jsonl", tmp_path / "key"
+    assert main(["audit", str(log), "--redact", str(safe), "--key", str(key), "--recogniser", f"hf:{folder}"]) == 0
+    first, second = (json.loads(line) for line in safe.read_text().splitlines())
     name = first["messages"][0]["content"].removesuffix(" wrote to the bank")
     assert name not in ("", "Ana Lee")
     assert second["messages"][0]["content"] == f"the bank wrote to {name}"
-    unredact_log(open_log([tmp_path / "safe.jsonl"]), tmp_path / "back.jsonl", tmp_path / "key")
+    unredact_log(open_log([safe]), tmp_path / "back.jsonl", key)
     assert [json.loads(line) for line in (tmp_path / "back.jsonl").read_text().splitlines()] == rows
 
 

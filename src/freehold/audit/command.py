@@ -34,18 +34,24 @@ def flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--redact", metavar="OUT", help="write the log with pseudonyms for private data, and end")
     parser.add_argument("--unredact", metavar="OUT", help="write a redacted log as it was, by its --key, and end")
     parser.add_argument("--key", metavar="FILE", help="the key file of --redact, made or used again; keep it elsewhere")
+    parser.add_argument("--recogniser", metavar="NAME", help="what --redact finds by: rules, hf:FOLDER, spacy:NAME")
     parser.add_argument("--json", action="store_true", help="the audit as JSON on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
     from freehold.audit import audit
     from freehold.audit.show import show
+    from freehold.errors import BadSetting
     from freehold.facts import price_book
     from freehold.project.arrivals import NAME
     from freehold.tell import terminal
     from freehold.traffic import open_log
     from freehold.wire import dumps, time_given
 
+    if args.recogniser and not args.redact:
+        raise BadSetting(
+            "--recogniser was given without --redact.", "Counts are by the rules; --redact OUT may use more."
+        )
     until, day, runner = time_given(args.until), _day(args.price_on), _runner(args.workers)
     with terminal() as tell:
         source = open_log(args.log, until=until, format=args.format)
@@ -121,6 +127,7 @@ def _rewritten(source: Source, args: argparse.Namespace, tell: Tell) -> int:
     """The log with pseudonyms, or without them again. Raises BadSetting, StorageFailed."""
     from freehold.audit.redact import redact_log, unredact_log
     from freehold.errors import BadSetting
+    from freehold.traffic.private.recognise import recogniser
     from freehold.wire import dumps
 
     key = Path(args.key) if args.key else None
@@ -129,7 +136,7 @@ def _rewritten(source: Source, args: argparse.Namespace, tell: Tell) -> int:
     if args.unredact and key is None:
         raise BadSetting("--unredact needs the key file of the redaction.", "Give it as --key FILE.")
     if args.redact:
-        done = redact_log(source, Path(args.redact), key, tell=tell)
+        done = redact_log(source, Path(args.redact), key, recogniser(args.recogniser or "rules"), tell=tell)
     else:
         assert key is not None  # said above
         done = unredact_log(source, Path(args.unredact), key)
