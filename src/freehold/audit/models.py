@@ -16,10 +16,23 @@ SENTENCES = 50
 
 
 def models_used(bill: Bill, today: date) -> tuple[ModelUse, ...]:
-    """One row a model that answered, the most used first; a row without a model name is not one."""
-    used = [(model, cell) for model, cell in bill.tally.models.cells.items() if model and cell.billed]
+    """One row a model that answered, the most used first. Calls that name no model are the row of the model that they
+    are priced as, and none where nobody said which."""
+    found: dict[str, Cell] = {}
+    for model, cell in bill.tally.models.cells.items():
+        name = model or bill.book.price_as
+        if name and cell.billed:
+            found[name] = _both(found[name], cell) if name in found else cell
+    used = list(found.items())
     used.sort(key=lambda item: (-item[1].billed, item[0]))
     return tuple(_use(model, c.billed, c.tokens(), bill.money(c), c.priced, today) for model, c in used)
+
+
+def _both(one: Cell, other: Cell) -> Cell:
+    sum_ = Cell()
+    sum_.merge(one)
+    sum_.merge(other)
+    return sum_
 
 
 def _use(model: str, calls: int, tokens: Tokens, money: Measure, priced: int, today: date) -> ModelUse:
