@@ -43,6 +43,7 @@ __all__ = ["Wish", "decide"]
 TRIED = 6  # candidates that are placed: so many of the best by published quality, and of the smallest
 PEAK = 2.4  # the busiest ten seconds over the mean, for a first look; the load itself is replayed afterwards
 LIFE, DEARER = 36 * HOURS, 3.0  # a bought device's hours, and what power, room and servers make of its price
+GPUS = ("datacentre", "consumer")
 HOSTS = 4  # rows of hosted open models
 GOAL = Goal(
     first_token=2.0, between=0.1
@@ -178,7 +179,8 @@ def _best(priced: Sequence[tuple[float, float, Place, Measure]], bill: float) ->
 
 
 def _hardware(facts: Facts, wish: Wish) -> list[Fact]:
-    """What was named, else what a price is on file for, and this machine."""
+    """What was named, else GPUs that a price is on file for, and this machine. Other accelerators have engines of their
+    own, whose speed nobody publishes: they are planned where they are named."""
     if wish.hardware:
         return (
             [wish.machine]
@@ -187,6 +189,7 @@ def _hardware(facts: Facts, wish: Wish) -> list[Fact]:
         )
     priced = sorted({str(row.values["hardware"]) for row in facts.rows("rents")})
     rows = [row for name in priced if (row := facts.find("hardware", name)) is not None]
+    rows = [row for row in rows if row.values.get("kind") in GPUS]
     return [*rows, *([wish.machine] if wish.machine else [])]
 
 
