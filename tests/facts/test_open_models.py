@@ -73,12 +73,14 @@ def test_formats_are_as_their_writers_print_them() -> None:
 
 
 def test_a_teams_own_bits_hold_and_nonsense_is_said() -> None:
-    facts = Facts({"formats": {"q4-k-m": {"bits": 5.0}, "ours": {"bits": 2.5}, "bad": {"bits": "four"}}})
+    facts = Facts({"formats": {"q4-k-m": {"bits": 5.0}, "ours": {"bits": 2.5}, "bad": {"bits": 100}}})
     a = architecture(facts.get("models", "llama-3.1-8b"))
     assert weight_bytes(a, form(facts.get("formats", "q4-k-m"))) == 8_030_261_248 * 5 // 8
     assert weight_bytes(a, form(facts.get("formats", "ours"))) == pytest.approx(8_030_261_248 * 2.5 / 8)
-    with pytest.raises(BadSetting, match="bits of formats/bad is 'four'"):
+    with pytest.raises(BadSetting, match="bits of formats/bad is 100"):
         form(facts.get("formats", "bad"))
+    with pytest.raises(BadSetting, match="formats/bad: bits is 'four'"):
+        Facts({"formats": {"bad": {"bits": "four"}}})
 
 
 def test_a_folder_says_its_own_size(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from typing import Any
 import msgspec
 
 from freehold.errors import BadSetting
+from freehold.facts.values import number
 from freehold.fit import Architecture, Form, active, form_of, parameters, uniform
 from freehold.nouns import Fact
 
@@ -70,11 +71,11 @@ def _number(model: Fact, name: str) -> int | None:
 
 def form(row: Fact) -> Form:
     """How a row of `formats` stores weights. Raises BadSetting for a recipe that isn't one, or for absurd bits."""
-    bits = row.values.get("bits")
-    if bits is not None:
-        if not isinstance(bits, int | float) or isinstance(bits, bool) or not 0.5 <= bits <= 64:
-            raise BadSetting(f"bits of {row.ref} is {str(bits)[:40]!r}; bits a weight, 0.5 to 64, were looked for.")
-        return uniform(row.id, float(bits))
+    if "bits" in row.values:
+        bits = number(row, "bits")
+        if not 0.5 <= bits <= 64:
+            raise BadSetting(f"bits of {row.ref} is {bits:g}.", "It is bits a weight, 0.5 to 64.")
+        return uniform(row.id, bits)
     return form_of(str(row.values.get("recipe", row.id)))
 
 

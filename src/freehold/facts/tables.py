@@ -20,12 +20,12 @@ from typing import Any
 
 from freehold.errors import BadSetting
 from freehold.facts.catalogue import load
+from freehold.facts.own import ABOUT, own_row
 from freehold.nouns import Fact
 
 __all__ = ["TABLES", "Facts", "Own"]
 
 Own = Mapping[str, Mapping[str, Mapping[str, Any]]]
-ABOUT = ("id", "source", "as_of", "status")
 TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "models": ("models.json", ()),
     "hardware": ("hardware.json", ()),
@@ -62,7 +62,7 @@ class Facts:
         self._tables: dict[str, dict[str, Fact]] = {}
         self._used: dict[str, Fact] = {}
         for table in self._own:
-            self._table(table)  # a table that isn't one is said at once
+            self._table(table)  # what can't be meant is said at once
 
     def rows(self, table: str) -> tuple[Fact, ...]:
         """Every row of a table. Raises BadSetting where there is no such table, with the near matches."""
@@ -102,9 +102,10 @@ class Facts:
         if table not in self._tables:
             file, keys = TABLES[table]
             found = {fact.id: fact for row in load(file) for fact in [_fact(table, row, keys)]}
+            own: dict[str, Fact] = {}
             for name, values in self._own.get(table, {}).items():
-                found[name.lower()] = _over(found.get(name.lower()), table, name.lower(), values)
-            self._tables[table] = found
+                own[name.lower()] = own_row(table, name.lower(), values, found)
+            self._tables[table] = found | own
         return self._tables[table]
 
 
@@ -116,9 +117,3 @@ def _fact(table: str, row: Mapping[str, Any], keys: tuple[str, ...]) -> Fact:
 
 def _word(value: Any) -> str:
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _over(row: Fact | None, table: str, name: str, own: Mapping[str, Any]) -> Fact:
-    values = {key: value for key, value in own.items() if key not in ABOUT}
-    source, as_of = str(own.get("source", "freehold.toml")), str(own.get("as_of", row.as_of if row else ""))
-    return Fact(table, name, (row.values if row else {}) | values, source, as_of, "given")

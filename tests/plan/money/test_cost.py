@@ -221,8 +221,8 @@ def test_a_node_is_bought_whole_where_the_devices_fill_it() -> None:
     ("field", "value"), [("input", "many"), ("output", -1), ("retires", "soon"), ("context", "long")]
 )  # fmt: skip
 def test_a_hosts_row_of_nonsense_is_said(field: str, value: object) -> None:
-    own = Facts({"hosted": {"groq/gpt-oss-120b": {field: value}}})
     with pytest.raises(BadSetting, match=field):
+        own = Facts({"hosted": {"groq/gpt-oss-120b": {field: value}}})
         hosted_setups(["gpt-oss-120b"], asked(1e9, "gpt-4o"), BOOK, own, TODAY)
 
 
