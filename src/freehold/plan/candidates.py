@@ -82,7 +82,7 @@ def _candidate(
         licence=values["licence"], released=values.get("released") or "",
         openness=graded.mof if graded else "", osaid=graded.osaid if graded else None,
         why=graded.why if graded else "its licence is not on file",
-        quality=dict(values.get("quality") or {}), out=tuple(out),
+        quality={name: float(score) for name, score in (values.get("quality") or {}).items()}, out=tuple(out),
         uses=(row.ref, *((licence.ref,) if licence else ())),
     )  # fmt: skip
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
-from freehold.nouns import Fit, Flip, Law, Measure, Option, Plan, Replay, TaskPlan
+from freehold.nouns import Fit, Law, Measure, Option, Plan, Replay, TaskPlan
 from freehold.nouns.shown import shown
 from freehold.plan.verify import Verified
 
 __all__ = ["show", "show_verified"]
 
-WIDE = 44  # columns of a way's name
+WIDE = 64  # columns of a way's name, on two lines where it must be
 FLIPS = 6
+OWNED = ("here", "rent", "buy")
 WAYS = {"closed": "now", "cheaper": "closed", "hosted": "hosted", "rent": "rent", "buy": "buy", "here": "here"}
 
 
@@ -25,15 +27,17 @@ def show(plan: Plan, folder: str = "") -> None:
         out.print(f"\n[bold]{escape(_head(plan))}[/]")
         for line in _wrapped(plan.advice.sentence):
             out.print(escape(line))
-        for sentence in plan.advice.instead:
-            out.print(f"[dim]{escape(sentence)}[/]")
+        for sentence in (*_caveats(plan), *plan.advice.instead):
+            for line in _wrapped(sentence):
+                out.print(f"[dim]{escape(line)}[/]")
         _options(out, plan.options)
         _rejected(out, plan.advice.rejected)
         _more(out, plan)
     if plan.tasks:
         _tasks(out, plan.tasks)
     out.print(f"\nbill     {plan.bill}" if plan.tasks else "")
-    out.print(f"machine  ${plan.machine_cost.value:g} an hour ({escape(plan.machine_cost.method)})")
+    if plan.tasks:  # what serves students: without a task there are none
+        out.print(f"machine  ${plan.machine_cost.value:g} an hour ({escape(plan.machine_cost.method)})")
     for line in plan.assumptions:
         if plan.machine_cost.method not in line:
             out.print(f"[dim]assumed  {escape(line)}[/]")
@@ -70,6 +74,33 @@ def _wrapped(text: str, width: int = 80) -> list[str]:
     return textwrap.wrap(text, width) or [""]
 
 
+def _taken(plan: Plan) -> Option | None:
+    """The option that the advice is about; None where it is that something can't be taken."""
+    advice = plan.advice
+    if advice is None or advice.word == "BLOCKED":
+        return None
+    of_way = [o for o in plan.options if o.way == advice.way]
+    exact = (o for o in of_way if o.saves == advice.figure and o.way != "closed")
+    free = (o for o in of_way if not o.out and o.name not in advice.rejected)
+    return next(chain(exact, free), None)
+
+
+def _caveats(plan: Plan) -> Iterable[str]:
+    """What a sentence about money leaves out: whether it answers as well, and what the work of a move costs."""
+    taken = _taken(plan)
+    if taken is None or taken.way == "closed":
+        return
+    quality = [note for note in taken.notes if "proof" in note]
+    if quality:
+        yield f"not proved that it answers as well: {quality[0]} (freehold prove)."
+    if taken.once.value:
+        yield f"once: ${_usd(taken.once.value)} for the work of a move (P10 to P90 {_span(taken.once)})."
+
+
+def _span(m: Measure) -> str:
+    return "not known" if m.low is None or m.high is None else f"${_usd(m.low)} to ${_usd(m.high)}"
+
+
 def _options(out: Any, options: Sequence[Option]) -> None:
     from rich.table import Table
 
@@ -79,9 +110,11 @@ def _options(out: Any, options: Sequence[Option]) -> None:
     for o in options:
         spread = "" if o.month.low is None or o.month.high is None else f"{_usd(o.month.low)} to {_usd(o.month.high)}"
         sure = "" if o.way == "closed" or o.chance.value is None else f"{o.chance.value:.0%}"
+        sure = "out" if o.out else sure
         saves = "" if o.way == "closed" else _usd(o.saves.value)
         table.add_row(WAYS[o.way], shown(o.name, WIDE), _usd(o.month.value), spread, saves, sure)
-    out.print("\n[dim]each way a month; P is how often it saves over a year, the work of getting there paid[/]")
+    out.print("\n[dim]each way a month: medians, so that savings aren't differences of the columns;[/]")
+    out.print("[dim]P is how often it saves over a year, the work of getting there paid; out: ruled out[/]")
     out.print(table)
 
 
@@ -90,8 +123,9 @@ def _rejected(out: Any, rejected: dict[str, str]) -> None:
 
     if rejected:
         out.print("\n[dim]why not[/]")
-    for name, why in rejected.items():
-        out.print(f"  {escape(shown(name, WIDE))}: {escape(shown(why, 400))}")
+    for why in dict.fromkeys(rejected.values()):
+        names = [shown(name, WIDE) for name, one in rejected.items() if one == why]
+        out.print(f"  {escape(', '.join(names))}: {escape(shown(why, 400))}")
 
 
 def _more(out: Any, plan: Plan) -> None:
@@ -101,28 +135,61 @@ def _more(out: Any, plan: Plan) -> None:
         costs = "" if constraint.costs.value is None else f": {_usd(constraint.costs.value)} a month"
         out.print(f"declared {constraint.name} = {constraint.value}: {escape(constraint.changes)}{costs}")
     out.print("\n[dim]what would change it[/]")
-    for line in _flips(plan.flips):
+    for line in _flips(plan):
         out.print(f"  {escape(line)}")
     taken = next((fit for fit in plan.fits if fit.fits), plan.fits[0] if plan.fits else None)
+    advised = _taken(plan)
+    if (taken is not None or plan.replay is not None) and (advised is None or advised.way not in OWNED):
+        out.print("\n[dim]what is nearest with machines of your own, which is not the advice[/]")
+    elif taken is not None:
+        out.print()
     if taken is not None:
-        out.print(f"\nmemory   {escape(_fit(taken))}")
+        out.print(f"memory   {escape(_fit(taken))}")
     if plan.replay is not None:
         out.print(f"load     {escape(_replay(plan.replay))}")
     if plan.law is not None:
         out.print(f"law      {escape(_law(plan.law))}")
-    unsure = sum(fact.status == "unverified" for fact in plan.used)
-    out.print(f"facts    {len(plan.used):,} are used, {unsure:,} of them unverified (freehold facts show TABLE/ID)")
+    unsure = sum(fact.status == "unverified" for fact in plan.used if fact.table != "assumptions")
+    assumed = sum(one.status == "assumed" for one in plan.rests_on)
+    out.print(
+        f"facts    {len(plan.used):,} were read, {unsure:,} of them unverified; {assumed:,} figures are assumed "
+        "(freehold facts show TABLE/ID)"
+    )
 
 
-def _flips(flips: Sequence[Flip]) -> Iterable[str]:
+def _flips(plan: Plan) -> Iterable[str]:
+    if all(o.month.value is None for o in plan.options):
+        yield "not known: nobody knows what the present way costs"
+        return
+    flips = plan.flips
     turning = [flip for flip in flips if flip.at is not None]
     for flip in turning[:FLIPS]:
-        yield f"{flip.assumption} at {flip.at:.3g} {flip.unit} (assumed: {flip.now:.3g}): {flip.becomes}"
+        name = flip.assumption.replace("-", " ")
+        yield f"{name} at {_amount(flip.at, flip.unit)} (now {_amount(flip.now, flip.unit)}): {flip.becomes}"
     rest = len(flips) - len(turning)
     if not turning:
         yield f"none of {len(flips):,} assumptions does, within the range that can be thought of: robust"
     elif rest:
         yield f"{rest:,} further assumptions change nothing, within the range that can be thought of"
+
+
+def _amount(value: float | None, unit: str) -> str:
+    """54.6M tokens/month, $2.35/1M tokens, 38.5 %, x 3.23"""
+    if value is None:
+        return "not known"
+    base, _, per = unit.partition("/")
+    if base == "USD":
+        return f"${_short(value)}/{per}"
+    if base == "share":
+        return f"{100 * value:.3g} %"
+    return f"x {_short(value)}" if base == "factor" else f"{_short(value)} {unit}"
+
+
+def _short(value: float) -> str:
+    for least, letter in ((1e9, "B"), (1e6, "M")):
+        if abs(value) >= least:
+            return f"{value / least:.3g}{letter}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _fit(fit: Fit) -> str:
@@ -143,14 +210,18 @@ def _replay(replay: Replay) -> str:
     if first.high is not None and between.high is not None:
         times = f"; 95 % of calls within {first.high:.2g} s to the first token, {1000 * between.high:.3g} ms between"
     share = f", {replay.utilisation.value:.0%} used on the mean" if replay.utilisation.value is not None else ""
-    return f"{replay.replicas} replica{'s' * (replay.replicas != 1)} for {replay.requests:,} calls{share}{times}"
+    calls = "made-up calls (no log)" if replay.source.startswith("made up") else "calls of the busiest hour"
+    return f"{replay.replicas} replica{'s' * (replay.replicas != 1)} for {replay.requests:,} {calls}{share}{times}"
 
 
 def _law(law: Law) -> str:
     if law.blocked:
         return f"blocked: {law.blocked[0]}"
     todo = sum(duty.outcome != "ALLOW" for duty in law.duties)
-    return f"nothing blocks; {todo:,} duties, {law.unverified:,} rules unverified. Not legal advice"
+    of = f" ({', '.join(card.artefact for card in law.cards)})" if law.cards else ""
+    rules = f"{law.unverified:,} rule{'s' * (law.unverified != 1)}"
+    duties = f"{todo:,} {'duty' if todo == 1 else 'duties'}"
+    return f"nothing blocks{of}; {duties}, {rules} unverified. Not legal advice"
 
 
 def _usd(value: float | None) -> str:
