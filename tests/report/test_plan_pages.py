@@ -307,3 +307,42 @@ def test_a_way_that_would_flatten_the_plot_is_named_instead(stay: Plan) -> None:
     assert page.money
     assert [line["name"] for line in page.money["lines"]] == ["gpt-4-turbo at OpenAI, as it is now"]
     assert "Not drawn: llama-3-70b on 2 rented L40S ($3,020)." in page_of(stay).of("plan-cto")
+
+
+def test_a_model_that_nothing_proves_is_not_sold_as_proved(move: Plan) -> None:
+    """The CTO's first figures say so, not only a note in a table."""
+    option = next(o for o in move.options if o.way == "cheaper" and not o.out)
+    said = "no published figure of quality on file for it: a proof on your own calls must say"
+    taken = dataclasses.replace(option, notes=(said,))
+    assert move.advice is not None
+    advice = dataclasses.replace(move.advice, word="STAY CHEAPER", way="cheaper", figure=taken.saves, rejected={})
+    options = (*(o for o in move.options if o.way != "cheaper"), taken)
+    plan = dataclasses.replace(move, advice=advice, options=options)
+    page = Page(report(None, plan))
+    assert f"not proved {said}" in page.of("plan-cto").split("A month, each way")[0]
+    assert said in page.of("plan-cto").split("What to watch")[1]
+    assert "The advice takes no open model." in page.of("plan-lawyer")
+
+
+def test_the_lawyer_is_told_whose_licence_is_missing(move: Plan) -> None:
+    option = next(o for o in move.options if o.way != "closed")
+    hosted = dataclasses.replace(option, way="hosted", name="other-9b at Somebody", model="other-9b", out=())
+    assert move.advice is not None
+    advice = dataclasses.replace(move.advice, word="HOSTED OPEN", way="hosted", figure=hosted.saves, rejected={})
+    plan = dataclasses.replace(move, advice=advice, options=(move.options[0], hosted))
+    said = Page(report(None, plan)).of("plan-lawyer")
+    assert "The advice takes other-9b at Somebody, whose licence isn't in this plan" in said
+
+
+def test_of_many_candidates_the_best_stand_first_and_the_rest_are_folded(move: Plan) -> None:
+    one = dataclasses.replace(move.candidates[0], chosen=False, out=())
+    many = [dataclasses.replace(one, model=f"m{i}", quality={"arena-elo": 1000.0 + i}) for i in range(40)]
+    page = engineer(dataclasses.replace(move, candidates=tuple(many)))
+    assert page is not None
+    assert [c.model for c in page.candidates[:2]] == ["m39", "m38"]
+    html = report(None, dataclasses.replace(move, candidates=tuple(many)))
+    assert "30 other models, 30 of them possible" in Page(html).of("plan-engineer")
+
+
+def test_how_to_verify_is_a_command_that_there_is(move: Plan) -> None:
+    assert "freehold plan --verify --project" in Page(report(None, move)).of("plan-cto")

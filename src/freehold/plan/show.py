@@ -8,6 +8,7 @@ from typing import Any
 
 from freehold.nouns import Fit, Law, Measure, Option, Plan, Replay, TaskPlan
 from freehold.nouns.shown import shown
+from freehold.plan.task import ASSUMED
 from freehold.plan.verify import Verified
 
 __all__ = ["show", "show_verified"]
@@ -35,11 +36,11 @@ def show(plan: Plan, folder: str = "") -> None:
         _more(out, plan)
     if plan.tasks:
         _tasks(out, plan.tasks)
-    out.print(f"\nbill     {plan.bill}" if plan.tasks else "")
     if plan.tasks:  # what serves students: without a task there are none
+        out.print(f"\nbill     {plan.bill}")
         out.print(f"machine  ${plan.machine_cost.value:g} an hour ({escape(plan.machine_cost.method)})")
     for line in plan.assumptions:
-        if plan.machine_cost.method not in line:
+        if plan.machine_cost.method not in line and (plan.tasks or line not in ASSUMED):
             out.print(f"[dim]assumed  {escape(line)}[/]")
     if folder and plan.sha256:
         out.print(f"\nplan     {escape(folder)}/plan.json, sha256 {plan.sha256[:16]}…")
@@ -93,8 +94,13 @@ def _caveats(plan: Plan) -> Iterable[str]:
     quality = [note for note in taken.notes if "proof" in note]
     if quality:
         yield f"not proved that it answers as well: {quality[0]} (freehold prove)."
-    if taken.once.value:
+    if taken.once.value and plan.advice is not None and " once" not in plan.advice.sentence:
         yield f"once: ${_usd(taken.once.value)} for the work of a move (P10 to P90 {_span(taken.once)})."
+
+
+def _odds(value: float) -> str:
+    """Nothing is rounded up to certainty, nor down to none."""
+    return "<1 %" if 0 < value < 0.005 else ">99 %" if 0.995 <= value < 1 else f"{100 * value:.0f} %"
 
 
 def _span(m: Measure) -> str:
@@ -109,7 +115,7 @@ def _options(out: Any, options: Sequence[Option]) -> None:
         table.add_column(name, justify="left" if name in ("way", "with") else "right", no_wrap=name != "with")
     for o in options:
         spread = "" if o.month.low is None or o.month.high is None else f"{_usd(o.month.low)} to {_usd(o.month.high)}"
-        sure = "" if o.way == "closed" or o.chance.value is None else f"{o.chance.value:.0%}"
+        sure = "" if o.way == "closed" or o.chance.value is None else _odds(o.chance.value)
         sure = "out" if o.out else sure
         saves = "" if o.way == "closed" else _usd(o.saves.value)
         table.add_row(WAYS[o.way], shown(o.name, WIDE), _usd(o.month.value), spread, saves, sure)
@@ -149,6 +155,12 @@ def _more(out: Any, plan: Plan) -> None:
         out.print(f"load     {escape(_replay(plan.replay))}")
     if plan.law is not None:
         out.print(f"law      {escape(_law(plan.law))}")
+        if (
+            advised is not None
+            and advised.way == "hosted"
+            and advised.model not in {c.artefact for c in plan.law.cards}
+        ):
+            out.print(f"         {escape(advised.model)}, which is advised, has no licence card in this plan")
     unsure = sum(fact.status == "unverified" for fact in plan.used if fact.table != "assumptions")
     assumed = sum(one.status == "assumed" for one in plan.rests_on)
     out.print(
@@ -209,7 +221,7 @@ def _replay(replay: Replay) -> str:
     times = ""
     if first.high is not None and between.high is not None:
         times = f"; 95 % of calls within {first.high:.2g} s to the first token, {1000 * between.high:.3g} ms between"
-    share = f", {replay.utilisation.value:.0%} used on the mean" if replay.utilisation.value is not None else ""
+    share = f", {_odds(replay.utilisation.value)} used on the mean" if replay.utilisation.value is not None else ""
     calls = "made-up calls (no log)" if replay.source.startswith("made up") else "calls of the busiest hour"
     return f"{replay.replicas} replica{'s' * (replay.replicas != 1)} for {replay.requests:,} {calls}{share}{times}"
 

@@ -69,6 +69,7 @@ class Cto:
     drawn: tuple[Option, ...]
     own: tuple[Option, str] | None
     whats: dict[str, str]
+    quality: str
 
 
 def headword(plan: Plan) -> str:
@@ -112,8 +113,18 @@ def cto(plan: Plan) -> Cto | None:
         tuple(f for f in plan.flips if f.at is None), tuple(risks(plan, taken, stay, _nearest(turns))),
         _again(plan, taken),
         _figure(plan.advice, taken, stay), _leaves(plan.demand), _method(plan.options), drawn,
-        _own(plan, taken, stay), {a.name: a.what for a in plan.rests_on},
+        _own(plan, taken, stay), {a.name: a.what for a in plan.rests_on}, _quality(plan, taken),
     )  # fmt: skip
+
+
+def _quality(plan: Plan, taken: Option | None) -> str:
+    """What is published of how good it is, where another model is advised and nothing proves it; "" otherwise. What a
+    plan takes for proved (`--proved`, or verdicts) is proved for machines of one's own alone."""
+    if taken is None or taken.way == "closed":
+        return ""
+    if taken.way in OWNED and plan.advice is not None and plan.advice.word != "NEEDS PROOF":
+        return ""
+    return next((note for note in taken.notes if "proof" in note), "")
 
 
 def _first(ordered: tuple[Option, ...], taken: Option | None, stay: Option | None) -> tuple[Option, ...]:

@@ -64,7 +64,8 @@ def engineer(plan: Plan) -> Engineer | None:
     )
     speeds = sorted(plan.speeds, key=lambda s: not _about(s.model, s.hardware, option))
     scores = tuple(dict.fromkeys(name for c in plan.candidates for name in c.quality))
-    candidates = sorted(plan.candidates, key=lambda c: (not c.chosen, bool(c.out)))
+    by = scores[0] if scores else ""  # what the plan itself compares by comes first
+    candidates = sorted(plan.candidates, key=lambda c: (not c.chosen, bool(c.out), -c.quality.get(by, 0.0)))
     return Engineer(
         option, option is not None and option is taken, tuple(memory), tuple(speeds), plan.replay, _load(plan.replay),
         tuple(candidates), scores, tuple(_prove(plan, option)), tuple(_unknown(plan, option)), plan.rests_on,

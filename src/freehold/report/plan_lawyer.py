@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from freehold.nouns import Card, Duty, Law, Plan, TermsNotice
+from freehold.report.plan_cto import advised
 from freehold.report.plan_words import OUTCOMES
 from freehold.report.words import listing
 
@@ -42,6 +43,7 @@ class Lawyer:
     against: str
     unread: tuple[str, ...]
     verdict: str
+    about: str
 
 
 def lawyer(plan: Plan) -> Lawyer | None:
@@ -52,7 +54,26 @@ def lawyer(plan: Plan) -> Lawyer | None:
     sheets = tuple(Sheet(card, *_parted(card.duties)) for card in law.cards)
     gate = tuple(sorted(law.gate, key=lambda n: (_place(n.outcome), -n.rows)))
     due, rest = _parted(law.duties)
-    return Lawyer(law, sheets, gate, _rows(gate), due, rest, _against(law), _unread(law), _verdict(law))
+    return Lawyer(
+        law, sheets, gate, _rows(gate), due, rest, _against(law), _unread(law), _verdict(law), _about(plan, law)
+    )
+
+
+def _about(plan: Plan, law: Law) -> str:
+    """Where another open model is advised than the one whose licence stands here: so, in words; "" where it is the
+    same, or where a closed one is."""
+    taken = advised(plan)
+    read = [card.artefact for card in law.cards if card.part == "base"]
+    if taken is None or not read or taken.model in read:
+        return ""
+    if taken.way in ("closed", "cheaper"):
+        return f"The advice takes no open model. {listing(read, 3)} is the nearest that would be run at home."
+    if taken.way == "hosted":
+        return (
+            f"The advice takes {taken.name}, whose licence isn't in this plan and is to be read before anybody signs. "
+            f"{listing(read, 3)} is the nearest that would be run at home."
+        )
+    return ""
 
 
 def _place(outcome: str) -> int:

@@ -71,8 +71,9 @@ def _odds(taken: Option | None, stay: Option | None) -> list[Risk]:
 def _quality(plan: Plan, taken: Option | None) -> list[Risk]:
     if taken is None or taken.way == "closed":
         return []
-    unproved = plan.advice is not None and plan.advice.word == "NEEDS PROOF"
-    said = "no proof yet that it answers as well" if unproved else "published scores say little about your own calls"
+    said = next((note for note in taken.notes if "proof" in note), "published scores say little about your own calls")
+    if plan.advice is not None and plan.advice.word == "NEEDS PROOF":
+        said = f"no proof yet that it answers as well; {said}"
     return [Risk("quality", f"{shown(taken.model, 60)}: {said}.", "freehold prove compares on your own calls.")]
 
 
