@@ -62,6 +62,15 @@ def test_own_machines_ask_for_a_proof_and_say_what_to_do_until_then() -> None:
     assert choose(demand(), ways, proved=True).word == "OWN"
 
 
+def test_what_is_left_when_staying_ends_may_ask_for_a_proof() -> None:
+    ways = [STAY, option("rent", 500), option("hosted", 900, out=("no",))]
+    advice = choose(demand(40), ways)
+    assert (advice.word, advice.way, advice.date) == ("NEEDS PROOF", "rent", "2027-01-14")
+    assert "the rent one is what is left: no proof says yet" in advice.sentence
+    assert choose(demand(40), ways, proved=True).word == "MUST MOVE BY"
+    assert choose(demand(40), [STAY, option("rent", 500, out=("no",))]).word == "BLOCKED"
+
+
 def test_own_machines_pay_back_within_a_year_or_are_not_taken() -> None:
     slow = option("buy", 500, payback=13.0)
     advice = choose(demand(), [STAY, slow], proved=True)

@@ -86,9 +86,13 @@ def _advice(demand: Demand, options: Sequence[Option], proved: bool) -> Advice:
     rejected = {o.name: reasons[o.name] or _less(o, best) for o in options if o is not best}
     figure = best.saves if best is not stay else stay.month
     ends, date = moves if moves else ("", "")
-    if not able:
+    if not able and unproved is None:
         return _stuck(stay, rejected, moves)
-    if moves:
+    if moves and not able and unproved is not None:  # staying ends, and all that is left asks for a proof
+        word, figure = "NEEDS PROOF", unproved.saves
+        left = f"{unproved.name} is what is left: no proof says yet that it answers as well."
+        sentence = f"{_big(ends)} on {date}, and {left}"
+    elif moves:
         word, sentence = "MUST MOVE BY", f"{ends} on {date}: move to {best.name}{_saving(best, stay, sure=False)}."
     elif unproved is not None:
         word = "NEEDS PROOF"
@@ -103,7 +107,7 @@ def _advice(demand: Demand, options: Sequence[Option], proved: bool) -> Advice:
         if best.way == "here" and best.parts.get("closed", 0.0) > 0:
             word = "HYBRID"
         sentence = f"Take {best.name}{_saving(best, stay)}."
-    instead = () if unproved is None else (f"until then: {best.name}{_saving(best, stay)}",)
+    instead = () if unproved is None or not able else (f"until then: {best.name}{_saving(best, stay)}",)
     way = unproved.way if word == "NEEDS PROOF" and unproved is not None else best.way
     return Advice(word, sentence, figure, way, date=date, rule=RULE, instead=instead, rejected=rejected)  # type: ignore[arg-type]
 
