@@ -15,6 +15,7 @@ LLAMA: dict[str, Any] = {
     "max_position_embeddings": 131072,
 }  # fmt: skip
 MIXTRAL = LLAMA | {"model_type": "mixtral", "vocab_size": 32000, "num_local_experts": 8, "num_experts_per_tok": 2}
+NAS = {"model_type": "nemotron-nas", "hidden_size": 64, "vocab_size": 9, "num_attention_heads": 4}
 DEEPSEEK: dict[str, Any] = {
     "model_type": "deepseek_v3", "hidden_size": 7168, "intermediate_size": 18432, "moe_intermediate_size": 2048,
     "num_hidden_layers": 61, "first_k_dense_replace": 3, "n_routed_experts": 256, "n_shared_experts": 1,
@@ -126,6 +127,14 @@ def test_an_unknown_kind_with_the_usual_names_is_read_and_said() -> None:
         ({"model_type": "nemotron_h", "hidden_size": 64, "vocab_size": 9, "hybrid_override_pattern": "MXM"}, "'MXM'"),
         ({"model_type": "nemotron_h", "hidden_size": 64, "vocab_size": 9}, "hybrid_override_pattern"),
         ({"model_type": "nemotron-nas", "hidden_size": 64, "vocab_size": 9}, "num_attention_heads"),
+        (NAS, "block_configs"),
+        (NAS | {"block_configs": [{"attention": 3, "ffn": {}}]}, "attention in config.json is '3'"),
+        (NAS | {"block_configs": [{"attention": {"no_op": True}, "ffn": {"ffn_mult": "x"}}]}, "ffn_mult"),
+        (LLAMA | {"hidden_size": float("inf")}, "hidden_size in config.json is 'inf'"),
+        (LLAMA | {"hidden_size": float("nan")}, "hidden_size in config.json is 'nan'"),
+        (LLAMA | {"num_hidden_layers": 10**9}, "num_hidden_layers in config.json is '1000000000'"),
+        (MIXTRAL | {"num_experts_per_tok": 9}, "picks more experts a token than there are"),
+        (MIXTRAL | {"mlp_only_layers": 5}, "mlp_only_layers"),
     ],
 )
 def test_a_configuration_that_isnt_a_models_is_one_sentence(config: dict[str, Any], said: str) -> None:
@@ -137,3 +146,8 @@ def test_a_configuration_that_isnt_a_models_is_one_sentence(config: dict[str, An
 def test_what_isnt_an_object_is_said_with_its_place() -> None:
     with pytest.raises(BadSetting, match=r"config\.json in models/x isn't a JSON object"):
         Architecture.of([1, 2], "models/x")  # type: ignore[arg-type]
+
+
+def test_a_tower_that_is_not_told_does_not_hide_the_text_part() -> None:
+    found = Architecture.of({"model_type": "x", "text_config": LLAMA, "vision_config": {"model_type": "qwen3_vl"}})
+    assert (dict(found.beside), parameters(found)) == ({"vision": 0}, parameters(Architecture.of(LLAMA)))

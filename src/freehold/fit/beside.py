@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from freehold.errors import BadSetting
 from freehold.fit.architecture import Layer, Stack
 from freehold.fit.families import deepseek_v4, nemotron_layers
 from freehold.fit.said import Said
@@ -23,7 +24,7 @@ def beside(config: Mapping[str, Any], text: Said, a: Stack) -> dict[str, int]:
     for name, part in (("vision", "vision_config"), ("audio", "audio_config")):
         tower = config.get(part)
         if isinstance(tower, Mapping):
-            found[name] = _vision(tower, a.hidden) if name == "vision" else 0
+            found[name] = _told(tower, a.hidden) if name == "vision" else 0
     steps = text.maybe("num_nextn_predict_layers", "mtp_num_hidden_layers")
     if steps:
         found["mtp"] = steps * _ahead(text, a)
@@ -42,7 +43,7 @@ def _ahead(text: Said, a: Stack) -> int:
     more = 0
     if kind in ("deepseek_v4", "deepseek_ref"):
         one = {"num_hidden_layers": 1, "compress_ratios": [0], "num_hash_layers": 0}
-        alone = deepseek_v4(Said(dict(text.config) | one, text.place))
+        alone = deepseek_v4(Said(dict(text.config) | one, text.where))
         layer, more = alone.layers[0][1], alone.vectors - d
     else:
         layer = _last(a)
@@ -58,6 +59,14 @@ def _last(a: Stack) -> Layer:
     """The widest layer with attention: in a model that mixes kinds, the one that predicts ahead is of that kind."""
     full = [layer for _, layer in a.layers if layer.kept] or [layer for _, layer in a.layers]
     return max(full, key=lambda layer: layer.always + layer.experts * layer.each)
+
+
+def _told(tower: Mapping[str, Any], out: int) -> int:
+    """0 where the configuration lacks what its size hangs on."""
+    try:
+        return _vision(tower, out)
+    except BadSetting:
+        return 0
 
 
 def _vision(tower: Mapping[str, Any], out: int) -> int:

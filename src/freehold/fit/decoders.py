@@ -78,7 +78,7 @@ LINEAR = ("linear_attention", "linear")
 def decoder(said: Said, *, known: bool) -> Stack:
     """Raises BadSetting where a number is missing."""
     kind, d = PLAIN.get(said.kind.removesuffix("_text"), Plain()), said.of("hidden_size", "n_embd", "d_model")
-    count = said.of("num_hidden_layers", "n_layer")
+    count = said.layers
     mixers, feed = _mixers(said, kind, d, count), feeds(said, kind, d, count)
     norms = kind.norms * kind.width * d
     layers = [joined(mixer, each, norms) for mixer, each in zip(mixers, feed, strict=True)]
@@ -177,7 +177,7 @@ def _sparse(said: Said, count: int) -> list[bool]:
         return [kind != "dense" for kind in types]
     if freq:
         return [bool(each) for each in freq]
-    first, dense = said.maybe("first_k_dense_replace") or 0, said.config.get("mlp_only_layers") or []
+    first, dense = said.maybe("first_k_dense_replace") or 0, said.counts("mlp_only_layers")
     step = said.maybe("decoder_sparse_step", "moe_layer_freq", least=1) or 1
     return [i >= first and i not in dense and (first > 0 or (i + 1) % step == 0) for i in range(count)]
 

@@ -21,7 +21,7 @@ def _made(said: Said, d: int, layers: list[Layer], vectors: int, *, tied: bool =
 
 def gpt_oss(said: Said) -> Stack:
     """transformers, models/gpt_oss: biases on everything, a sink a head, every second layer a window."""
-    d, count, head = said.of("hidden_size"), said.of("num_hidden_layers"), said.of("head_dim")
+    d, count, head = said.of("hidden_size"), said.layers, said.of("head_dim")
     heads, kv = said.of("num_attention_heads"), said.of("num_key_value_heads")
     feed = experts(
         d, said.of("num_local_experts"), said.of("num_experts_per_tok", "experts_per_token"),
@@ -36,7 +36,7 @@ def gpt_oss(said: Said) -> Stack:
 def llama4(said: Said) -> Stack:
     """transformers, models/llama4: one expert beside a shared one in every `interleave_moe_layer_step`th layer; three
     layers of four see only their chunk."""
-    d, count, f = said.of("hidden_size"), said.of("num_hidden_layers"), said.of("intermediate_size")
+    d, count, f = said.of("hidden_size"), said.layers, said.of("intermediate_size")
     heads, step = said.of("num_attention_heads"), said.maybe("interleave_moe_layer_step") or 1
     sparse = experts(d, said.of("num_local_experts"), said.of("num_experts_per_tok"), f, shared=f)
     dense = gated(d, said.of("intermediate_size_mlp", "intermediate_size"))
@@ -51,7 +51,7 @@ def llama4(said: Said) -> Stack:
 def gemma4(said: Said) -> Stack:
     """transformers, models/gemma4: wider heads in the full layers, where keys are values too; in the 26B an MLP and
     experts side by side; in E2B and E4B a table of embeddings a layer, and late layers that read earlier keys."""
-    d, count = said.of("hidden_size"), said.of("num_hidden_layers")
+    d, count = said.of("hidden_size"), said.layers
     small, late = said.maybe("hidden_size_per_layer_input") or 0, said.maybe("num_kv_shared_layers") or 0
     sizes = windows(said, count, 6)
     layers = []
@@ -96,7 +96,7 @@ def falcon(said: Said) -> Stack:
     """transformers, models/falcon: attention and MLP side by side on one norm (two in the 40B and 180B), no gate."""
     d, count, heads = (
         said.of("hidden_size"),
-        said.of("num_hidden_layers", "n_layer"),
+        said.layers,
         said.of("num_attention_heads", "n_head"),
     )
     new = said.flag("new_decoder_architecture")
@@ -114,14 +114,14 @@ def bert(said: Said) -> Stack:
     d, f, heads = said.of("hidden_size"), said.of("intermediate_size"), said.of("num_attention_heads")
     part = gqa(d, heads, heads, d // heads, bias=True, out_bias=True)._replace(kept=())
     rows = said.of("max_position_embeddings") + (said.maybe("type_vocab_size") or 2)
-    layers = [joined(part, plain(d, f, bias=True), 4 * d)] * said.of("num_hidden_layers")
+    layers = [joined(part, plain(d, f, bias=True), 4 * d)] * said.layers
     other = (Matrix("positions", d, rows), Matrix("pooler", d, d))
     return _made(said, d, layers, 3 * d, other=other, headless=True)
 
 
 def rwkv(said: Said) -> Stack:
     """RWKV-4 (arXiv 2305.13048; transformers, models/rwkv): no attention, five numbers a channel and layer as state."""
-    d, count = said.of("hidden_size"), said.of("num_hidden_layers")
+    d, count = said.of("hidden_size"), said.layers
     a, f = said.maybe("attention_hidden_size") or d, said.maybe("intermediate_size") or 4 * d
     matrices = (
         Matrix("k", d, a), Matrix("v", d, a), Matrix("receptance", d, a), Matrix("o", a, d),
@@ -180,7 +180,7 @@ def _latent(said: Said, d: int) -> Layer:
 
 def granite_hybrid(said: Said) -> Stack:
     """transformers, models/granitemoehybrid: Mamba-2 or attention, then experts and a shared MLP in every layer."""
-    d, count = said.of("hidden_size"), said.of("num_hidden_layers")
+    d, count = said.of("hidden_size"), said.layers
     heads, f, own = said.of("num_attention_heads"), said.of("intermediate_size"), said.of("shared_intermediate_size")
     looks = gqa(d, heads, said.of("num_key_value_heads"), d // heads)
     state = mamba(
@@ -197,18 +197,18 @@ def nemotron_nas(said: Said) -> Stack:
     """NVIDIA's modeling_decilm: a block has attention with its own groups or none, an MLP of its own width or none."""
     d, heads = said.of("hidden_size"), said.of("num_attention_heads")
     layers = []
-    for block in said.config.get("block_configs") or []:
-        attention, ffn = block["attention"], block["ffn"]
+    for block in said.parts("block_configs"):
+        attention, ffn = block.part("attention"), block.part("ffn")
         part, norms = Part(()), 0
-        if attention.get("replace_with_linear"):
+        if attention.flag("replace_with_linear"):
             part, norms = Part((Matrix("linear", d, d),)), d
-        elif not attention.get("no_op"):
-            part, norms = gqa(d, heads, heads // attention["n_heads_in_group"], d // heads), d
+        elif not attention.flag("no_op"):
+            part, norms = gqa(d, heads, heads // attention.of("n_heads_in_group"), d // heads), d
         feed = NOTHING
-        if ffn.get("replace_with_linear"):
+        if ffn.flag("replace_with_linear"):
             feed, norms = Feed((Matrix("linear", d, d),)), norms + d
-        elif not ffn.get("no_op"):
-            feed, norms = gated(d, _rounded(2 * ffn["ffn_mult"] * d / 3)), norms + d
+        elif not ffn.flag("no_op"):
+            feed, norms = gated(d, _rounded(2 * ffn.factor("ffn_mult") * d / 3)), norms + d
         layers.append(joined(part, feed, norms))
     return _made(said, d, layers, d)
 
@@ -220,8 +220,8 @@ def _rounded(width: float) -> int:
 def deepseek_v4(said: Said) -> Stack:
     """transformers, models/deepseek_v4: one key and value head of 512, pooled caches, four residual streams
     (hyper-connections), the first layers' experts picked by a table of token ids."""
-    d, count, streams = said.of("hidden_size"), said.of("num_hidden_layers"), said.maybe("hc_mult") or 4
-    ratios = said.list("compress_ratios", count) or [0] * count
+    d, count, streams = said.of("hidden_size"), said.layers, said.maybe("hc_mult") or 4
+    ratios = said.counts("compress_ratios", count) or [0] * count
     feed = experts(
         d, said.of("n_routed_experts"), said.of("num_experts_per_tok"), said.of("moe_intermediate_size"),
         shared=(said.maybe("n_shared_experts") or 0) * said.of("moe_intermediate_size"),
@@ -232,7 +232,7 @@ def deepseek_v4(said: Said) -> Stack:
     layers = []
     for i, ratio in enumerate(ratios):
         part = pooled(
-            d, said.of("num_attention_heads"), said.of("head_dim"), ratio=int(ratio), q_rank=said.of("q_lora_rank"),
+            d, said.of("num_attention_heads"), said.of("head_dim"), ratio=ratio, q_rank=said.of("q_lora_rank"),
             o_rank=said.of("o_lora_rank"), o_groups=said.of("o_groups"), window=said.of("sliding_window"),
             index_heads=said.of("index_n_heads"), index_head=said.of("index_head_dim"),
         )  # fmt: skip
@@ -244,9 +244,9 @@ def deepseek_v4(said: Said) -> Stack:
 def kimi_linear(said: Said) -> Stack:
     """Kimi-K3's published tensors: delta attention in three layers of four, MLA in the rest; experts on half the
     numbers; two more norms and rows a layer for what earlier blocks add."""
-    d, count = said.of("hidden_size"), said.of("num_hidden_layers")
-    linear = said.config.get("linear_attn_config") or {}
-    inner, full = Said(linear, said.place), {int(i) for i in linear.get("full_attn_layers") or []}
+    d, count = said.of("hidden_size"), said.layers
+    inner = said.part("linear_attn_config")
+    full = set(inner.counts("full_attn_layers"))
     delta = kimi_delta(
         d, inner.of("num_heads"), inner.of("head_dim"), inner.of("short_conv_kernel_size"),
         full_gate=inner.flag("use_full_rank_gate"), decays=inner.of("head_dim"),
@@ -270,8 +270,8 @@ def kimi_linear(said: Said) -> Stack:
 
 def minimax_m3(said: Said) -> Stack:
     """vLLM, models/minimax_m3: GQA; in sparse layers an index of 4 queries and one key picks the blocks to read."""
-    d, count, head = said.of("hidden_size"), said.of("num_hidden_layers"), said.of("head_dim")
-    sparse = Said(said.config.get("sparse_attention_config") or {}, said.place)
+    d, count, head = said.of("hidden_size"), said.layers, said.of("head_dim")
+    sparse = said.part("sparse_attention_config")
     picks = sparse.list("sparse_attention_freq", count) or [0] * count
     dense = said.list("moe_layer_freq", count) or [1] * count
     kv, heads = said.of("num_key_value_heads"), said.of("num_attention_heads")
@@ -292,7 +292,7 @@ def minimax_m3(said: Said) -> Stack:
 
 def mimo_v2(said: Said) -> Stack:
     """Xiaomi's modeling_mimo_v2_flash: value heads narrower than key heads; windows with more key heads and a sink."""
-    d, count = said.of("hidden_size"), said.of("num_hidden_layers")
+    d, count = said.of("hidden_size"), said.layers
     local = said.list("hybrid_layer_pattern", count) or [0] * count
     moe = said.list("moe_layer_freq", count) or [1] * count
     feed = experts(
@@ -315,8 +315,8 @@ def mimo_v2(said: Said) -> Stack:
 def step3(said: Said) -> Stack:
     """StepFun's modeling_step3p5: more query heads in the windows (where `attention_other_setting` says so), a gate a
     head, a shared expert beside the chosen ones."""
-    d, count, head = said.of("hidden_size"), said.of("num_hidden_layers"), said.of("head_dim")
-    other = Said(said.config.get("attention_other_setting") or {}, said.place)
+    d, count, head = said.of("hidden_size"), said.layers, said.of("head_dim")
+    other = said.part("attention_other_setting")
     first = said.maybe("first_k_dense_replace") or 0
     feed = experts(
         d, said.of("num_experts", "moe_num_experts"), said.of("num_experts_per_tok", "moe_top_k"),

@@ -56,6 +56,8 @@ class Architecture(Stack):
             raise BadSetting(f"{Said({}, where).place} isn't a JSON object.", HINT)
         said = Said(_text(config), where)
         built = _built(said)
+        if any(layer.chosen > layer.experts for _, layer in built.layers):
+            raise BadSetting(f"{said.place} picks more experts a token than there are.", HINT)
         found = {each.name: getattr(built, each.name) for each in fields(built)}
         found["beside"] = tuple(beside(config, said, built).items())
         found["context"] = said.maybe("max_position_embeddings", "n_ctx", "context_length") or 0
