@@ -110,7 +110,7 @@ def _demand(args: argparse.Namespace, today: date) -> Demand | None:
             if getattr(args, name) is not None:
                 raise BadSetting(f"{flag} needs --tokens.", "freehold plan --tokens 10M/month --from gpt-4-turbo")
         return None
-    if args.from_ is None:
+    if not args.from_:
         raise BadSetting(
             "--tokens does not say which model answers now.", "Name it: --tokens 10M/month --from gpt-4-turbo."
         )
@@ -189,9 +189,12 @@ def _day(text: str | None) -> date:
     if text is None:
         return datetime.now(UTC).date()
     try:
-        return date.fromisoformat(text)
+        found = date.fromisoformat(text)
     except ValueError:
         raise BadSetting(f"--on is {text!r}, which is not a day.", "Write it as 2026-12-01.") from None
+    if not 2020 <= found.year <= 2100:
+        raise BadSetting(f"--on is {text}, of which no price is known.", "Give a day from 2020 to 2100.")
+    return found
 
 
 def _seed(text: str) -> int:

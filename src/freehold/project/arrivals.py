@@ -115,8 +115,12 @@ def _decoded(data: bytes) -> Arrivals:
     header: dict[str, Any] = msgspec.json.decode(data[8 : 8 + length])
     about: dict[str, Any] = msgspec.json.decode(header["__metadata__"]["freehold"])
     at, read, written = rows["at"], rows["input"], rows["output"]
-    if not len(at) == len(read) == len(written) or not np.isfinite(at).all() or (np.diff(at) < 0).any():
+    if (
+        not at.shape == read.shape == written.shape == (len(at),)
+        or not np.isfinite(at).all()
+        or (np.diff(at) < 0).any()
+    ):
         raise ValueError("its rows are not calls in the order of their times")
-    if not 0 < about["kept"] <= 1 or not about["seconds"] > 0 or min(read.min(), written.min(), 0) < 0:
+    if not 0 < about["kept"] <= 1 or not about["seconds"] > 0 or min(at.min(), read.min(), written.min()) < 0:
         raise ValueError("a count in it is below 0")
     return Arrivals(at, read, written, **{name: about[name] for name in ABOUT})

@@ -61,6 +61,16 @@ def test_a_log_of_under_an_hour_is_kept_whole() -> None:
     assert (found.at.tolist(), found.seconds, found.share) == ([0.0, 593.0, 1800.0], 1800.0, 1.0)
 
 
+@pytest.mark.parametrize("late", [7200.0, 7201.0, 7259.0])
+def test_a_burst_at_the_logs_end_lies_in_a_whole_hour(tmp_path: Path, late: float) -> None:
+    load = tally(at((0.0, 10, 1), (30.0, 10, 1), (late, 900, 90)))
+    keep(load, tmp_path / NAME, "the log")
+    found = read_arrivals(tmp_path / NAME)
+    assert found is not None
+    assert (found.begins, found.seconds, found.at.tolist()) == (late - 3600, 3600.0, [3600.0])
+    assert found.share == pytest.approx(990 / 1012)
+
+
 def test_what_says_nothing() -> None:
     untold = [Seen(Call((), at=5.0), (0, 1)), Seen(Call((), at=9.0), (0, 2))]
     assert busiest(tally([])) is None

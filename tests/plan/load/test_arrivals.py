@@ -51,6 +51,17 @@ def test_few_calls_take_a_longer_stretch() -> None:
     assert like(demand(None, 0, 0), Facts()).tokens == 0
 
 
+def test_less_than_a_call_a_month_is_one() -> None:
+    found = like(demand(None, 0.75, 0.25), Facts())
+    assert (len(found), found.seconds) == (1, 730.5 * 3600)
+    assert found.at[0] <= found.seconds
+
+
+def test_a_call_longer_than_can_be_counted_is_a_sentence() -> None:
+    with pytest.raises(BadSetting, match=r"1e\+15 tokens a call\. Mend one of the two"):
+        like(demand(1.0, 7.5e14, 2.5e14), Facts())
+
+
 def test_calls_that_nobody_named_are_as_long_as_the_traces() -> None:
     found = like(demand(None, 7.5e9, 2.5e9), Facts())
     assert (found.input.mean() + found.output.mean()) == pytest.approx(1154.7 + 211.13, rel=0.03)

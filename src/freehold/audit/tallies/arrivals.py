@@ -40,7 +40,8 @@ def busiest(load: LoadTally, source: str = "the log", most: int = MOST) -> Arriv
     if not load.tokened or load.last <= load.first:
         return None
     start, share = _hour(load)
-    begins = load.first + 60 * start
+    seconds = min(60.0 * MINUTES, load.last - load.first)
+    begins = min(load.first + 60 * start, load.last - seconds)  # at the log's end the quiet before it counts too
     calls, rows = _rows(load, start)
     known = np.sort(rows[rows["input"] >= 0], order=["at", "input", "output"])
     kept = known[_evenly(len(known), most)]
@@ -49,7 +50,7 @@ def busiest(load: LoadTally, source: str = "the log", most: int = MOST) -> Arriv
         input=kept["input"].copy(),
         output=kept["output"].copy(),
         source=source,
-        seconds=min(60.0 * MINUTES, load.last - begins),
+        seconds=seconds,
         kept=len(kept) / calls,
         begins=begins,
         share=share,

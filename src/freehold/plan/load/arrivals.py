@@ -30,6 +30,7 @@ __all__ = ["NAME", "Arrivals", "at_share", "busiest", "like", "peak", "read_arri
 
 FEWEST = 2_000  # calls, below which a 95th percentile says little: a longer stretch is made up
 MOST = 200_000
+LONGEST = 1e8  # tokens a call on the mean: more is a slip of the unit
 HOUR = 3600.0
 NEAR = 30.0  # seconds within which a call that stands for two is played a second time
 Floats = npt.NDArray[np.float64]
@@ -39,15 +40,21 @@ Ints = npt.NDArray[np.int64]
 def like(demand: Demand, facts: Facts, *, trace: str = "azure-2023-conv", seed: int = 0) -> Arrivals:
     """The busiest hour of a month of `demand`, made up after a row of the table "loads".
 
-    Of few calls a stretch as busy as that hour, as long as 2,000 calls take (a month at most). Where the demand names
-    no calls, they are as long as the trace's. Raises BadSetting where there is no such row.
+    Of few calls a stretch as busy as that hour, as long as 2,000 calls take (a month at most), and one call at the
+    least. Where the demand names no calls, they are as long as the trace's. Raises BadSetting where there is no such
+    row, and for calls longer than can be counted.
     """
     row, busy = facts.get("loads", trace), facts.get("loads", "busy-hour")
     read, written = _means(demand, row.values["input"], row.values["output"])
     calls = demand.calls.value or _tokens(demand) / (read + written)
     rate = calls / (HOURS * HOUR) * busy.values["value"]
     seconds = min(max(HOUR, FEWEST / rate), HOURS * HOUR) if rate else HOUR
-    count = round(rate * seconds)
+    if read + written > LONGEST:
+        raise BadSetting(
+            f"{_tokens(demand):,.0f} tokens in {calls:,.0f} calls a month are {read + written:.3g} tokens a call.",
+            "Mend one of the two: no model reads so much at once.",
+        )
+    count = max(int(calls > 0), round(rate * seconds))
     kept = min(1.0, MOST / max(1, count))
     draw = np.random.default_rng(seed)
     squared = 1 + kept * (row.values["cv"] ** 2 - 1)  # a thinned renewal process comes nearer to Poisson's
