@@ -37,7 +37,7 @@ class Found:
     verdict: str
     says: str
     figures: dict[str, Measure] = field(default_factory=dict)
-    uses: tuple[str, ...] = ()
+    uses: tuple[Fact, ...] = ()
 
 
 class World:
@@ -77,7 +77,7 @@ def decide(claim: Mapping[str, Any]) -> Found:
         return Found(claim["verdict"], claim["because"])
     world = World(date.fromisoformat(claim["as_of"]))
     found = _formula(claim["formula"])(claim["inputs"], world)
-    return Found(found.verdict, found.says, found.figures, tuple(fact.ref for fact in world.facts.used))
+    return Found(found.verdict, found.says, found.figures, world.facts.used)
 
 
 def within(value: float | None, expected: list[float | None]) -> bool:

@@ -88,8 +88,8 @@ def saving(x: Inputs, w: World) -> Found:
         **{f"volume at which it is true, {m}": exact(v, "tokens/month") for m, v in enough.items()},
     }
     says = (
-        f"A bill can't save more than it is: ${usual:,.0f} a year at {x['models'][0]}, ${worst:,.0f} at the dearest way "
-        f"there ever was, ${now:,.0f} today at {x['now']}. `freehold plan` on it: {advice.word}."
+        f"A bill can't save more than it is: ${usual:,.0f} a year at {x['models'][0]}, ${worst:,.0f} at the "
+        f"dearest there was, ${now:,.0f} today at {x['now']}. `freehold plan` on it: {advice.word}."
     )
     return Found("FALSE" if worst < claimed else "TRUE", says, figures)
 
@@ -122,9 +122,9 @@ def cheaper_own(x: Inputs, w: World) -> Found:
     stale = ended <= w.today.isoformat() and today["input_low"] > mini
     true = ten.value is not None and ten.value < 1
     says = (
-        f"At the measured {rate:,.0f} tokens/s a card a full H100 is {2 * bought / cost.value:,.0f} times cheaper, and ten "
-        f"times from {100 * (ten.value or 0):.1f} % load on. But {x['from']} was switched off on {ended}, and against "
-        f"what closed models cost today a hosted 70B is dearer."
+        f"At the measured {rate:,.0f} tokens/s a card a full H100 is {2 * bought / cost.value:,.0f} times cheaper, and "
+        f"ten times from {100 * (ten.value or 0):.1f} % load on. But {x['from']} was switched off on {ended}, and "
+        f"against what closed models cost today a hosted 70B is dearer."
     )
     return Found(f"{'TRUE' if true else 'FALSE'} THEN, {'OUTDATED' if stale else 'TRUE'} NOW", says, figures)
 
@@ -233,9 +233,7 @@ def pretraining(x: Inputs, w: World) -> Found:
     if "least" in x:  # C09: at least so much, and who can pay it
         true = min(costs.values()) <= claimed <= max(costs.values())
         trained = ", ".join(x["others"])
-        says = (
-            f"{says.split(';')[0]}, which has ${claimed / 1e6:,.0f}M in it; but {trained} trained models of that size."
-        )
+        says = f"{says.split(';')[0]}: ${claimed / 1e6:,.0f}M is among them. But {trained} trained models of that size."
         keep = ("the final run", "the final run, market $2.95/h")
         return Found(f"{'TRUE' if true else 'FALSE'}, BUT NOT ONLY BIG TECH", says, {k: figures[k] for k in keep})
     return Found("FALSE" if min(costs.values()) > claimed else "TRUE", says, figures)
@@ -249,7 +247,7 @@ def tenth(x: Inputs, w: World) -> Found:
         x["open"]: exact(open_, "USD/M tokens"),
         x["closed"]: exact(closed, "USD/M tokens"),
     }
-    says = f"${open_:.2f} against ${closed:.2f} a million tokens (3:1): {times:.1f} times, not ten. Quality: only a proof says."
+    says = f"${open_:.2f} against ${closed:.2f} a million tokens (3:1): {times:.1f} times. Quality: only a proof says."
     return Found("PRICE: TRUE" if times >= x["claimed"] else "PRICE: FALSE", says, figures)
 
 
@@ -291,7 +289,7 @@ def free(x: Inputs, w: World) -> Found:
     }
     return Found(
         "FALSE" if fixed > 0 else "TRUE",
-        f"No licence fee, but one rented H100 and a tenth of a person are ${fixed:,.0f} a month before the first token.",
+        f"No licence fee, but one rented H100 and {people['value']} of a person are ${fixed:,.0f} a month.",
         figures,
     )
 
@@ -300,9 +298,8 @@ def sums(x: Inputs, w: World) -> Found:
     del w
     closed, open_ = sum(x["closed"].values()), sum(x["open"].values())
     says = f"By mid-2024 {', '.join(x['closed'])} had raised ${closed:.1f}B and {', '.join(x['open'])} ${open_:.0f}B."
-    return Found(
-        "FALSE BY MONEY" if closed > open_ else "TRUE", says, {"closed over open": exact(closed / open_, "times")}
-    )
+    figures = {"closed over open": exact(closed / open_, "times")}
+    return Found("FALSE BY MONEY" if closed > open_ else "TRUE", says, figures)
 
 
 def proof(x: Inputs, w: World) -> Found:
@@ -317,7 +314,5 @@ def proof(x: Inputs, w: World) -> Found:
         wish=Wish(model=x["model"]), today=w.today,
     ).advice  # fmt: skip
     assert made is not None
-    says = (
-        f"Only on the team's own calls: for {x['model']} on machines that they rule, `freehold plan` says {made.word}."
-    )
+    says = f"Only the team's own calls tell: for {x['model']} on machines of its own `freehold plan` says {made.word}."
     return Found(made.word, says)

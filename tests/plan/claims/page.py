@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from claims.check import Found, within
 
-from freehold.nouns import Measure
+from freehold.nouns import Fact, Measure
 
 __all__ = ["page"]
 
 Claim = Mapping[str, Any]
+THEIRS = re.compile(
+    r"(?:[A-Z0-9][\w.]* )*(?:[A-Z]\w*)?[Ll]icense(?!d)[\w-]*(?: (?:Agreement|[0-9.]+\b|[a-z]+(?:-[a-z0-9.]+)+))*"
+)
 HEAD = """# The claims
 
 46 public claims about open models beside closed APIs, and what arithmetic says of each. Made by `scripts/claims` from
-`tests/plan/claims/claims.json` through freehold's own functions and facts; a test fails where this page is stale, or where
-a figure leaves what was worked out by hand beforehand (*expected*).
+`tests/plan/claims/claims.json` through freehold's own functions and facts; a test fails where this page is stale, or
+where a figure leaves what was worked out by hand beforehand (*expected*).
 """
 STATUS = {
     "computed": "recomputed here", "seen": "from its sources; nothing to compute",
@@ -37,25 +41,29 @@ def _summary(run: Sequence[tuple[Claim, Found]]) -> list[str]:
         first = next(iter(found.figures.items()), None)
         value = f"{first[0]}: {shown(first[1])}" if first else claim["status"]
         rows.append(
-            f"| [{claim['id']}](#{claim['id'].lower()}) | {_cell(claim['quote'])} | {found.verdict} | {_cell(value)} | "
+            f"| [{claim['id']}](#{claim['id'].lower()}) | {_cell(quoted(claim))} | {found.verdict} | {_cell(value)} | "
             f"{interval(first[1]) if first else ''} |"
         )
     return rows
 
 
 def _details(claim: Claim, found: Found) -> list[str]:
-    lines = [f"## {claim['id']}", "", f"> {claim['quote']}", "", f"**{found.verdict}.** {found.says}", ""]
+    lines = [f"## {claim['id']}", "", f"> {quoted(claim)}", "", f"**{found.verdict}.** {names(found.says)}", ""]
     if found.figures:
         lines += ["| figure | value | interval | expected |", "|---|---|---|---|"]
         lines += [_row(claim, name, figure) for name, figure in found.figures.items()] + [""]
     lines += [f"Where it differs, {name}: {why}\n" for name, why in claim.get("differs", {}).items()]
-    sources = "; ".join(claim["sources"]) or "none on file"
+    sources = names("; ".join(claim["sources"])) or "none on file"
     lines.append(f"{STATUS[claim['status']].capitalize()}, as of {claim['as_of']}. Sources: {sources}.")
     if claim.get("unverified"):
         lines.append(f"Unverified: {claim['unverified']}.")
     if found.uses:
-        lines.append(f"Facts: {', '.join(f'`{ref}`' for ref in found.uses)}.")
+        lines.append(f"Facts: {', '.join(_fact(fact) for fact in found.uses)}.")
     return [*lines, ""]
+
+
+def _fact(fact: Fact) -> str:
+    return f"`{fact.ref}` of {fact.as_of}" + (" (unverified)" if fact.status == "unverified" else "")
 
 
 def _row(claim: Claim, name: str, figure: Measure) -> str:
@@ -76,6 +84,17 @@ def _expected(expected: Sequence[float | None]) -> str:
 def _foot(run: Sequence[tuple[Claim, Found]]) -> list[str]:
     off = [claim["id"] for claim, _ in run if claim.get("differs")]
     return [f"Where freehold and what was worked out beforehand differ, and who is right: {', '.join(off)}.", ""]
+
+
+def quoted(claim: Claim) -> str:
+    """Verbatim; as code where the spelling is theirs."""
+    quote = str(claim["quote"])
+    return f"`{quote}`" if "license" in quote else quote
+
+
+def names(text: str) -> str:
+    """Other people's names for their licences, and files of theirs, as code."""
+    return THEIRS.sub(lambda name: f"`{name[0]}`", text)
 
 
 def shown(figure: Measure) -> str:

@@ -1,4 +1,4 @@
-"""Claims about licences, law and published quality: what the rows of the facts say, through the functions that read them."""
+"""Claims about licences, law and published quality: rows of facts, through the functions that read them."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def competitors(x: Inputs, w: World) -> Found:
     taught = combined([*students, teacher], w.facts, sold=False).conflicts
     graded = grade(row, licence, w.facts)
     says = (
-        f"Above {limit:,.0f} users a month on {licence.values['mau_date']} a licence must be asked for: a gate, no ban. "
-        f"{'Its output may not teach other models. ' if taught else ''}{graded.why}"
+        f"Above {limit:,.0f} users a month on {licence.values['mau_date']} a licence must be asked for: a gate, "
+        f"no ban. {'Its output may not teach other models. ' if taught else ''}{graded.why}"
     )
     gated = bool(over) and not under
     return Found("ROUGHLY TRUE" if gated and graded.osaid is False else "FALSE", says, {"limit": exact(limit, "users")})
@@ -96,7 +96,7 @@ def permissive(x: Inputs, w: World) -> Found:
 def llama_four(x: Inputs, w: World) -> Found:
     row, licence = w.facts.get("models", x["model"]), w.licence(x["model"])
     barred, free = (ruled_out(row, licence, Company(eu=inside)) for inside in (True, False))
-    says = f"{grade(row, licence, w.facts).why} For a company in the EU: {' '.join(barred)}"
+    says = f"{grade(row, licence, w.facts).why} For a company in the EU: {_plain(barred)}"
     return Found("FALSE ON OPEN" if barred and not free and licence.values["open"] == "no" else "TRUE", says)
 
 
@@ -111,8 +111,8 @@ def near(x: Inputs, w: World) -> Found:
     }
     says = (
         f"{ours} against {x['mmlu']} (unverified) in MMLU; in the arena {x['open']} is "
-        f"{f'{gap:.0f} points below' if gap > 0 else f'{-gap:.0f} points above'} {x['closed'][0]}. Near on those; on your "
-        "calls only a proof says."
+        f"{f'{gap:.0f} points below' if gap > 0 else f'{-gap:.0f} points above'} {x['closed'][0]}. Near on those; on "
+        "your calls only a proof says."
     )
     return Found("NEAR" if x["mmlu"] - ours < x["close"] else "FALSE", says, figures)
 
@@ -160,8 +160,8 @@ def encoder(x: Inputs, w: World) -> Found:
         writes = False
     size = parameters(w.model(x["model"]))
     says = (
-        f"{row.values['name']} has {size / 1e6:.0f}M parameters and {'writes text' if writes else 'writes no text'}: it sorts "
-        "clauses, and on two of three such data sets it was best; on review clause by clause closed models lead."
+        f"{row.values['name']} has {size / 1e6:.0f}M parameters and writes {'text' if writes else 'no text'}: it "
+        "sorts clauses, and on two of three such data sets it was best; on review clause by clause closed models lead."
     )
     return Found("UNSUPPORTED" if not writes else "TRUE", says, {"parameters": exact(size, "parameters")})
 
@@ -169,25 +169,31 @@ def encoder(x: Inputs, w: World) -> Found:
 def licensed(x: Inputs, w: World) -> Found:
     """Which licence the models of a family came under, and is it an open one?"""
     opens = {name: w.facts.get("licences", name) for name in x["licences"]}
-    said = "; ".join(
-        f"{name}: {row.values['licence']}{'' if row.values['open'] == 'osi' else ' (' + ', '.join(_asks(row.values)) + ')'}"
-        for name, row in opens.items()
-    )
+    said = "; ".join(f"{name}: {row.values['licence']}{_asks(row.values)}" for name, row in opens.items())
     kinds = ["TRUE" if row.values["open"] == "osi" else "FALSE" for row in opens.values()]
     verdict = f"{kinds[0]} THEN, {kinds[-1]} NOW" if len(kinds) > 1 else kinds[0]
     return Found(verdict, f"{said}.")
 
 
-def _asks(values: Inputs) -> list[str]:
-    found = [*(["use restrictions"] if values.get("policy") else [])]
-    return found + (["may be restricted from afar"] if "remote" in values.get("clauses", {}) else [])
+def _asks(values: Inputs) -> str:
+    """What makes it no open licence."""
+    if values["open"] == "osi":
+        return ""
+    found = ["use restrictions"] if values.get("policy") else []
+    found += ["may be restricted from afar"] if "remote" in values.get("clauses", {}) else []
+    return f" ({', '.join(found)})"
+
+
+def _plain(reasons: tuple[str, ...]) -> str:
+    """Without the clauses, which stand in the facts."""
+    return " ".join(f"{reason.split(' (“')[0].rstrip('.')}." for reason in reasons)
 
 
 def by_revenue(x: Inputs, w: World) -> Found:
     row, licence = w.facts.get("models", x["model"]), w.licence(x["model"])
     limit = licence.values["revenue_year"]
     small, large = (ruled_out(row, licence, Company(revenue_year=limit + step)) for step in (0, 1))
-    says = f"Free up to ${limit:,.0f} of revenue a year; above: {' '.join(large)}"
+    says = f"Free up to ${limit:,.0f} of revenue a year; above: {_plain(large)}"
     verdict = "TRUE WITH A LIMIT" if large and not small else "FALSE"
     return Found(verdict, says, {"free up to": exact(limit, "USD/year")})
 
@@ -201,7 +207,8 @@ def loophole(x: Inputs, w: World) -> Found:
     spared = [duty for duty in made.duties if duty.rule == "EU-4"]
     stays = sorted({duty.rule for duty in made.duties if duty.rule.startswith("EU-")} - {"EU-4"})
     lost = w.facts.get("laws", "eu-5-systemic").values["threshold"]
-    says = f"{spared[0].what if spared else ''} Rules that hold all the same: {', '.join(stays)}; above {lost:.0e} FLOP all."
+    waived = spared[0].what if spared else ""
+    says = f"{waived} Rules that hold all the same: {', '.join(stays)}; above {lost:.0e} FLOP nothing is waived."
     figures = {"FLOP above which nothing is waived": exact(lost, "FLOP")}
     return Found("PARTLY" if spared and stays else "FALSE", says, figures)
 
@@ -210,7 +217,7 @@ def restricts(x: Inputs, w: World) -> Found:
     tuned = act_role(
         w.facts, eu=True, parameters=parameters(w.model(x["model"])), tokens=x["tokens"], original_flop=x["original"]
     )
-    assert tuned.flop.value is not None and tuned.third.value is not None
+    assert tuned.flop.value is not None
     order = w.facts.get("laws", "us-1-federal")
     share = tuned.flop.value / x["original"]
     figures = {
@@ -239,7 +246,7 @@ def hosts(x: Inputs, w: World) -> Found:
         f"{x['other']}: the same": exact(len(other), "rows"),
     }
     says = (
-        f"{x['host']} has {len(live)} rows with a price on file, {x['other']} {len(other) or 'none'}: it closed its public "
-        "endpoints in 2024 (unverified)."
+        f"{x['host']} has {len(live)} rows with a price on file, {x['other']} {len(other) or 'none'}: it closed its "
+        "public endpoints in 2024 (unverified)."
     )
     return Found("PARTLY" if live and not other else "TRUE" if live else "FALSE", says, figures)

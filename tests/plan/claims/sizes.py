@@ -54,11 +54,13 @@ def four_bits(x: Inputs, w: World) -> Found:
         "8B with its cache and buffers": exact(total(serving(w.model(small), "Q4_K_M", context=context)) / GB, "GB"),
     }
     none = not any(fit.fits for fit in fits.values())
+    held = ", ".join(f"{form} {'fits' if fits else 'does not fit'}" for form, fits in bigger.items())
+    gives = room(w.device(x["bigger"]), 1) / GB
     says = (
-        f"140 GB is the 70B ({figures['70B in 16 bits'].value:.0f} GB in 16 bits, which is half precision), and in 4 bits "
-        f"it takes {figures['70B in 4 bits (NF4)'].value:.1f} to {figures['70B in 4 bits (Q4_K_M)'].value:.1f} GB: "
-        f"{'not on 24 GB' if none else 'on 24 GB'}, but on two of 24 or on one of 48 ({', '.join(x['forms'])}: "
-        f"{', '.join('yes' if fits else 'no' for fits in bigger.values())} on an L40S, which gives {room(w.device(x['bigger']), 1) / GB:.1f} GB). The 8B does fit."
+        f"140 GB is the 70B ({figures['70B in 16 bits'].value:.0f} GB in 16 bits, which is half precision), and in 4 "
+        f"bits it takes {figures['70B in 4 bits (NF4)'].value:.1f} to "
+        f"{figures['70B in 4 bits (Q4_K_M)'].value:.1f} GB: {'not on 24 GB' if none else 'on 24 GB'}, but on "
+        f"two of 24 or on one of 48 ({held} an L40S, which gives {gives:.1f} GB). The 8B does fit."
     )
     return Found("FALSE, MIXES TWO MODELS" if none and two.fits and any(bigger.values()) else "TRUE", says, figures)
 
@@ -97,8 +99,8 @@ def sparse(x: Inputs, w: World) -> Found:
         "price on file now (dense not sold any more)": exact(host(w, x["hosted"]), "USD/M tokens"),
     }
     says = (
-        f"{flops:.2f} times fewer FLOP a token, but {bytes_[max(bytes_)]:.2f} times fewer bytes once {max(bytes_)} calls "
-        f"share a step, {measured['8 x MI300X, server']:.2f} times the tokens measured on the same machines, and "
+        f"{flops:.2f} times fewer FLOP a token, but {bytes_[max(bytes_)]:.2f} times fewer bytes once {max(bytes_)} "
+        f"calls share a step, {measured['8 x MI300X, server']:.2f} times the tokens measured on the same machines, and "
         f"{price:.2f} times less money."
     )
     true = max(measured.values()) >= x["claimed"] or price >= x["claimed"]
@@ -117,8 +119,8 @@ def ahead(x: Inputs, w: World) -> Found:
     }
     del w
     says = (
-        f"With {x['accepted'][0]:.0%} to {x['accepted'][1]:.0%} of guesses accepted a step gives {low:.2f} to {high:.2f} "
-        f"tokens; reported: {x['reported']} times. The guesses come from a module of the model, no draft model."
+        f"With {x['accepted'][0]:.0%} to {x['accepted'][1]:.0%} of guesses accepted a step gives {low:.2f} to "
+        f"{high:.2f} tokens; reported: {x['reported']} times. A module of the model guesses, no draft model."
     )
     close = x["claimed"] * 0.9 <= max(best) <= x["claimed"]
     return Found("ROUGHLY TRUE, WRONG MECHANISM" if close else "FALSE", says, figures)
@@ -165,8 +167,9 @@ def board(x: Inputs, w: World) -> Found:
         "and there are": exact(device.values["memory"] / GB, "GB"),
     }
     small = next(iter(runs))
+    likely = figures[f"{small}, predicted"].value
     says = (
-        f"At most {runs[small]:.0f} tokens/s of {small} in 4 bits (predicted: {figures[f'{small}, predicted'].value:.0f}), "
+        f"At most {runs[small]:.0f} tokens/s of {small} in 4 bits (predicted: {likely:.0f}), "
         + " and ".join(f"{rate:.1f} of {model}" for model, rate in list(runs.items())[1:])
         + f"; a 70B needs {big / GB:.0f} GB of {device.values['memory'] / GB:.0f}."
     )
