@@ -346,3 +346,15 @@ def test_of_many_candidates_the_best_stand_first_and_the_rest_are_folded(move: P
 
 def test_how_to_verify_is_a_command_that_there_is(move: Plan) -> None:
     assert "freehold plan --verify --project" in Page(report(None, move)).of("plan-cto")
+
+
+def test_what_is_declared_rules_out_in_the_bars_too(move: Plan) -> None:
+    assert move.advice is not None
+    taken = next(o for o in move.options if o.way == move.advice.way and not o.out)
+    other = next(o for o in move.options if o is not taken and o.way != "closed" and not o.out)
+    why = "privacy = 'house' is declared, and this way does not keep it"
+    advice = dataclasses.replace(move.advice, rejected={**move.advice.rejected, other.name: why})
+    page = cto(dataclasses.replace(move, advice=advice))
+    assert page is not None
+    assert [b.option.name for b in page.bars if b.out] == [other.name]
+    assert "ruled out" in Page(report(None, dataclasses.replace(move, advice=advice))).of("plan-cto")

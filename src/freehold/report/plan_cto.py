@@ -29,13 +29,15 @@ MOST = 4  # lines of the plot that can be told apart
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One way's month against the dearest one's, in per cent of it; `taken` is what is advised."""
+    """One way's month against the dearest one's, in per cent of it; `taken` is what is advised, `out` what the team's
+    own declarations rule out."""
 
     option: Option
     low: float
     value: float
     high: float
     taken: bool
+    out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,9 @@ def cto(plan: Plan) -> Cto | None:
     first = _first(ordered, taken, stay)
     others = tuple(o for o in ordered if o not in first)
     drawn = _drawn(ordered, taken, stay)
+    reasons = _reasons(plan, taken)
     return Cto(
-        plan.advice, plan.demand, taken, stay, _bars(first, taken), first, others, _reasons(plan, taken),
+        plan.advice, plan.demand, taken, stay, _bars(first, taken, reasons), first, others, reasons,
         _money(plan, drawn, taken, stay), tuple(turns),
         tuple(f for f in plan.flips if f.at is None), tuple(risks(plan, taken, stay, _nearest(turns))),
         _again(plan, taken),
@@ -149,17 +152,18 @@ def _reasons(plan: Plan, taken: Option | None) -> dict[str, str]:
     return {name: why for name, why in found.items() if why}
 
 
-def _bars(options: tuple[Option, ...], taken: Option | None) -> tuple[Bar, ...]:
+def _bars(options: tuple[Option, ...], taken: Option | None, reasons: dict[str, str]) -> tuple[Bar, ...]:
     """The ways that could be taken, the cheapest first; the dearest fills the line."""
     known = sorted((o for o in options if o.month.value is not None and (not o.out or o.way == "closed")), key=_month)
     most = max((max(o.month.value or 0.0, o.month.high or 0.0) for o in known), default=0.0)
-    return tuple(_bar(o, most, o is taken) for o in known) if most > 0 else ()
+    out = {o.name for o in known if "is declared" in reasons.get(o.name, "")}
+    return tuple(_bar(o, most, o is taken, o.name in out) for o in known) if most > 0 else ()
 
 
-def _bar(option: Option, most: float, taken: bool) -> Bar:
+def _bar(option: Option, most: float, taken: bool, out: bool) -> Bar:
     m = option.month
     low, value, high = (round(100 * max(x or 0.0, 0.0) / most, 2) for x in (m.low, m.value, m.high))
-    return Bar(option, low if m.low is not None else value, value, high if m.high is not None else value, taken)
+    return Bar(option, low if m.low is not None else value, value, high if m.high is not None else value, taken, out)
 
 
 def _figure(advice: Advice | None, taken: Option | None, stay: Option | None) -> str:

@@ -252,7 +252,10 @@ def _watched(values: Floats | None, unit: str, tenths: Tenths) -> Measure:
 def _said(setup: Setup, run: _Run) -> list[str]:
     notes = []
     if setup.way == "buy":
-        notes.append(f"its machines cost ${float(np.median(run.outlay)):,.0f} to buy; a month bears their wear")
+        notes.append(
+            f"its machines cost ${float(np.median(run.outlay)):,.0f} to buy (median of the draws: "
+            "peaks may ask for more of them than the replay did); a month bears their wear"
+        )
     if "fallback" in run.parts:
         notes.append("part of the work goes back to the closed model, at its present price")
     return notes
