@@ -17,6 +17,7 @@ __all__ = ["HELP", "OLD", "flags", "run"]
 HELP = "What freehold knows of models, hardware, prices, licences and law: each row with its source and date."
 OLD = 90  # days
 STALE = 1
+LEAST = 40  # columns of what a row says
 PARTS = ("list", "search", "show", "check")
 
 
@@ -172,9 +173,12 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    out, found = _console(), [heads, *rows]
+    fixed = sum(max(len(row[i]) for row in found) + 2 for i in range(len(heads) - 1))
+    out.width = max(out.width, fixed + LEAST)  # the last column gives way: a row's id is what one types
     table = Table(box=None, pad_edge=False, header_style="dim")
     for head in heads:
         table.add_column(head, justify="right" if head in ("rows", "unverified", "days") else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    _console().print(table)
+    for row in found[1:]:
+        table.add_row(*(escape(cell) for cell in (*row[:-1], _cut(row[-1], out.width - fixed))))
+    out.print(table)
