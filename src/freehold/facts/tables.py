@@ -98,7 +98,8 @@ class Facts:
     def _table(self, table: str) -> dict[str, Fact]:
         if table not in TABLES:
             near = difflib.get_close_matches(table, TABLES, 3, 0.4) or sorted(TABLES)
-            raise BadSetting(f"There is no table of facts {table!r}.", f"Known: {', '.join(near)}.")
+            hint = f"Near: {', '.join(near)}. `freehold facts` lists all of them."
+            raise BadSetting(f"There is no table of facts {table!r}.", hint)
         if table not in self._tables:
             file, keys = TABLES[table]
             found = {fact.id: fact for row in load(file) for fact in [_fact(table, row, keys)]}
