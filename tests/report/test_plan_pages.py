@@ -358,3 +358,21 @@ def test_what_is_declared_rules_out_in_the_bars_too(move: Plan) -> None:
     assert page is not None
     assert [b.option.name for b in page.bars if b.out] == [other.name]
     assert "ruled out" in Page(report(None, dataclasses.replace(move, advice=advice))).of("plan-cto")
+
+
+def test_a_link_ends_where_its_address_does(move: Plan) -> None:
+    assert move.law is not None
+    card = dataclasses.replace(move.law.cards[0], source="its text, https://example.org/licence; read there")
+    law = dataclasses.replace(move.law, cards=(card,))
+    links = [a["href"] for tag, a in Page(report(None, dataclasses.replace(move, law=law))).tags if tag == "a"]
+    assert "https://example.org/licence" in links
+    assert not any(link.endswith(";") for link in links)
+
+
+def test_the_figure_of_what_is_blocked_says_whose_it_is(move: Plan) -> None:
+    other = next(o for o in move.options if o.way == "cheaper")
+    assert move.advice is not None
+    advice = dataclasses.replace(move.advice, word="BLOCKED", way="cheaper", figure=other.saves)
+    page = cto(dataclasses.replace(move, advice=advice))
+    assert page is not None
+    assert page.figure == f"saved by {other.name}"

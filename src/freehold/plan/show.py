@@ -138,7 +138,7 @@ def _more(out: Any, plan: Plan) -> None:
     from rich.markup import escape
 
     for constraint in plan.advice.constraints if plan.advice else ():
-        costs = "" if constraint.costs.value is None else f": {_usd(constraint.costs.value)} a month"
+        costs = "" if constraint.costs.value is None else f": ${_usd(constraint.costs.value)} a month"
         out.print(f"declared {constraint.name} = {constraint.value}: {escape(constraint.changes)}{costs}")
     out.print("\n[dim]what would change it[/]")
     for line in _flips(plan):

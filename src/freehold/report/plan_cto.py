@@ -115,7 +115,7 @@ def cto(plan: Plan) -> Cto | None:
         _money(plan, drawn, taken, stay), tuple(turns),
         tuple(f for f in plan.flips if f.at is None), tuple(risks(plan, taken, stay, _nearest(turns))),
         _again(plan, taken),
-        _figure(plan.advice, taken, stay), _leaves(plan.demand), _method(plan.options), drawn,
+        _figure(plan, taken, stay), _leaves(plan.demand), _method(plan.options), drawn,
         _own(plan, taken, stay), {a.name: a.what for a in plan.rests_on}, _quality(plan, taken),
     )  # fmt: skip
 
@@ -166,12 +166,16 @@ def _bar(option: Option, most: float, taken: bool, out: bool) -> Bar:
     return Bar(option, low if m.low is not None else value, value, high if m.high is not None else value, taken, out)
 
 
-def _figure(advice: Advice | None, taken: Option | None, stay: Option | None) -> str:
-    """What the advice's one figure is."""
+def _figure(plan: Plan, taken: Option | None, stay: Option | None) -> str:
+    """What the advice's one figure is; of a plan that is blocked, what can be had without what blocks it."""
+    advice = plan.advice
     if advice is None or advice.figure.value is None:
         return "figure"
     if taken is not None and advice.figure == taken.saves:
         return "saves" if advice.figure.value >= 0 else "costs more by"
+    other = next((o for o in plan.options if o is not stay and o.saves == advice.figure), None)
+    if other is not None:
+        return f"saved by {shown(other.name, 60)}"
     return "costs now" if stay is not None and advice.figure == stay.month else "figure"
 
 

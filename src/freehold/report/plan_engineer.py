@@ -161,7 +161,9 @@ def _unknown(plan: Plan, option: Option | None) -> list[str]:
     found = [f"{name}{': ' + m.method if m.method else ''}." for name, m in figures if m.value is None]
     if plan.demand is not None and not plan.demand.peaks:
         found.append("how the load comes in bursts: no log was read.")
-    found += [f"whether {c.model} meets the Open Source AI Definition." for c in plan.candidates if c.osaid is None]
+    vague = [c.model for c in plan.candidates if c.osaid is None]
+    if vague:
+        found.append(f"which of these meet the Open Source AI Definition: {listing(vague, 12)}.")
     unsure = [f.ref for f in plan.used if f.status == "unverified" and f.table != "assumptions"]
     if unsure:
         found.append(f"unverified facts: {listing(unsure, 12)}.")
