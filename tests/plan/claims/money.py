@@ -15,7 +15,7 @@ import numpy as np
 from claims.check import Found, Inputs, World, exact
 
 from freehold.facts import retirement
-from freehold.fit import lora_parameters, parameters, total, training
+from freehold.fit import BUFFERS, lora_parameters, most_streams, parameters, total, training, weight_bytes
 from freehold.nouns import Measure
 from freehold.plan import plan
 from freehold.plan.demand import by_hand
@@ -131,10 +131,12 @@ def cheaper_own(x: Inputs, w: World) -> Found:
 
 def _predicted(x: Inputs, w: World) -> Measure:
     """Written tokens a second and card in plan.speed: as many tokens are read as written, as in the measurement."""
-    card, gpus, streams = w.device("h100-sxm"), x["replica"], x["streams"]
+    card, gpus, a = w.device("h100-sxm"), x["replica"], w.model(x["model"])
+    left = room(card, gpus) - BUFFERS * gpus
+    streams = most_streams(a, weight_bytes(a, x["form"]), room=left, context=x["context"], bits=8.0)
     by = calibration(card, x["form"], engine="trt", facts=w.facts)
     took = step_seconds(
-        w.model(x["model"]), card, x["form"], gpus=gpus, streams=streams, context=x["context"],
+        a, card, x["form"], gpus=gpus, streams=streams, context=x["context"],
         prefill_tokens=streams, by=by,
     )  # fmt: skip
     rate = streams / took / gpus
@@ -228,7 +230,7 @@ def pretraining(x: Inputs, w: World) -> Found:
     }
     says = (
         f"The card's {x['hours'] / 1e6:.1f}M H100 hours rent for ${min(costs.values()) / 1e6:,.1f}M to "
-        f"${max(costs.values()) / 1e6:,.1f}M; ${claimed:,.0f} pays for {bought / flop:.1%} of the compute."
+        f"${max(costs.values()) / 1e6:,.1f}M; ${claimed:,.0f} pays for {100 * bought / flop:.1f} % of the compute."
     )
     if "least" in x:  # C09: at least so much, and who can pay it
         true = min(costs.values()) <= claimed <= max(costs.values())

@@ -36,13 +36,19 @@ def page(run: Sequence[tuple[Claim, Found]]) -> str:
 def _summary(run: Sequence[tuple[Claim, Found]]) -> list[str]:
     counts = Counter(claim["status"] for claim, _ in run)
     told = ", ".join(f"{counts[name]} {what.split(':')[0].split(';')[0]}" for name, what in STATUS.items())
-    rows = [f"{len(run)} claims: {told}.", "", "| | claim | verdict | value | interval |", "|---|---|---|---|---|"]
+    rows = [
+        f"{len(run)} claims: {told}.",
+        "",
+        "| | claim | verdict | value | interval | sources |",
+        "|---|---|---|---|---|---|",
+    ]
     for claim, found in run:
         first = next(iter(found.figures.items()), None)
-        value = f"{first[0]}: {shown(first[1])}" if first else claim["status"]
+        value = f"{first[0]}: {shown(first[1])}" if first else "" if claim["status"] == "computed" else claim["status"]
+        sources = names("; ".join(claim["sources"])) or "none on file"
         rows.append(
             f"| [{claim['id']}](#{claim['id'].lower()}) | {_cell(quoted(claim))} | {found.verdict} | {_cell(value)} | "
-            f"{interval(first[1]) if first else ''} |"
+            f"{(interval(first[1]) or 'exact') if first else ''} | {_cell(sources)} |"
         )
     return rows
 
@@ -68,17 +74,19 @@ def _fact(fact: Fact) -> str:
 
 def _row(claim: Claim, name: str, figure: Measure) -> str:
     expected = claim.get("expected", {}).get(name)
-    said = "" if expected is None else _expected(expected)
+    said = "" if expected is None else _expected(expected, figure.unit)
     if expected is not None and not within(figure.value, expected):
         said += " (differs)"
     return f"| {_cell(name)} | {shown(figure)} | {interval(figure)} | {said} |"
 
 
-def _expected(expected: Sequence[float | None]) -> str:
+def _expected(expected: Sequence[float | None], unit: str) -> str:
     low, high = expected
     if low is None or high is None:
         return "never"
-    return number(low) if number(low) == number(high) else f"{number(low)} to {number(high)}"
+    scale = 100 if unit == "share" else 1
+    ends = [f"{scale * end:.4g}" if abs(end) < 1000 else number(end) for end in (low, high)]
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
 def _foot(run: Sequence[tuple[Claim, Found]]) -> list[str]:

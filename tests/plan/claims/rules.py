@@ -96,8 +96,15 @@ def permissive(x: Inputs, w: World) -> Found:
 def llama_four(x: Inputs, w: World) -> Found:
     row, licence = w.facts.get("models", x["model"]), w.licence(x["model"])
     barred, free = (ruled_out(row, licence, Company(eu=inside)) for inside in (True, False))
+    scores = {name: w.facts.get("quality", name).values for name in (x["open"], x["closed"])}
+    gap = scores[x["open"]]["arena"] - scores[x["closed"]]["arena"]
+    figures = {f"arena points above {x['closed']}": exact(gap, "points")} | {
+        f"arena score, {n}": Measure(s["arena"], s["low"], s["high"], unit="points") for n, s in scores.items()
+    }
     says = f"{grade(row, licence, w.facts).why} For a company in the EU: {_plain(barred)}"
-    return Found("FALSE ON OPEN" if barred and not free and licence.values["open"] == "no" else "TRUE", says)
+    says += f" In the arena it is {abs(gap):.0f} points {'above' if gap > 0 else 'below'} {x['closed']}."
+    closed = barred and not free and licence.values["open"] == "no"
+    return Found("FALSE ON OPEN" if closed else "TRUE", says, figures)
 
 
 def near(x: Inputs, w: World) -> Found:

@@ -77,8 +77,8 @@ def experts(x: Inputs, w: World) -> Found:
         "in memory": exact(parameters(a), "parameters"),
     }
     says = (
-        f"{layer.chosen} of {layer.experts} per layer and token; with what all tokens share that is {share:.1%} of the "
-        "parameters, and all of them must be in memory."
+        f"{layer.chosen} of {layer.experts} per layer and token; with what all share that is {100 * share:.1f} % "
+        "of the parameters, and all of them must be in memory."
     )
     return Found("TRUE" if (layer.chosen, layer.experts) == tuple(x["claimed"]) else "FALSE", says, figures)
 
@@ -119,8 +119,8 @@ def ahead(x: Inputs, w: World) -> Found:
     }
     del w
     says = (
-        f"With {x['accepted'][0]:.0%} to {x['accepted'][1]:.0%} of guesses accepted a step gives {low:.2f} to "
-        f"{high:.2f} tokens; reported: {x['reported']} times. A module of the model guesses, no draft model."
+        f"With {100 * x['accepted'][0]:.0f} to {100 * x['accepted'][1]:.0f} % of guesses accepted a step gives "
+        f"{low:.2f} to {high:.2f} tokens; reported: {x['reported']} times. A module of the model guesses, no draft model."
     )
     close = x["claimed"] * 0.9 <= max(best) <= x["claimed"]
     return Found("ROUGHLY TRUE, WRONG MECHANISM" if close else "FALSE", says, figures)
