@@ -120,7 +120,7 @@ def ahead(x: Inputs, w: World) -> Found:
     del w
     says = (
         f"With {100 * x['accepted'][0]:.0f} to {100 * x['accepted'][1]:.0f} % of guesses accepted a step gives "
-        f"{low:.2f} to {high:.2f} tokens; reported: {x['reported']} times. A module of the model guesses, no draft model."
+        f"{low:.2f} to {high:.2f} tokens; reported: {x['reported']} times. A module of its own guesses."
     )
     close = x["claimed"] * 0.9 <= max(best) <= x["claimed"]
     return Found("ROUGHLY TRUE, WRONG MECHANISM" if close else "FALSE", says, figures)
