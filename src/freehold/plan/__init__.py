@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from freehold.facts import facts as tables
 from freehold.facts import machine_cost as default_cost
@@ -57,16 +57,8 @@ def plan(
     notes = [*(ASSUMED if audit is not None else ()), f"machine: {cost.method}"]
     bill = audit.per_month if audit is not None else Measure(None, unit="USD/month", method="no log")
     made = datetime.now(UTC).isoformat(timespec="seconds")
-    fields, demand, unpaced = {}, demand, ""
-    if demand is None and audit is not None:
-        demand, unpaced = _paced(audit, today)
-    if demand is not None:
-        from freehold.plan.decide import decide
-
-        fields = decide(
-            demand, settings, tables(settings.facts), audit=audit, arrivals=arrivals, wish=wish, today=today, seed=seed
-        )
-    notes += [unpaced] if unpaced else []
+    fields, unsaid = _decided(demand, settings, audit, arrivals, wish, today, seed)
+    notes += [unsaid] if unsaid else []
     found = Plan(
         tasks, machine_cost=cost, bill=bill, assumptions=tuple(notes), made=made, given=dict(given or {}), seed=seed,
         today=today.isoformat(), **fields,
@@ -84,15 +76,26 @@ def fingerprint(plan: Plan) -> str:
     return sha256(msgspec.json.encode(replace(plan, made="", sha256=""), order="sorted")).hexdigest()
 
 
-def _paced(audit: Audit, today: date) -> tuple[Demand | None, str]:
-    """What the log asks for in a month; or the sentence that says why it doesn't say."""
-    from freehold.errors import BadSetting
-    from freehold.plan.demand import from_audit
+def _decided(
+    demand: Demand | None, settings: Settings, audit: Audit | None, arrivals: Arrivals | None, wish: Wish | None,
+    today: date, seed: int,
+) -> tuple[dict[str, Any], str]:  # fmt: skip
+    """What is decided about the whole demand; of a log that doesn't say enough for that, the sentence that says why.
+    Raises BadSetting for what was typed and can't be planned."""
+    if demand is None and audit is None:
+        return {}, ""
+    from freehold.plan.decide import decide
+    from freehold.plan.demand import Unsaid, from_audit
 
+    own = tables(settings.facts)
     try:
-        return from_audit(audit, today), ""
-    except BadSetting as error:
-        return None, f"{error.message} {error.hint}"
+        asked = demand if demand is not None or audit is None else from_audit(audit, today)
+        assert asked is not None
+        return decide(asked, settings, own, audit=audit, arrivals=arrivals, wish=wish, today=today, seed=seed), ""
+    except Unsaid as error:
+        if demand is not None:
+            raise
+        return {}, f"no decision about the whole bill: {error.message} {error.hint}"
 
 
 def _machine_cost(settings: Settings) -> Measure:

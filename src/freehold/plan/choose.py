@@ -17,13 +17,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from freehold.nouns import Advice, Constraint, Demand, Measure, Option, Way
+from freehold.plan.words import brief, day, odds, span, times, usd
 
-__all__ = ["DECLARED", "HORIZON", "NEAR", "SURE", "allowed", "choose", "decision"]
+__all__ = ["DECLARED", "HORIZON", "NEAR", "OWNED", "SURE", "allowed", "choose", "deadline", "decision"]
 
 SURE = 0.8  # of the draws must save
 PAYBACK = 12.0  # months
 NEAR = 0.05  # of the bill: a difference not worth more to run
 HORIZON = 365  # days in which a shutdown decides
+CENT = 0.005  # USD a month: less is nothing
 LEAST_PART = 0.01  # of the tokens: what a shutdown must touch to decide
 EFFORT: tuple[Way, ...] = ("closed", "cheaper", "hosted", "here", "rent", "buy")
 TO: dict[Way, str] = {
@@ -32,9 +34,9 @@ TO: dict[Way, str] = {
 }  # fmt: skip
 OWNED: frozenset[Way] = frozenset({"here", "rent", "buy"})
 RULE = (
-    f"the way that saves most among those that save in at least {SURE:.0%} of the draws; machines of one's own only if "
-    f"they pay back within {PAYBACK:.0f} months, nothing in law or licence stands against it, and a proof says that "
-    f"the open model is no worse; within {NEAR:.0%} of the bill, the way with less to run"
+    f"the way that saves most among those that save in at least {odds(SURE)} of the draws; machines of one's own only "
+    f"if they pay back within {PAYBACK:.0f} months, nothing in law or licence stands against it, and a proof says that "
+    f"the open model is no worse; within {odds(NEAR)} of the bill, the way with less to run"
 )
 DECLARED: dict[str, dict[str, tuple[Way, ...]]] = {
     "privacy": {"house": ("here", "buy"), "own": ("here", "rent", "buy")},
@@ -78,7 +80,7 @@ def decision(advice: Advice) -> str:
 
 def _advice(demand: Demand, options: Sequence[Option], proved: bool) -> Advice:
     stay = next(o for o in options if o.way == "closed")
-    moves = _deadline(demand)
+    moves = deadline(demand)
     reasons = {o.name: _why_not(o, stay, proved, bool(moves)) for o in options}
     able = [o for o in options if not reasons[o.name]]
     best = _best(able, stay) if able else stay
@@ -91,14 +93,12 @@ def _advice(demand: Demand, options: Sequence[Option], proved: bool) -> Advice:
     if moves and not able and unproved is not None:  # staying ends, and all that is left asks for a proof
         word, figure = "NEEDS PROOF", unproved.saves
         left = f"{unproved.name} is what is left: no proof says yet that it answers as well."
-        sentence = f"{_big(ends)} on {date}, and {left}"
+        sentence = f"{_big(ends)} on {day(date)}, and {left}"
     elif moves:
-        word, sentence = "MUST MOVE BY", f"{ends} on {date}: move to {best.name}{_saving(best, stay, sure=False)}."
+        word, sentence = "MUST MOVE BY", f"{_big(ends)} on {day(date)}: move to {best.name}{_forced(best, stay)}."
     elif unproved is not None:
         word = "NEEDS PROOF"
-        sentence = (
-            f"{_big(unproved.name)} would pay{_saving(unproved, stay)}; no proof says yet that it answers as well."
-        )
+        sentence = f"{_big(unproved.name)} would pay{_saving(unproved)}; no proof says yet that it answers as well."
         figure = unproved.saves
     elif best is stay:
         word, sentence = "STAY", f"Stay: {_stay(options, stay)}."
@@ -106,8 +106,8 @@ def _advice(demand: Demand, options: Sequence[Option], proved: bool) -> Advice:
         word = {"cheaper": "STAY CHEAPER", "hosted": "HOSTED OPEN"}.get(best.way, "OWN")
         if best.way == "here" and best.parts.get("closed", 0.0) > 0:
             word = "HYBRID"
-        sentence = f"Take {best.name}{_saving(best, stay)}."
-    instead = () if unproved is None or not able else (f"until then: {best.name}{_saving(best, stay)}",)
+        sentence = f"Take {best.name}{_saving(best)}."
+    instead = () if unproved is None else (_meanwhile(unproved, best, stay, bool(moves)),)
     way = unproved.way if word == "NEEDS PROOF" and unproved is not None else best.way
     return Advice(word, sentence, figure, way, date=date, rule=RULE, instead=instead, rejected=rejected)  # type: ignore[arg-type]
 
@@ -115,7 +115,7 @@ def _advice(demand: Demand, options: Sequence[Option], proved: bool) -> Advice:
 def _why_not(option: Option, stay: Option, proved: bool, must: bool) -> str:
     """Why an option can't be taken; "" where it can."""
     if option.out:
-        return "; ".join(option.out)
+        return "; ".join(map(brief, option.out))
     if option is stay:
         return "its model is switched off" if must else ""
     if not must and not _saves(option):
@@ -141,7 +141,10 @@ def _best(able: Sequence[Option], stay: Option) -> Option:
 
 
 def _value(option: Option) -> float:
-    return option.saves.value if option.saves.value is not None else float("-inf")
+    """What it saves; where the present bill is not known, what it does not cost."""
+    if option.saves.value is not None:
+        return option.saves.value
+    return -option.month.value if option.month.value is not None else float("-inf")
 
 
 def _unproved(options: Sequence[Option], best: Option, stay: Option, must: bool) -> Option | None:
@@ -151,7 +154,7 @@ def _unproved(options: Sequence[Option], best: Option, stay: Option, must: bool)
     return first if first.way in OWNED and first is not best else None
 
 
-def _deadline(demand: Demand) -> tuple[str, str] | None:
+def deadline(demand: Demand) -> tuple[str, str] | None:
     """(the model, the day) of the first shutdown that touches a part of the tokens worth naming."""
     total = sum(m.input + m.output for m in demand.models) or 1.0
     near = [
@@ -166,7 +169,7 @@ def _deadline(demand: Demand) -> tuple[str, str] | None:
 
 
 def _stuck(stay: Option, rejected: dict[str, str], moves: tuple[str, str] | None) -> Advice:
-    why = f"{moves[0]} on {moves[1]}, and no other way is left" if moves else "no way is left"
+    why = f"{moves[0]} on {day(moves[1])}, and no other way is left" if moves else "no way is left"
     return Advice(
         "BLOCKED", f"{_big(why)}: see what rules each out.", stay.month, "closed",
         date=moves[1] if moves else "", rule=RULE, rejected=rejected,
@@ -178,9 +181,9 @@ def _blocked(advice: Advice, options: Sequence[Option], wanted: str) -> Advice |
     asked = [o for o in options if wanted and o.model == wanted]
     if not asked or not all(o.out for o in asked):
         return None
-    why = asked[0].out[0]
+    why = brief(asked[0].out[0])
     instead = (f"without it: {advice.sentence}", *advice.instead)
-    return replace(advice, word="BLOCKED", sentence=f"{wanted} can't be taken: {why}.", instead=instead)
+    return replace(advice, word="BLOCKED", sentence=f"{wanted} can't be taken: {_small(why)}.", instead=instead)
 
 
 def _prices(
@@ -203,7 +206,7 @@ def _prices(
 def _taken(demand: Demand, options: Sequence[Option], proved: bool) -> Option | None:
     """The option by the rule, where declared things leave no better one: the cheapest that can be taken at all."""
     stay = next(o for o in options if o.way == "closed")
-    must = _deadline(demand) is not None
+    must = deadline(demand) is not None
     able = [o for o in options if not _why_not(o, stay, proved, must)]
     if able:
         return next(o for o in options if o.name == _best(able, stay).name)
@@ -222,37 +225,65 @@ def _difference(kept: Option, free: Option) -> Measure | None:
     )  # fmt: skip
 
 
-def _saving(option: Option, stay: Option, *, sure: bool = True) -> str:
-    """In words: which saves $4,175 a month (P10 to P90 $3,900 to $4,400, P(saves) = 98%). Where staying is no choice,
-    how `sure` it is to save says nothing."""
+def _saving(option: Option) -> str:
+    """In words: which saves $4,175 a month (P10 to P90 $3,900 to $4,400) in 98 % of the draws."""
     saves = option.saves
-    if option is stay or saves.value is None:
+    if saves.value is None:
         return ""
-    verb = "saves" if saves.value >= 0 else "costs more by"
-    low, high = sorted((abs(saves.low or saves.value), abs(saves.high or saves.value)))
-    chance = f", P(saves) = {option.chance.value:.0%}" if sure and option.chance.value is not None else ""
-    return f", which {verb} ${abs(saves.value):,.0f} a month (P10 to P90 ${low:,.0f} to ${high:,.0f}{chance})"
+    sure = "" if option.chance.value is None else f", and saves in {odds(option.chance.value)} of the draws"
+    if option.chance.value == 1:
+        sure = ", and saves in every draw"
+    return f", which saves {usd(saves.value)} a month{span(saves)}{sure}"
+
+
+def _forced(option: Option, stay: Option) -> str:
+    """What a move that must be made costs, beside the bill that ends. How sure it is to save says nothing: staying is
+    no choice."""
+    if option.month.value is None:
+        return ", whose cost is not known"
+    now = f" in place of {usd(stay.month.value)}" if stay.month.value is not None else ""
+    once = f", and about {usd(option.once.value)} once for the work" if option.once.value else ""
+    return f", which costs {usd(option.month.value)} a month{span(option.month)}{now}{once}"
+
+
+def _meanwhile(unproved: Option, best: Option, stay: Option, must: bool) -> str:
+    """What to do until a proof is there, or what one would open."""
+    if must:
+        least = f" at {usd(unproved.month.value)} a month" if unproved.month.value is not None else ""
+        return f"prove {unproved.name}{least} before that day (freehold prove), and take it in its place"
+    return f"until then: stay with {best.name}" if best is stay else f"until then: {best.name}{_saving(best)}"
 
 
 def _stay(options: Sequence[Option], stay: Option) -> str:
     others = [o for o in options if o is not stay and not o.out and o.month.value is not None]
-    bill = f"${stay.month.value:,.0f} a month" if stay.month.value is not None else "at the present bill"
+    bill = f"it costs {usd(stay.month.value)} a month" if stay.month.value is not None else "what it costs is not known"
     if not others:
-        return f"nothing else can be taken, and it costs {bill}"
+        return f"nothing else can be taken, and {bill}"
     cheapest = min(others, key=lambda o: o.month.value or 0.0)
-    nearest = f"the next is {cheapest.name} at ${cheapest.month.value:,.0f}"
-    return f"it costs {bill}, and nothing saves with P >= {SURE:.0%}; {nearest}"
+    said = f"{bill}, and nothing saves in {odds(SURE)} of the draws; "
+    said += f"the next is {cheapest.name} at {usd(cheapest.month.value)}"
+    own = [o for o in others if o.way in OWNED]
+    if not own or cheapest in own:
+        return said + _times(cheapest, stay)
+    least = min(own, key=lambda o: o.month.value or 0.0)
+    return f"{said}, the cheapest of your own {least.name} at {usd(least.month.value)}{_times(least, stay)}"
+
+
+def _times(option: Option, stay: Option) -> str:
+    if not stay.month.value or not option.month.value or option.month.value < 1.05 * stay.month.value:
+        return ""
+    return f", {times(option.month.value / stay.month.value)} times as much"
 
 
 def _costs(option: Option, stay: Option) -> str:
-    if option.saves.value is None:
-        return "its cost is not known"
-    if option.saves.value > 0:
-        return f"it saves in {option.chance.value or 0.0:.0%} of the draws only, not {SURE:.0%}"
-    times = ""
-    if stay.month.value and option.month.value:
-        times = f", {option.month.value / stay.month.value:,.1f} times as much"
-    return f"it costs ${-option.saves.value:,.0f} a month more{times}"
+    saves = option.saves.value
+    if saves is None:
+        return "its cost is not known" if option.month.value is None else "whether it saves is not known"
+    if abs(saves) < CENT:
+        return "it costs as much as staying"
+    if saves > 0:
+        return f"it saves in {odds(option.chance.value or 0.0)} of the draws only, not {odds(SURE)}"
+    return f"it costs {usd(-saves)} a month more{_times(option, stay)}"
 
 
 def _slow(option: Option) -> str:
@@ -265,11 +296,18 @@ def _less(option: Option, best: Option) -> str:
     if option.saves.value is None or best.saves.value is None:
         return f"{best.name} comes first"
     gap = best.saves.value - option.saves.value
-    if gap <= 0:
+    if abs(gap) < CENT:
+        return f"it saves as much as {best.name}, which comes first"
+    if gap < 0:
         near = "which is less to run" if option.way != best.way else "which comes first"
-        return f"it saves ${-gap:,.0f} a month more than {best.name}, {near}: within {NEAR:.0%} of the bill"
-    return f"{best.name} saves ${gap:,.0f} a month more"
+        return f"it saves {usd(-gap)} a month more than {best.name}, {near}: within {odds(NEAR)} of the bill"
+    return f"{best.name} saves {usd(gap)} a month more"
 
 
 def _big(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    """With a capital, unless it begins with a name that has its own writing (gpt-4o)."""
+    return text if any(c in text.split(" ")[0] for c in "-.0123456789") else text[:1].upper() + text[1:]
+
+
+def _small(text: str) -> str:
+    return text[:1].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text

@@ -10,27 +10,37 @@ times the mean of its day and night, so such a pace is stated with the range fro
 from __future__ import annotations
 
 from datetime import date
+from difflib import get_close_matches
 
 from freehold.errors import BadSetting
-from freehold.facts import retirement
+from freehold.facts import Facts, load, retirement
+from freehold.facts.models import plain_name
 from freehold.nouns import Audit, Demand, Measure, ModelDemand
+from freehold.nouns.shown import shown
 from freehold.totals import HOURS
 
-__all__ = ["by_hand", "from_audit"]
+__all__ = ["Unsaid", "by_hand", "from_audit", "scale_of", "unpriced"]
 
 DAY = 86_400.0
 SHORTEST = 600.0  # seconds of log from which a pace may be read at all
 QUIET = 1 / 3  # the day's mean over the pace of a log of some hours, at the least
 UNIT = "tokens/month"
+TYPED = "freehold plan --tokens 10M/month --from MODEL"
+
+
+class Unsaid(BadSetting):
+    """The log, or what was typed, doesn't say enough for a decision about the whole bill."""
 
 
 def from_audit(audit: Audit, today: date) -> Demand:
-    """Raises BadSetting where the log's calls have no times or span under ten minutes: then it says no pace."""
-    span = None if audit.first is None or audit.last is None else audit.last - audit.first
-    if span is None or span < SHORTEST:
-        why = "its calls have no times" if span is None else f"it spans {span:.0f} s"
-        raise BadSetting(f"This log says no pace: {why}.", "Say how much a month is: freehold plan --tokens 10M/month.")
-    scale = HOURS * 3600 / span
+    """Raises Unsaid where the log says no pace (its calls have no times, or span under ten minutes), or no
+    tokens."""
+    scale, span = scale_of(audit), _spanned(audit)
+    if scale is None or span is None:
+        why = "its calls have no times" if span is None else f"it spans {_span(span)}, and ten minutes are the least"
+        raise Unsaid(f"This log says no pace: {why}.", f"Say how much a month is: {TYPED}.")
+    if audit.tokens.prompt + audit.tokens.completion <= 0:
+        raise Unsaid("This log counts no tokens, so there is nothing to price.", f"Say how many: {TYPED}.")
     method = f"{_span(span)} of log scaled to a month" + _warned(span)
 
     def monthly(count: float, unit: str = UNIT) -> Measure:
@@ -56,6 +66,28 @@ def from_audit(audit: Audit, today: date) -> Demand:
         peaks={f"{one.window}": one.tokens.value for one in audit.load if one.tokens.value is not None},
         source=f"audit of {len(audit.log.paths)} files, sha256 {audit.log.sha256[:12]}",
     )  # fmt: skip
+
+
+def scale_of(audit: Audit) -> float | None:
+    """How many times the log's span a month is; None where that can't be said."""
+    span = _spanned(audit)
+    return None if span is None or span < SHORTEST else HOURS * 3600 / span
+
+
+def unpriced(model: str, facts: Facts) -> Unsaid:
+    """What to say of a closed model without a price: the near names, and how to give one."""
+    why = "so what staying costs is not known."
+    if not model:
+        return Unsaid(f"No model is named, {why}", "Name it: freehold audit --price-as MODEL.")
+    known = {plain_name(str(row.values["model"])) for row in facts.rows("hosted") if row.values.get("kind") == "closed"}
+    known |= {plain_name(str(row["model"])) for row in load("retirements.csv")}
+    near = get_close_matches(plain_name(model), sorted(known), 4, 0.6)
+    said = f"Near: {', '.join(near)}. " if near else ""
+    return Unsaid(
+        f"{shown(model)} has no price on file, {why}",
+        f'{said}A price of your own goes into freehold.toml: under [prices."{shown(model)}"] input = 0.12 and '
+        "output = 0.48, in USD a million tokens.",
+    )
 
 
 def by_hand(tokens: float, model: str, *, share: float, calls: float | None, today: date) -> Demand:
@@ -108,8 +140,15 @@ def _left(retires: str | None, today: date) -> int | None:
     return (date.fromisoformat(retires) - today).days if retires else None
 
 
+def _spanned(audit: Audit) -> float | None:
+    return None if audit.first is None or audit.last is None else audit.last - audit.first
+
+
 def _span(span: float) -> str:
-    return f"{span / DAY:.1f} days" if span >= DAY else f"{span / 60:.0f} minutes"
+    for least, by, unit in ((DAY, DAY, "days"), (7200, 3600, "hours"), (SHORTEST, 60, "minutes")):
+        if span >= least:
+            return f"{span / by:.1f} {unit}" if unit != "minutes" else f"{span / by:.0f} {unit}"
+    return f"{span:.0f} s"
 
 
 def _warned(span: float) -> str:
