@@ -44,7 +44,7 @@ def architecture(model: Fact) -> Architecture:
         why = "makes pictures, not text" if kind == "image" else "has no configuration among the facts"
         raise BadSetting(
             f"{model.ref} {why}, so its memory and speed can't be planned.",
-            "Take another model, or give the folder or the config.json of this one.",
+            f'Take another model, or put its config.json into freehold.toml: [facts.models."{model.id}".config].',
         )
     return _read(msgspec.json.encode(model.values["config"]), model.ref)
 

@@ -305,8 +305,8 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What to do, in one sentence, with one figure and one date. `rule` is how it was decided; `instead` what to do
-    besides; `rejected` each other way with its reason."""
+    """What to do, in one sentence, with one figure and one date. `name` is the option's that is meant; `rule` how it
+    was decided; `instead` what to do besides; `rejected` each other way with its reason."""
 
     word: Word
     sentence: str
@@ -317,6 +317,7 @@ class Advice:
     instead: tuple[str, ...] = ()
     rejected: dict[str, str] = field(default_factory=dict)
     constraints: tuple[Constraint, ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ flips  ── volume ──→ plan again at that many tokens a month
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -16,13 +16,14 @@ from freehold.nouns import Advice, Audit, Demand, Flip, Measure, Option
 from freehold.nouns.shown import shown
 from freehold.plan.choose import OWNED, SURE
 from freehold.plan.demand import scale_of
-from freehold.plan.money.bills import Bill, present
+from freehold.plan.money.bills import Bill, bill, mix_of, present
 from freehold.plan.words import day, digits, odds, usd
 
 __all__ = ["AGAIN", "besides"]
 
 LEAST = 0.005  # USD a month, and share of the prompts: less is not worth a sentence
 AGAIN = "plan again when "
+Price = Callable[[Demand], Mapping[str, Bill | None]]
 STUDENT = {"labels": "a classifier", "json": "a tagger", "tools": "a tagger"}
 
 
@@ -31,9 +32,10 @@ def besides(
     book: PriceBook, today: date,
 ) -> tuple[str, ...]:  # fmt: skip
     """A phrase each, that which saves most on the present model first; none that says nothing."""
+    price = _prices(advice, options, book, today)
     return (
-        *_cheaper(advice, options), *_repeats(audit), *_prefix(audit, demand, book, today),
-        *_batch(demand, book, today), *_first(audit), *_golden(demand), *_again(flips, options, advice),
+        *_cheaper(advice, options), *_repeats(audit), *_prefix(audit, demand, price),
+        *_batch(demand, price), *_first(audit), *_golden(demand), *_again(flips, options, advice),
     )  # fmt: skip
 
 
@@ -43,10 +45,10 @@ def _cheaper(advice: Advice, options: Sequence[Option]) -> Iterator[str]:
     if advice.word != "STAY" or not able:
         return
     best = max(able, key=lambda o: o.saves.value or 0.0)
-    work = f" The work of moving is about {usd(best.once.value)}." if best.once.value else ""
+    work = f"the work of moving, about {usd(best.once.value)}," if best.once.value else "the work of moving"
     yield (
-        f"{best.name} would save {usd(best.saves.value)} a month, within a year in {odds(best.chance.value or 0.0)} of "
-        f"the draws only (asked for: {odds(SURE)}): take it where that work is small.{work}"
+        f"{best.name} would save {usd(best.saves.value)} a month; {work} is paid within a year in "
+        f"{odds(best.chance.value or 0.0)} of the draws, and {odds(SURE)} are asked for"
     )
 
 
@@ -64,7 +66,7 @@ def _repeats(audit: Audit | None) -> Iterator[str]:
     yield f"keep answers in a cache: {part} of the calls repeat an earlier one to the letter, {saved} a month{steady}"
 
 
-def _prefix(audit: Audit | None, demand: Demand, book: PriceBook, today: date) -> Iterator[str]:
+def _prefix(audit: Audit | None, demand: Demand, price: Price) -> Iterator[str]:
     """The vendor's prompt cache for the beginning that prompts share."""
     share = audit.repeats.prefix.value if audit is not None else None
     read = demand.input.value or 0.0
@@ -72,28 +74,35 @@ def _prefix(audit: Audit | None, demand: Demand, book: PriceBook, today: date) -
     if share is None or share - held < LEAST:
         return
     models = tuple(replace(part, cached=max(part.cached, share * part.input)) for part in demand.models)
-    saved = _saved(demand, replace(demand, models=models), book, today)
-    money = f", up to {usd(saved)} a month at the present prices" if saved is not None and saved >= LEAST else ""
-    now = f" ({odds(held)} are today)" if held else ""
-    yield f"put what prompts share first: a prompt cache could hold {odds(share)} of what is read{now}{money}"
+    more = replace(demand, models=models, cached=replace(demand.cached, value=share * read))
+    now, then = (_sum(price(one)) for one in (demand, more))
+    saved = now - then if now is not None and then is not None else 0.0
+    money = f", up to {usd(saved)} a month" if saved >= LEAST else ""
+    today = f" ({odds(held)} are today)" if held else ""
+    yield f"put what prompts share first: a prompt cache could hold {odds(share)} of what is read{today}{money}"
 
 
-def _batch(demand: Demand, book: PriceBook, today: date) -> Iterator[str]:
+def _batch(demand: Demand, price: Price) -> Iterator[str]:
     """Half the price, where the vendor has it, for what can wait for a day."""
     if demand.batch.value:
         return
-    now = present(demand, book, today)
-    then = present(replace(demand, batch=Measure(1.0)), book, today)
-    less = {
-        name: 1 - b / a for name, old in now.items() if (a := _month(old)) and (b := _month(then[name])) is not None
-    }
-    able = {name: off for name, off in less.items() if off > LEAST}
-    if not able:
-        return
-    saved = sum(off * (_month(now[name]) or 0.0) for name, off in able.items())
-    off = max(able.values())
-    of = f" of {next(iter(able))}" if len(now) > 1 and len(able) == 1 else ""
-    yield f"calls{of} that can wait for a day: -{odds(off)} at the batch price, up to {usd(saved)} a month"
+    now, then = price(demand), price(replace(demand, batch=Measure(1.0)))
+    less = {name: old - new for name in now if (old := _month(now[name])) and (new := _month(then[name])) is not None}
+    able = [name for name, saved in less.items() if saved > LEAST]
+    if able:
+        off = max(less[name] / (_month(now[name]) or 1.0) for name in able)
+        saved = sum(less[name] for name in able)
+        of = f" of {' and '.join(able)}" if len(able) < 3 else ""
+        yield f"calls{of} that can wait for a day: -{odds(off)} at the batch price, up to {usd(saved)} a month"
+
+
+def _prices(advice: Advice, options: Sequence[Option], book: PriceBook, today: date) -> Price:
+    """What a demand costs at the closed model that is advised, else at the present ones."""
+    taken = [o for o in options if o.way == advice.way == "cheaper" and o.name not in advice.rejected]
+    if taken:
+        model = taken[0].model
+        return lambda demand: {model: bill(mix_of(demand), model, book, today)}
+    return lambda demand: present(demand, book, today)
 
 
 def _first(audit: Audit | None) -> Iterator[str]:
@@ -131,14 +140,8 @@ def _again(flips: Sequence[Flip], options: Sequence[Option], advice: Advice) -> 
         least = min(own, key=lambda o: o.break_even.value or 0.0)
         yield (
             f"{AGAIN}the volume nears {digits(least.break_even.value or 0.0)} tokens a month: there {least.name} costs "
-            "what staying costs"
+            "what the present models cost"
         )
-
-
-def _saved(demand: Demand, other: Demand, book: PriceBook, today: date) -> float | None:
-    """USD a month that `other` costs less on the present models; None where one has no price."""
-    costs = [_sum(present(one, book, today)) for one in (demand, other)]
-    return None if costs[0] is None or costs[1] is None else costs[0] - costs[1]
 
 
 def _sum(bills: Mapping[str, Bill | None]) -> float | None:
@@ -146,5 +149,5 @@ def _sum(bills: Mapping[str, Bill | None]) -> float | None:
     return None if not found or None in found else sum(value or 0.0 for value in found)
 
 
-def _month(bill: Bill | None) -> float | None:
-    return None if bill is None else float(bill.total[0])
+def _month(cost: Bill | None) -> float | None:
+    return None if cost is None else float(cost.total[0])

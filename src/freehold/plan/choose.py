@@ -106,10 +106,12 @@ def _advice(demand: Demand, options: Sequence[Option], proved: bool) -> Advice:
         word = {"cheaper": "STAY CHEAPER", "hosted": "HOSTED OPEN"}.get(best.way, "OWN")
         if best.way == "here" and best.parts.get("closed", 0.0) > 0:
             word = "HYBRID"
-        sentence = f"Take {best.name}{_saving(best)}."
+        sentence = f"Take {best.name}{_saving(best)}, after a check on your own calls."
     instead = () if unproved is None else (_meanwhile(unproved, best, stay, bool(moves)),)
-    way = unproved.way if word == "NEEDS PROOF" and unproved is not None else best.way
-    return Advice(word, sentence, figure, way, date=date, rule=RULE, instead=instead, rejected=rejected)  # type: ignore[arg-type]
+    meant = unproved if word == "NEEDS PROOF" and unproved is not None else best
+    return Advice(
+        word, sentence, figure, meant.way, date=date, rule=RULE, instead=instead, rejected=rejected, name=meant.name  # type: ignore[arg-type]
+    )  # fmt: skip
 
 
 def _why_not(option: Option, stay: Option, proved: bool, must: bool) -> str:
@@ -251,6 +253,8 @@ def _meanwhile(unproved: Option, best: Option, stay: Option, must: bool) -> str:
     if must:
         least = f" at {usd(unproved.month.value)} a month" if unproved.month.value is not None else ""
         return f"prove {unproved.name}{least} before that day (freehold prove), and take it in its place"
+    if best.out:
+        return f"until then nothing keeps what is declared: {best.name} does not"
     return f"until then: stay with {best.name}" if best is stay else f"until then: {best.name}{_saving(best)}"
 
 
@@ -260,7 +264,7 @@ def _stay(options: Sequence[Option], stay: Option) -> str:
     if not others:
         return f"nothing else can be taken, and {bill}"
     cheapest = min(others, key=lambda o: o.month.value or 0.0)
-    said = f"{bill}, and nothing saves in {odds(SURE)} of the draws; "
+    said = f"{bill}, and with the work of moving paid nothing saves in {odds(SURE)} of the draws; "
     said += f"the next is {cheapest.name} at {usd(cheapest.month.value)}"
     own = [o for o in others if o.way in OWNED]
     if not own or cheapest in own:
@@ -282,7 +286,8 @@ def _costs(option: Option, stay: Option) -> str:
     if abs(saves) < CENT:
         return "it costs as much as staying"
     if saves > 0:
-        return f"it saves in {odds(option.chance.value or 0.0)} of the draws only, not {odds(SURE)}"
+        work = "with the work of moving paid within a year "
+        return f"{work}it saves in {odds(option.chance.value or 0.0)} of the draws only, not {odds(SURE)}"
     return f"it costs {usd(-saves)} a month more{_times(option, stay)}"
 
 
@@ -298,6 +303,9 @@ def _less(option: Option, best: Option) -> str:
     gap = best.saves.value - option.saves.value
     if abs(gap) < CENT:
         return f"it saves as much as {best.name}, which comes first"
+    if gap < 0 and _value(option) < _value(best):
+        work = f"the work of getting there is {usd(option.once.value)}, and {best.name}'s {usd(best.once.value)}"
+        return f"it saves {usd(-gap)} a month more than {best.name}, but less in the first year: {work}"
     if gap < 0:
         near = "which is less to run" if option.way != best.way else "which comes first"
         return f"it saves {usd(-gap)} a month more than {best.name}, {near}: within {odds(NEAR)} of the bill"

@@ -17,7 +17,7 @@ __all__ = ["HELP", "flags", "run"]
 HELP = "Stay or move, to what, what it costs, saves and risks; and per task, what students may be tried on."
 GATE = {"STAY": 3, "BLOCKED": 4, "NEEDS PROOF": 5}
 SAID = ("tokens", "calls", "ratio", "from_", "model", "hardware", "format", "proved", "privacy", "residency",
-        "continuity", "first_token", "between", "country", "on", "seed")  # fmt: skip
+        "continuity", "first_token", "between", "country", "machine_cost", "confidence", "on", "seed")  # fmt: skip
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
@@ -155,7 +155,8 @@ def _proved(project: Project) -> bool:
 def _given(args: argparse.Namespace) -> dict[str, str]:
     """The flags as they were typed, so that the plan can be computed again."""
     said = {name: getattr(args, name) for name in SAID}
-    return {name: str(value) for name, value in said.items() if value not in (None, False, "0")}
+    unsaid = {"seed": "0"}
+    return {name: str(value) for name, value in said.items() if value not in (None, False, unsaid.get(name))}
 
 
 def _verify(args: argparse.Namespace, project: Project) -> int:
@@ -164,15 +165,18 @@ def _verify(args: argparse.Namespace, project: Project) -> int:
     from freehold.nouns import Plan
     from freehold.plan.show import show_verified
     from freehold.plan.verify import verify
+    from freehold.project import check_bar
     from freehold.wire import dumps
 
     saved = project.load(Plan)
     for name, value in saved.given.items():
         setattr(args, name, True if value == "True" else value)
     audit, arrivals = _held(project, args.tokens is None)
+    settings = _settings(project.settings, args)
     found = verify(
-        saved, settings=_settings(project.settings, args), audit=audit, arrivals=None if args.tokens else arrivals,
-        wish=_wish(args, project), today=_day(None),
+        saved, settings=settings, audit=audit, arrivals=None if args.tokens else arrivals,
+        wish=_wish(args, project), today=_day(None), machine_cost=_cost(args.machine_cost),
+        confidence=check_bar(settings.confidence if args.confidence is None else args.confidence, "confidence"),
     )  # fmt: skip
     if args.json:
         print(dumps(asdict(found)).decode())

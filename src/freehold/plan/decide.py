@@ -13,9 +13,8 @@ from datetime import date
 from functools import partial
 from typing import Any
 
-from freehold.errors import BadSetting
 from freehold.facts import Facts, PriceBook, answer_terms, price_book
-from freehold.nouns import Audit, Candidate, Demand, Measure, TermsNotice
+from freehold.nouns import Advice, Audit, Candidate, Demand, Fact, Law, Measure, Option, TermsNotice
 from freehold.plan.besides import besides
 from freehold.plan.candidates import ARENA, candidates
 from freehold.plan.choose import HORIZON, NEAR, choose, deadline, decision
@@ -34,6 +33,7 @@ from freehold.project import Settings
 
 __all__ = ["Wish", "decide"]
 
+ALWAYS = ("assumptions", "laws", "loads", "calibration")  # tables whose rows are read only where they count
 HOSTS = 4  # rows of hosted open models
 TRAINED = 10e6  # tokens that a tuning learns from, at most, where none is planned yet
 
@@ -78,11 +78,12 @@ def decide(
     advice = replace(
         advice, instead=(*advice.instead, *own.notes, *left), rejected={**advice.rejected, **unfit(own, wish)}
     )
-    return {
+    fields = {
         "advice": advice, "demand": demand, "options": options, "flips": turned, "rests_on": rested,
         "candidates": tuple(found), "fits": own.fits, "speeds": own.speeds, "replay": own.replay,
-        "law": _law(found, own, notices, company, audit, facts, today), "used": facts.used,
+        "law": _law(advice, options, found, notices, company, audit, facts, today),
     }  # fmt: skip
+    return {**fields, "used": _used(facts, fields)}
 
 
 def _calls(demand: Demand, arrivals: Arrivals | None, facts: Facts, seed: int) -> Arrivals:
@@ -213,20 +214,34 @@ def _gate(audit: Audit | None, settings: Settings) -> tuple[TermsNotice, ...]:
 
 
 def _law(
-    found: Sequence[Candidate], own: Own, notices: Sequence[TermsNotice], company: Company, audit: Audit | None,
-    facts: Facts, today: date,
-) -> Any:  # fmt: skip
-    cards = []
-    name = own.place.fit.model if own.place is not None else next((one.model for one in found), "")
-    row = facts.find("models", name) if name else None
-    parameters = next((float(one.parameters) for one in found if one.model == name and one.parameters), None)
-    if row is not None:
-        licence = facts.find("licences", str(row.values["licence"]))
-        if licence is None:
-            raise BadSetting(f"{row.ref} names a licence that isn't on file.", "Add it to freehold.toml.")
-        multimodal = bool(row.values.get("multimodal"))
-        cards.append(licence_card(row.id, "base", facts.get("licences", licence.id), company, multimodal=multimodal))
+    advice: Advice, options: Sequence[Option], found: Sequence[Candidate], notices: Sequence[TermsNotice],
+    company: Company, audit: Audit | None, facts: Facts, today: date,
+) -> Law:  # fmt: skip
+    """The card of the open model that is advised; where a closed one is, of the one that would be taken at home."""
+    known = {one.model: one for one in found}
+    first = sorted(options, key=lambda one: (one.name != advice.name, one.way in ("cheaper", "hosted")))
+    names = [one.model for one in first if one.model in known][:1] or [one.model for one in found[:1]]
+    rows = [facts.get("models", name) for name in names]
+    cards = [
+        licence_card(row.id, "base", facts.get("licences", str(row.values["licence"])), company,
+                     multimodal=bool(row.values.get("multimodal")))
+        for row in rows
+        if facts.find("licences", str(row.values["licence"])) is not None
+    ]  # fmt: skip
     return law(
-        cards, notices, company, parameters=parameters, tokens=TRAINED if audit is not None else 0.0,
-        original_flop=None, private=bool(audit and audit.private), today=today.isoformat(), facts=facts,
+        cards, notices, company, parameters=float(known[names[0]].parameters) if names else None,
+        tokens=TRAINED if audit is not None else 0.0, original_flop=None, private=bool(audit and audit.private),
+        today=today.isoformat(), facts=facts,
+    )  # fmt: skip
+
+
+def _used(facts: Facts, fields: Mapping[str, Any]) -> tuple[Fact, ...]:
+    """Of the rows that were read those that a figure names, what was assumed, and what the law asks."""
+    parts = [*fields["options"], *fields["fits"], *fields["speeds"], fields["replay"]]
+    parts += [one for one in fields["candidates"] if one.chosen]
+    named = {ref for part in parts if part is not None for ref in part.uses}
+    licences = {card.family for card in fields["law"].cards}
+    return tuple(
+        row for row in facts.used
+        if row.ref in named or row.table in ALWAYS or (row.table == "licences" and row.id in licences)
     )  # fmt: skip

@@ -4,7 +4,7 @@
     --tokens 10M/month --from gpt-4-turbo --ratio 3:1 ──→ Demand(given=True)
 
 A log of under a day says nothing of the hours that it doesn't hold: the busiest hour of a working day is two to three
-times the mean of its day and night, so such a pace is stated with the range from a third of it to all of it.
+times the mean of its day and night, so a month is stated as two thirds of such a pace, from a third of it to all of it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Unsaid", "by_hand", "from_audit", "scale_of", "unpriced"]
 
 DAY = 86_400.0
 SHORTEST = 600.0  # seconds of log from which a pace may be read at all
-QUIET = 1 / 3  # the day's mean over the pace of a log of some hours, at the least
+QUIET, MIDDLE = 1 / 3, 2 / 3  # the day's mean over the pace of a log of some hours: at the least, and in the middle
 UNIT = "tokens/month"
 TYPED = "freehold plan --tokens 10M/month --from MODEL"
 
@@ -44,8 +44,8 @@ def from_audit(audit: Audit, today: date) -> Demand:
     method = f"{_span(span)} of log scaled to a month" + _warned(span)
 
     def monthly(count: float, unit: str = UNIT) -> Measure:
-        low = count * scale * (QUIET if span < DAY else 1.0)
-        return Measure(count * scale, low, count * scale, audit.calls, unit, method)
+        down, up = _around(span)
+        return Measure(count * scale, count * scale * down, count * scale * up, audit.calls, unit, method)
 
     tokens = audit.tokens
     return Demand(
@@ -69,9 +69,16 @@ def from_audit(audit: Audit, today: date) -> Demand:
 
 
 def scale_of(audit: Audit) -> float | None:
-    """How many times the log's span a month is; None where that can't be said."""
+    """How many times what the log holds a month is; None where that can't be said."""
     span = _spanned(audit)
-    return None if span is None or span < SHORTEST else HOURS * 3600 / span
+    if span is None or span < SHORTEST:
+        return None
+    return HOURS * 3600 / span * (MIDDLE if span < DAY else 1.0)
+
+
+def _around(span: float) -> tuple[float, float]:
+    """The least and the most over the middle."""
+    return (QUIET / MIDDLE, 1 / MIDDLE) if span < DAY else (1.0, 1.0)
 
 
 def unpriced(model: str, facts: Facts) -> Unsaid:
@@ -122,8 +129,9 @@ def by_hand(tokens: float, model: str, *, share: float, calls: float | None, tod
 def _scaled(money: Measure, scale: float, method: str, span: float) -> Measure:
     if money.value is None:
         return Measure(None, n=money.n, unit="USD/month", method=money.method)
-    low = (money.low if money.low is not None else money.value) * scale * (QUIET if span < DAY else 1.0)
-    high = (money.high if money.high is not None else money.value) * scale
+    down, up = _around(span)
+    low = (money.low if money.low is not None else money.value) * scale * down
+    high = (money.high if money.high is not None else money.value) * scale * up
     return Measure(money.value * scale, low, high, money.n, "USD/month", f"{money.method}; {method}")
 
 
@@ -152,4 +160,4 @@ def _span(span: float) -> str:
 
 
 def _warned(span: float) -> str:
-    return "; under a day, so down to a third of it if these are busy hours" if span < DAY else ""
+    return "; under a day: from a third of its pace (if these are busy hours) to all of it" if span < DAY else ""

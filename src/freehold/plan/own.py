@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from freehold.errors import BadSetting
 from freehold.facts import Facts
 from freehold.facts.open_models import architecture, has_architecture
 from freehold.fit import Architecture
@@ -20,7 +21,7 @@ from freehold.plan.load.arrivals import Arrivals
 from freehold.plan.load.batching import Engine, Steps
 from freehold.plan.load.capacity import capacity
 from freehold.plan.load.replay import Goal, cold_start, least_replicas
-from freehold.plan.money.own import own_setups
+from freehold.plan.money.own import HERE, own_setups
 from freehold.plan.speed import step_seconds
 from freehold.plan.speed.calibrate import calibration
 from freehold.plan.speed.place import Place, fit_on, places
@@ -32,7 +33,7 @@ __all__ = ["Own", "Wish", "run_own", "unfit"]
 TRIED = 6  # candidates that are placed: so many of the best by published quality, and of the smallest
 PEAK = 2.4  # the busiest ten seconds over the mean, for a first look; the load itself is replayed afterwards
 LIFE, DEARER = 36 * HOURS, 3.0  # a bought device's hours, and what power, room and servers make of its price
-GPUS = ("datacentre", "consumer")
+GPUS = ("datacentre",)
 GOAL = Goal(
     first_token=2.0, between=0.1
 )  # seconds, for 95 % of calls, where none are declared: a chat that feels alive
@@ -142,6 +143,8 @@ def _best(priced: Sequence[tuple[float, float, Place, Measure]], bill: float) ->
 def _hardware(facts: Facts, wish: Wish) -> list[Fact]:
     """What was named, else GPUs that a price is on file for, and this machine. Other accelerators have engines of their
     own, whose speed nobody publishes: they are planned where they are named."""
+    if wish.hardware == HERE and wish.machine is None:
+        raise BadSetting("This machine was not measured yet.", "Run freehold doctor --measure first.")
     if wish.hardware:
         return (
             [wish.machine]

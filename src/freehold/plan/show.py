@@ -10,11 +10,13 @@ from freehold.nouns import Fit, Law, Measure, Option, Plan, Replay, TaskPlan
 from freehold.nouns.shown import shown
 from freehold.plan.task import ASSUMED
 from freehold.plan.verify import Verified
+from freehold.plan.words import day
 
 __all__ = ["show", "show_verified"]
 
 WIDE = 64  # columns of a way's name, on two lines where it must be
 FLIPS = 6
+UNDECIDED = "no decision"  # how the sentence begins that stands in for an advice
 OWNED = ("here", "rent", "buy")
 WAYS = {"closed": "now", "cheaper": "closed", "hosted": "hosted", "rent": "rent", "buy": "buy", "here": "here"}
 
@@ -31,7 +33,7 @@ def show(plan: Plan, folder: str = "") -> None:
         for sentence in (*_caveats(plan), *plan.advice.instead):
             for line in _wrapped(sentence):
                 out.print(f"[dim]{escape(line)}[/]")
-        _options(out, plan.options)
+        _options(out, plan.options, must=plan.advice.word == "MUST MOVE BY")
         _rejected(out, plan.advice.rejected)
         _more(out, plan)
     if plan.tasks:
@@ -41,7 +43,7 @@ def show(plan: Plan, folder: str = "") -> None:
         out.print(f"machine  ${plan.machine_cost.value:g} an hour ({escape(plan.machine_cost.method)})")
     for line in plan.assumptions:
         if plan.machine_cost.method not in line and (plan.tasks or line not in ASSUMED):
-            out.print(f"[dim]assumed  {escape(line)}[/]")
+            out.print(f"[dim]{'' if line.startswith(UNDECIDED) else 'assumed  '}{escape(line)}[/]")
     if folder and plan.sha256:
         out.print(f"\nplan     {escape(folder)}/plan.json, sha256 {plan.sha256[:16]}…")
         out.print(f"[dim]         the page for people who sign: freehold report --project {escape(folder)}[/]")
@@ -66,7 +68,9 @@ def show_verified(plan: Plan, found: Verified) -> None:
 def _head(plan: Plan) -> str:
     advice = plan.advice
     assert advice is not None
-    return f"{advice.word} {advice.date}" if advice.word == "MUST MOVE BY" else advice.word
+    if advice.word != "MUST MOVE BY":
+        return advice.word
+    return "MUST MOVE NOW" if advice.date <= plan.today else f"{advice.word} {day(advice.date)}"
 
 
 def _wrapped(text: str, width: int = 80) -> list[str]:
@@ -107,7 +111,8 @@ def _span(m: Measure) -> str:
     return "not known" if m.low is None or m.high is None else f"${_usd(m.low)} to ${_usd(m.high)}"
 
 
-def _options(out: Any, options: Sequence[Option]) -> None:
+def _options(out: Any, options: Sequence[Option], *, must: bool = False) -> None:
+    """`must`: staying is no choice, so how often a way saves against it says nothing."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -115,12 +120,13 @@ def _options(out: Any, options: Sequence[Option]) -> None:
         table.add_column(name, justify="left" if name in ("way", "with") else "right", no_wrap=name != "with")
     for o in options:
         spread = "" if o.month.low is None or o.month.high is None else f"{_usd(o.month.low)} to {_usd(o.month.high)}"
-        sure = "" if o.way == "closed" or o.chance.value is None else _odds(o.chance.value)
+        sure = "" if must or o.way == "closed" or o.chance.value is None else _odds(o.chance.value)
         sure = "out" if o.out else sure
         saves = "" if o.way == "closed" else _usd(o.saves.value)
         table.add_row(WAYS[o.way], shown(o.name, WIDE), _usd(o.month.value), spread, saves, sure)
     out.print("\n[dim]each way a month: medians, so that savings aren't differences of the columns;[/]")
-    out.print("[dim]P is how often it saves over a year, the work of getting there paid; out: ruled out[/]")
+    chance = "staying is no choice, so no P" if must else "P is how often it saves over a year, the work of moving paid"
+    out.print(f"[dim]{chance}; out: ruled out[/]")
     out.print(table)
 
 
@@ -237,7 +243,10 @@ def _law(law: Law) -> str:
 
 
 def _usd(value: float | None) -> str:
-    return "not known" if value is None else f"{value:,.0f}" if abs(value) >= 10 else f"{value:,.2f}"
+    if value is None:
+        return "not known"
+    text = f"{value:,.0f}" if abs(value) >= 10 else f"{value:,.2f}"
+    return "0.00" if text == "-0.00" else text
 
 
 def _tasks(out: Any, tasks: Sequence[TaskPlan]) -> None:

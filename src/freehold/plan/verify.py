@@ -51,6 +51,8 @@ def verify(
     arrivals: Arrivals | None,
     wish: Wish,
     today: date,
+    machine_cost: float | None = None,
+    confidence: float | None = None,
 ) -> Verified:
     """Compute a saved plan again. Raises BadSetting where it holds no decision (a log without a pace)."""
     from freehold.errors import BadSetting
@@ -61,11 +63,14 @@ def verify(
     def again(day: date) -> Plan:
         given = saved.demand if saved.demand is not None and saved.demand.given else None
         return plan(
-            audit, demand=given, settings=settings, arrivals=arrivals, wish=wish, given=saved.given, today=day,
-            confidence=settings.confidence, seed=saved.seed,
+            audit, demand=given, settings=settings, machine_cost=machine_cost, arrivals=arrivals, wish=wish,
+            given=saved.given, today=day, confidence=confidence or settings.confidence, seed=saved.seed,
         )  # fmt: skip
 
-    then = tuple(changes(saved, again(date.fromisoformat(saved.today))))
+    old = again(date.fromisoformat(saved.today))
+    then = tuple(changes(saved, old))
+    if not then and fingerprint(old) != fingerprint(saved):
+        then = (Change("words, sizes or speeds", fingerprint(saved)[:16], fingerprint(old)[:16]),)
     since = tuple(changes(saved, again(today)))
     return Verified(fingerprint(saved) == saved.sha256, not then, then, since, today.isoformat())
 
@@ -74,6 +79,8 @@ def changes(old: Plan, new: Plan) -> Iterator[Change]:
     """What differs, the advice first."""
     if old.advice is not None and new.advice is not None and old.advice.word != new.advice.word:
         yield Change("advice", old.advice.word, new.advice.word)
+    if old.demand is not None and new.demand is not None and old.demand.source != new.demand.source:
+        yield Change("demand", old.demand.source, new.demand.source)
     yield from _money(old, new)
     yield from _rows({fact.ref: fact for fact in old.used}, {fact.ref: fact for fact in new.used})
     if old.law is not None and new.law is not None:

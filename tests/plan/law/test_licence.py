@@ -130,9 +130,11 @@ def test_the_teams_own_facts_hold() -> None:
     "own", [{"mau": "many"}, {"commercial": "maybe"}, {"carry": "agreement"}, {"mau_then": "beg"}, {"mau": -1}]
 )
 def test_a_licence_overridden_with_nonsense_is_a_sentence(own: dict[str, object]) -> None:
+    def card() -> object:
+        return licence_card("x", "base", Facts({"licences": {"llama-3": own}}).get("licences", "llama-3"), OUTSIDE)
+
     with pytest.raises(BadSetting, match=f"licences/llama-3: {next(iter(own))} is"):
-        facts = Facts({"licences": {"llama-3": own}})
-        licence_card("x", "base", facts.get("licences", "llama-3"), OUTSIDE)
+        card()
 
 
 def test_a_licence_of_ones_own_that_says_little_is_unread() -> None:

@@ -221,9 +221,12 @@ def test_a_node_is_bought_whole_where_the_devices_fill_it() -> None:
     ("field", "value"), [("input", "many"), ("output", -1), ("retires", "soon"), ("context", "long")]
 )  # fmt: skip
 def test_a_hosts_row_of_nonsense_is_said(field: str, value: object) -> None:
-    with pytest.raises(BadSetting, match=field):
+    def made() -> object:
         own = Facts({"hosted": {"groq/gpt-oss-120b": {field: value}}})
-        hosted_setups(["gpt-oss-120b"], asked(1e9, "gpt-4o"), BOOK, own, TODAY)
+        return hosted_setups(["gpt-oss-120b"], asked(1e9, "gpt-4o"), BOOK, own, TODAY)
+
+    with pytest.raises(BadSetting, match=field):
+        made()
 
 
 def test_savings_are_paired_and_their_interval_is_narrower_than_the_bills() -> None:

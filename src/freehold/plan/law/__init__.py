@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from freehold.errors import BadSetting
 from freehold.facts.tables import Facts
 from freehold.facts.terms import strictness
 from freehold.facts.values import number, one_of
@@ -86,7 +87,9 @@ def _holds(wanted: Any, found: Any, row: Fact) -> bool | None:
     if isinstance(wanted, list):
         return bool(set(wanted) & set(found)) if isinstance(found, tuple) else found in wanted
     if isinstance(wanted, Mapping):
-        over = wanted["over"]
+        over = wanted.get("over")
+        if over is None or not isinstance(found, int | float):
+            raise BadSetting(f"{row.ref} has a condition {dict(wanted)}.", 'A number is compared: {"over": 1e25}.')
         return bool(found > (number(row, over) if isinstance(over, str) else over))
     return bool(found == wanted)
 

@@ -79,8 +79,15 @@ def _said(mof: str, missing: tuple[str, ...]) -> str:
 def components_of(model: str, facts: Facts) -> Fact | None:
     """What is known of the components that a model publishes; None where nobody looked."""
     name = model.strip().lower().rpartition("/")[2]
-    found = next((row for row in facts.rows("openness") if re.match(str(row.values.get("models", "(?!)")), name)), None)
+    found = next((row for row in facts.rows("openness") if _pattern(row).match(name)), None)
     return None if found is None else facts.get("openness", found.id)
+
+
+def _pattern(row: Fact) -> re.Pattern[str]:
+    try:
+        return re.compile(str(row.values["models"]))
+    except re.error as error:
+        raise BadSetting(f"{row.ref}: models is no regular expression: {error}.", "Mend it in freehold.toml.") from None
 
 
 def _open_ones(row: Fact | None, facts: Facts) -> set[str]:

@@ -163,6 +163,8 @@ def _lengths(
     draw: Generator, count: int, at: Sequence[float], values: Sequence[float], mean: float
 ) -> npt.NDArray[np.int32]:
     """Drawn by the inverse of the percentiles' curve; the curve's own mean is scaled to what is asked for."""
+    if len(at) != len(values) or len(at) < 2 or sorted(at) != list(at):
+        raise BadSetting(f"A load has {len(values)} lengths at {len(at)} percentiles.", "Give one for each, ascending.")
     own = np.trapezoid(values, np.asarray(at) / 100)
     drawn = np.interp(draw.random(count), np.asarray(at) / 100, values) * (mean / own)
     return np.maximum(1, drawn.round()).astype(np.int32)

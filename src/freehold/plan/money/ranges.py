@@ -9,7 +9,6 @@ median is exact, all options see the same draws, and another assumption more doe
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -35,6 +34,7 @@ DAY = "10"
 """The window, in seconds, whose busiest one machines are sized for: a shorter burst waits (FACTS: Azure traces)."""
 TAIL = NormalDist().inv_cdf(0.95)
 ASKED_IN = ("peak", "speed")  # what a replay or a speed says per setup
+MOST = 1e30  # of whatever: more is a slip of the unit
 VOLUME, PRICE, SHARES, OTHERS = 100.0, 10.0, (0.0, 1.0), 3.0
 
 
@@ -138,8 +138,8 @@ def _assumption(fact: Fact) -> Assumption:
 
 def _checked(one: Assumption) -> Assumption:
     numbers = (one.value, one.low, one.high)
-    most = 1.0 if one.unit == "share" and one.name != "overhead" else math.inf
-    if not all(math.isfinite(x) and 0 <= x <= most for x in numbers) or not one.low <= one.value <= one.high:
+    most = 1.0 if one.unit == "share" and one.name != "overhead" else MOST
+    if not all(0 <= x <= most for x in numbers) or not one.low <= one.value <= one.high:
         raise BadSetting(
             f"The assumption {one.name!r} is {one.value:g}, from {one.low:g} to {one.high:g} ({one.unit}).",
             "Give a value between its ends, 0 or more" + (", a share at most 1." if most == 1.0 else "."),
