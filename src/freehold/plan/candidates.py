@@ -10,6 +10,7 @@ than the closed model in use; it never says that a model is good enough. `freeho
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 
 from freehold.errors import BadSetting
 from freehold.facts import Facts
@@ -30,9 +31,9 @@ def candidates(
     demand: Demand, facts: Facts, company: Company, *, longest: float | None = None, only: str = ""
 ) -> list[Candidate]:
     """Every open model of the table (or `only` one), those that may be taken first, the smallest first."""
-    bar = closed_quality(demand, facts)
     rows = [wanted(only, facts)] if only else list(facts.rows("models"))
-    found = [_candidate(row, facts, company, longest, None if only else bar) for row in rows]
+    bar = None if only else closed_quality(demand, facts) or _middle(rows)
+    found = [_candidate(row, facts, company, longest, bar) for row in rows]
     return sorted(found, key=lambda c: (bool(c.out), c.active or float("inf"), c.parameters, c.model))
 
 
@@ -48,12 +49,18 @@ def wanted(name: str, facts: Facts) -> Fact:
 
 
 def closed_quality(demand: Demand, facts: Facts) -> tuple[str, float] | None:
-    """(model, the lower limit of its arena score) of the closed model that most tokens go to; None where nobody
+    """(whose, the lower limit of the arena score) of the closed model that most tokens go to; None where nobody
     published one."""
     for part in sorted(demand.models, key=lambda m: -(m.input + m.output)):
         row = arena(part.model, facts)
-        return None if row is None else (part.model, float(row.values["low"]))
+        return None if row is None else (f"{part.model}'s lower limit", float(row.values["low"]))
     return None
+
+
+def _middle(rows: Sequence[Fact]) -> tuple[str, float]:
+    """Where nobody published a figure of the closed model the better half of the open ones that have one is taken."""
+    scores = [quality[ARENA] for row in rows if ARENA in (quality := row.values.get("quality") or {})]
+    return "the middle of those on file (none is published of the model in use)", median(scores)
 
 
 def arena(model: str, facts: Facts) -> Fact | None:
@@ -104,9 +111,9 @@ def _weaker(quality: dict[str, float], bar: tuple[str, float] | None) -> list[st
         return []
     score = quality.get(ARENA)
     if score is None:
-        return [f"no arena score is published beside {bar[0]}'s; --model takes it all the same"]
+        return ["no arena score is published of it; --model takes it all the same"]
     if score < bar[1]:
-        return [f"arena score {score:,.0f}, below {bar[0]}'s {bar[1]:,.0f} (lower limit)"]
+        return [f"arena score {score:,.0f}, below {bar[1]:,.0f}: {bar[0]}"]
     return []
 
 

@@ -66,10 +66,11 @@ def run(args: argparse.Namespace) -> int:
     settings = _settings(project.settings, args)
     sure = check_bar(settings.confidence if args.confidence is None else args.confidence, "confidence")
     today = _day(args.on)
+    demand = _demand(args, today)
     with project.lock():
         audit, arrivals = _held(project, args.tokens is None)
         made = plan(
-            audit, demand=_demand(args, today), settings=settings, machine_cost=_cost(args.machine_cost),
+            audit, demand=demand, settings=settings, machine_cost=_cost(args.machine_cost),
             arrivals=None if args.tokens else arrivals, wish=_wish(args, project), given=_given(args),
             confidence=sure, today=today, seed=_seed(args.seed),
         )  # fmt: skip
