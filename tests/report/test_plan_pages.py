@@ -376,3 +376,11 @@ def test_the_figure_of_what_is_blocked_says_whose_it_is(move: Plan) -> None:
     page = cto(dataclasses.replace(move, advice=advice))
     assert page is not None
     assert page.figure == f"saved by {other.name}"
+
+
+def test_when_to_plan_again_is_said_once(move: Plan) -> None:
+    assert move.advice
+    said = "plan again when the volume rises to 31.4 billion tokens a month"
+    advice = dataclasses.replace(move.advice, instead=(*move.advice.instead, said))
+    page = page_of(dataclasses.replace(move, advice=advice))
+    assert page.of("plan-cto").lower().count("plan again when the volume") == 1

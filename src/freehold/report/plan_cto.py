@@ -299,6 +299,8 @@ def _nearest(turns: Sequence[Turn]) -> str:
 
 def _again(plan: Plan, taken: Option | None) -> str:
     """When to plan again: the volume at which the advice changes, or at which own machines break even."""
+    if plan.advice is not None and any(text.startswith("plan again") for text in plan.advice.instead):
+        return ""  # the advice says it already
     volume = next((f for f in plan.flips if f.at is not None and "month" in f.unit and "token" in f.unit), None)
     if volume is not None and volume.at is not None:
         side = "rises to" if volume.at > volume.now else "falls to"
