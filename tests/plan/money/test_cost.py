@@ -209,6 +209,14 @@ def test_rent_is_the_markets_or_the_median_of_what_is_asked() -> None:
     assert own_setups("x", ours.get("hardware", "h100-sxm"), facts=ours, gpus=1)[0].hourly == (1.5, 1.5, 1.5)
 
 
+@pytest.mark.parametrize("price", [0.0, 9_000.0, 99_000.0])
+def test_a_price_of_ones_own_outside_the_shipped_range_has_none(price: float) -> None:
+    ours = Facts({"rents": {"h100-sxm-buy": {"price": price}, "h100-sxm-market": {"price": price / 1e4}}})
+    rent, buy = own_setups("x", ours.get("hardware", "h100-sxm"), facts=ours, gpus=1)
+    assert buy.capital == (price, price, price)
+    assert rent.hourly == (price / 1e4,) * 3
+
+
 def test_a_node_is_bought_whole_where_the_devices_fill_it() -> None:
     facts = Facts()
     card, node = (own_setups("x", facts.get("hardware", "h100-sxm"), facts=facts, gpus=n)[1] for n in (2, 8))

@@ -25,11 +25,10 @@ from freehold.plan.law.company import Company, company_of
 from freehold.plan.law.licence import ORDER, Combined, combined, licence_card, ruled_out
 
 __all__ = [
-    "NOT_ADVICE", "Combined", "Company", "Role", "act_role", "applies", "combined", "company_of", "law", "licence_card",
+    "Combined", "Company", "Role", "act_role", "applies", "combined", "company_of", "law", "licence_card",
     "ruled_out",
 ]  # fmt: skip
 
-NOT_ADVICE = "Not legal advice: clauses as read on the dates given; the text in force is the one that counts."
 World = Mapping[str, Any]
 SHUT = 2  # strictness above this (BLOCK, QUARANTINE) keeps rows out
 

@@ -88,9 +88,7 @@ def _rent(hardware: str, facts: Facts) -> tuple[Span, str, str, tuple[str, ...],
     rows = [row for row in rows if row.status != "unverified"] or rows
     if not rows:
         return None
-    prices = sorted(number(row, "price") for row in rows)
-    lows = [number(row, "low") if "low" in row.values else number(row, "price") for row in rows]
-    highs = [number(row, "high") if "high" in row.values else number(row, "price") for row in rows]
+    prices, lows, highs = zip(*map(_span, rows), strict=True)
     newest = max(rows, key=lambda row: row.as_of)
     for row in rows:
         facts.get("rents", row.id)
@@ -115,6 +113,12 @@ def _bought(hardware: str, devices: int, facts: Facts) -> tuple[Fact, Span] | No
         return None
     row = max(fitting, key=lambda row: _devices(row))
     each = float(_devices(row))
+    value, low, high = _span(row)
+    return row, (value / each, low / each, high / each)
+
+
+def _span(row: Fact) -> Span:
+    """A row's price with its range; a price of the team's own that lies outside the shipped range has none."""
     value = number(row, "price")
     low, high = (number(row, end) if end in row.values else value for end in ("low", "high"))
-    return row, (value / each, low / each, high / each)
+    return (value, low, high) if low <= value <= high else (value, value, value)

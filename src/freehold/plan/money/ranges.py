@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from freehold.errors import BadSetting
 from freehold.facts.tables import Facts
 from freehold.facts.values import number
-from freehold.nouns import Assumption, Demand, Fact, Measure
+from freehold.nouns import Assumption, Demand, Fact
 from freehold.plan.money.setups import Setup, Span
 
 Floats = NDArray[np.float64]
@@ -241,13 +241,3 @@ def _normal(n: int) -> Floats:
 @lru_cache(maxsize=256)
 def _order(name: str, n: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, zlib.crc32(name.encode())]).permutation(n)
-
-
-def measured(value: Measure, one: Assumption) -> Assumption:
-    """An assumption with a measured value, and its interval where it has one."""
-    assert value.value is not None
-    low = value.value if value.low is None else value.low
-    high = value.value if value.high is None else value.high
-    return _checked(replace(
-        one, value=value.value, low=low, high=high, source=value.method, as_of="", status="measured"
-    ))  # fmt: skip
