@@ -117,7 +117,9 @@ def _demand(args: argparse.Namespace, today: date) -> Demand | None:
         )
     share = ratio(args.ratio or "3:1", "--ratio")
     calls = monthly(args.calls, "--calls", "calls") if args.calls else None
-    return by_hand(monthly(args.tokens, "--tokens", "tokens"), args.from_, share=share, calls=calls, today=today)
+    tokens = monthly(args.tokens, "--tokens", "tokens")
+    split = "given" if args.ratio else "assumed 3:1"
+    return by_hand(tokens, args.from_, share=share, calls=calls, today=today, split=split)
 
 
 def _settings(settings: Settings, args: argparse.Namespace) -> Settings:

@@ -97,22 +97,25 @@ def unpriced(model: str, facts: Facts) -> Unsaid:
     )
 
 
-def by_hand(tokens: float, model: str, *, share: float, calls: float | None, today: date) -> Demand:
-    """`tokens` a month in all, `share` of them input; `calls` a month where it is known. Raises BadSetting where there
-    would be more calls than tokens."""
+def by_hand(
+    tokens: float, model: str, *, share: float, calls: float | None, today: date, split: str = "given"
+) -> Demand:
+    """`tokens` a month in all, `share` of them input (`split` says where that share is from); `calls` a month where it
+    is known. Nothing is taken as cached, nor as reasoning. Raises BadSetting where there would be more calls than
+    tokens."""
     if calls is not None and calls > tokens:
         raise BadSetting(f"{calls:,.0f} calls and {tokens:,.0f} tokens a month: under a token a call.", "Mend one.")
 
-    def said(value: float | None, unit: str = UNIT) -> Measure:
-        return Measure(value, unit=unit, method="given" if value is not None else "not given")
+    def said(value: float | None, method: str, unit: str = UNIT) -> Measure:
+        return Measure(value, unit=unit, method=method)
 
     when = retirement(model)
     return Demand(
-        calls=said(calls, "calls/month"),
-        input=said(tokens * share),
-        cached=said(0.0),
-        output=said(tokens * (1 - share)),
-        reasoning=said(0.0),
+        calls=said(calls, "given" if calls is not None else "not given", "calls/month"),
+        input=said(tokens * share, f"of the tokens given; input to output {split}"),
+        cached=said(0.0, "assumed: none"),
+        output=said(tokens * (1 - share), f"of the tokens given; input to output {split}"),
+        reasoning=said(0.0, "assumed: none"),
         bill=Measure(None, unit="USD/month", method="priced below"),
         models=(
             ModelDemand(
