@@ -76,6 +76,11 @@ class Facts:
         self._used[found.ref] = found
         return found
 
+    def add(self, fact: Fact) -> None:
+        """A row that isn't on file, such as a model that somebody brings; it goes over one of the same id."""
+        self._table(fact.table)
+        self._tables[fact.table] = self._tables[fact.table] | {fact.id: fact}
+
     def find(self, table: str, name: str) -> Fact | None:
         """As `get`, without remembering it; None where there is no such row."""
         rows, wanted = self._table(table), name.strip().lower()

@@ -34,11 +34,13 @@ NAMED = {
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """`weights`: bytes of all tensors. `architecture`: None where the file's kind isn't known here."""
+    """`weights`: bytes of all tensors. `architecture`: None where the file's kind isn't known here; `config` is what it
+    was read from, as a config.json has it."""
 
     parameters: int
     weights: int
     architecture: Architecture | None
+    config: dict[str, Any] | None = None
 
 
 def from_header(keys: Mapping[str, Any], tensors: Iterable[tuple[str, Sequence[int], int]]) -> Header:
@@ -46,10 +48,15 @@ def from_header(keys: Mapping[str, Any], tensors: Iterable[tuple[str, Sequence[i
     found = list(tensors)
     sizes = {name: math.prod(shape) for name, shape, _ in found}
     weights = sum(size for _, _, size in found)
-    return Header(sum(sizes.values()), weights, _architecture(keys, sizes))
+    config = _config(keys, sizes)
+    try:
+        architecture = None if config is None else Architecture.of(config, "a GGUF's header")
+    except BadSetting:
+        architecture = config = None
+    return Header(sum(sizes.values()), weights, architecture, config)
 
 
-def _architecture(keys: Mapping[str, Any], sizes: Mapping[str, int]) -> Architecture | None:
+def _config(keys: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any] | None:
     kind = str(keys.get("general.architecture", ""))
     if kind not in KINDS:
         return None
@@ -63,7 +70,4 @@ def _architecture(keys: Mapping[str, Any], sizes: Mapping[str, int]) -> Architec
     if kind == "gpt-oss":
         config["num_local_experts"] = config.get("num_experts")
         config["intermediate_size"] = config.get("moe_intermediate_size", config.get("intermediate_size"))
-    try:
-        return Architecture.of(config, "a GGUF's header")
-    except BadSetting:
-        return None
+    return config

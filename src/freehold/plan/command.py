@@ -31,7 +31,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
     asked.add_argument("--ratio", metavar="IN:OUT", help="input to output tokens (default 3:1)")
     wish = parser.add_argument_group("what to plan with")
     wish.add_argument(
-        "--model", metavar="OPEN", help="an open model (default: the plan picks; `freehold facts list models`)"
+        "--model", metavar="OPEN", help="an open model by name, or its folder or GGUF file (default: the plan picks)"
     )
     wish.add_argument("--hardware", metavar="NAME", help="a device of `freehold facts list hardware`, or this-machine")
     wish.add_argument("--format", metavar="NAME", help="weight format, such as BF16, FP8, AWQ, Q4_K_M")

@@ -16,6 +16,7 @@ from typing import Any
 from freehold.facts import Facts, PriceBook, answer_terms, price_book
 from freehold.nouns import Advice, Audit, Candidate, Demand, Fact, Law, Measure, Option, TermsNotice
 from freehold.plan.besides import besides
+from freehold.plan.brought import brought
 from freehold.plan.candidates import ARENA, candidates
 from freehold.plan.choose import HORIZON, NEAR, choose, deadline, decision
 from freehold.plan.demand import unpriced
@@ -51,6 +52,7 @@ def decide(
 ) -> dict[str, Any]:
     """The fields of a Plan that are about the whole demand. Raises BadSetting for what can't be planned."""
     wish = wish or Wish()
+    wish = replace(wish, model=brought(wish.model, facts)) if wish.model else wish
     company = _company(settings, facts)
     calls = _calls(demand, arrivals, facts, seed)
     demand = replace(demand, longest=_longest(calls, demand))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from freehold.facts import Facts
-from freehold.fit import FORMS, Architecture, most_context, most_streams, parameters, serving, total, weight_bytes
+from freehold.fit import FORMS, Architecture, most_context, most_streams, parameters, serving, total
 from freehold.nouns import Fact, Fit, Speed
 from freehold.plan.speed import speed
 
@@ -24,6 +24,7 @@ __all__ = ["Place", "engine_of", "fit_on", "formats_of", "places", "room"]
 USED = 0.9  # of a device's memory: vLLM's default; the rest is the driver's and the graphs'
 STREAMS = 128  # at once, at most, where the speed is read off: half of vLLM's default
 LEAST_STREAMS = 4  # a replica that holds fewer calls at once is no server
+HALF = ("BF16", "F16", "F32")  # what other formats are made from
 GGUF = ("Q8_0", "Q4_K_M")
 MOST = 8  # devices a replica
 
@@ -51,9 +52,11 @@ def formats_of(hardware: Fact, model: Fact) -> tuple[str, ...]:
     """The formats worth trying on a device, the one that loses least first. A model whose own weights are in few bits
     is served in those."""
     native = str(model.values.get("native") or "").upper()
+    if "stored" in model.values and native in FORMS and native not in HALF:
+        return (native,)  # a file in few bits is served as it is
     if not _accelerator(hardware):
         return (f"{native}_MOE",) if f"{native}_MOE" in FORMS else ("BF16", *GGUF)
-    if native in FORMS:
+    if native in FORMS and native not in HALF:
         return (native,)
     flops = hardware.values.get("flops") or {}
     return ("BF16", *(("FP8",) if "fp8" in flops else ("INT8",) if "int8" in flops else ()), "AWQ")
@@ -68,11 +71,12 @@ def fit_on(
     model: Fact, a: Architecture, hardware: Fact, gpus: int, form: str, *, context: int, streams: int = 1
 ) -> Fit:
     """Does it fit, with `streams` calls of `context` tokens at once? With the figures either way."""
-    need = serving(a, form, context=context, slots=streams)
+    stored = model.values.get("stored") if form == model.values.get("native") else None
+    need = serving(a, form, context=context, slots=streams, weights=stored)
     capacity = room(hardware, gpus)
     weights = need["weights"]
     left = capacity - need["buffers"]
-    bits = 8 * weight_bytes(a, form) / parameters(a)
+    bits = 8 * weights / parameters(a)
     why = ""
     if total(need) > capacity:
         most = 8 * max(0, left - need["cache"]) / parameters(a)
