@@ -132,7 +132,8 @@ class Fit:
 @dataclass(frozen=True, slots=True)
 class Speed:
     """Tokens a second of one replica. `prefill` reads, `decode` writes (all streams together), `stream` is one
-    stream's, at `streams` at once. `bound`: bandwidth or compute. The interval is what the calibration covers."""
+    stream's, at `streams` at once. `bound`: bandwidth or compute. The interval is what the calibration covers.
+    `guessing` says what speculative decoding would ask for."""
 
     model: str
     hardware: str
@@ -145,6 +146,7 @@ class Speed:
     stream: Measure
     bound: str = ""
     uses: tuple[str, ...] = ()
+    guessing: str = ""
 
 
 @dataclass(frozen=True, slots=True)

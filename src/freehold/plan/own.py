@@ -25,6 +25,7 @@ from freehold.plan.money.own import HERE, own_setups
 from freehold.plan.speed import step_seconds
 from freehold.plan.speed.calibrate import calibration
 from freehold.plan.speed.place import Place, fit_on, places
+from freehold.plan.speed.speculate import asked
 from freehold.project import Settings
 from freehold.totals import HOURS
 
@@ -109,9 +110,16 @@ def run_own(
     _, _, place, rate = _best(priced, bill)
     played = _played(place, calls, facts, settings)
     mine = [place.fit, *(fit for fit in fits if fit.model == place.fit.model and fit is not place.fit)]
-    fast = tuple(s for s in speeds if s.model == place.fit.model)
+    guessing = _guessing(place, mean, facts)
+    fast = tuple(replace(s, guessing=guessing) if s == place.speed else s for s in speeds if s.model == place.fit.model)
     notes = _alone(place, longest, facts) if wish.model and wish.hardware else ()
     return Own(place, rate, played, tuple(mine), fast, notes=notes)
+
+
+def _guessing(place: Place, mean: int, facts: Facts) -> str:
+    by = calibration(place.hardware, place.fit.format, facts=facts)
+    a = architecture(facts.get("models", place.fit.model))
+    return asked(a, place.hardware, place.fit.format, gpus=place.gpus, streams=place.speed.streams, context=mean, by=by)
 
 
 def _alone(place: Place, longest: int, facts: Facts) -> tuple[str, ...]:

@@ -159,6 +159,9 @@ def _more(out: Any, plan: Plan) -> None:
         out.print(f"memory   {escape(_fit(taken))}")
     if plan.replay is not None:
         out.print(f"load     {escape(_replay(plan.replay))}")
+    guessing = next((speed.guessing for speed in plan.speeds if speed.guessing), "")
+    if guessing:
+        out.print(f"guess    {escape(guessing)}")
     if plan.law is not None:
         out.print(f"law      {escape(_law(plan.law))}")
         if (

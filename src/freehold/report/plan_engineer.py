@@ -128,6 +128,7 @@ def _prove(plan: Plan, option: Option | None) -> list[str]:
     if speed is not None:
         found.append(f"Writing: {_said(speed.decode)} are predicted at {plural(speed.streams, 'call')} at once.")
         found.append(f"Reading: {_said(speed.prefill)} are predicted.")
+        found += [speed.guessing] if speed.guessing else []
     if plan.replay is not None:
         first, between = plan.replay.first_token, plan.replay.between
         found.append(f"Under the busiest hour: first token within {seconds(first.high)} and then a token every "

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from tests.plan.speed.test_speed import LLAMA_8B, MIXTRAL, card
 
 from freehold.errors import BadSetting
+from freehold.facts import facts
 from freehold.fit import Architecture
-from freehold.plan.speed.speculate import best, checking, expected, gain
+from freehold.plan.speed.calibrate import calibration
+from freehold.plan.speed.speculate import DRAFT, asked, best, checking, expected, gain, needed
 
 
 @pytest.mark.parametrize(
@@ -53,3 +57,25 @@ def test_experts_make_the_check_dearer() -> None:
 def test_an_absurd_acceptance_is_refused() -> None:
     with pytest.raises(BadSetting, match=r"Acceptance is 1\.2"):
         expected(1.2, 4)
+
+
+def test_many_streams_ask_for_more_than_one() -> None:
+    hardware = facts().get("hardware", "h100-sxm")
+    alone = needed(
+        guess=DRAFT, check=checking(Architecture.of(LLAMA_8B), hardware, "BF16", gpus=1, streams=1, context=1000)
+    )
+    many = needed(
+        guess=DRAFT, check=checking(Architecture.of(LLAMA_8B), hardware, "BF16", gpus=1, streams=256, context=1000)
+    )
+    assert alone is not None
+    assert 0.1 < alone < 0.4  # reading the weights is most of a step, and checking is nearly free
+    assert many is None or many > alone
+    assert needed(guess=DRAFT, check=lambda ahead: float(ahead + 1)) is None  # checking as dear as writing: never
+
+
+def test_what_guessing_asks_for_is_a_sentence() -> None:
+    by = calibration(card("h100-sxm"), "BF16")
+    said = asked(Architecture.of(LLAMA_8B), card("h100-sxm"), "BF16", gpus=1, streams=64, context=1000, by=by)
+    assert re.fullmatch(
+        r"A draft model .* one call at a time from \d+% .*, with 64 at once (never|from \d+% .*)\.", said
+    )

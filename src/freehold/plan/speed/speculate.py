@@ -21,10 +21,11 @@ from freehold.nouns import Fact
 from freehold.plan.speed import step_seconds
 from freehold.plan.speed.calibrate import Calibration, calibration
 
-__all__ = ["LEAST", "Guessing", "best", "checking", "expected", "gain"]
+__all__ = ["DRAFT", "LEAST", "Guessing", "asked", "best", "checking", "expected", "gain", "needed"]
 
 LEAST = 1.1
 MOST = 8
+DRAFT = 0.05  # of a large model's step: a guess of a small one, as in the paper's examples
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,25 @@ def best(accepted: float, *, guess: float, check: Callable[[int], float] = lambd
     said = f"{accepted:.0%} of guesses accepted, {ahead} a step: {most:.2f} times as fast"
     worth = most >= LEAST
     return Guessing(ahead, most, worth, said if worth else f"don't: {said}, and under {LEAST} it isn't worth it")
+
+
+def needed(*, guess: float, check: Callable[[int], float]) -> float | None:
+    """The least share of guesses accepted, in steps of 1 %, from which guessing is worth it; None where none is."""
+    costs = {ahead: check(ahead) for ahead in range(1, MOST + 1)}
+    shares = (share / 100 for share in range(1, 100))
+    return next((share for share in shares if best(share, guess=guess, check=costs.__getitem__).worth), None)
+
+
+def asked(a: Architecture, hardware: Fact, form: str, *, gpus: int, streams: int, context: int, by: Calibration) -> str:
+    """What guessing ahead asks for with one call at a time and with `streams`, as a sentence."""
+
+    def said(many: int) -> str:
+        check = checking(a, hardware, form, gpus=gpus, streams=many, context=context, by=by)
+        least = needed(guess=DRAFT, check=check)
+        return "never" if least is None else f"from {least:.0%} of its guesses accepted"
+
+    calls = f", with {streams:,} at once {said(streams)}" if streams > 1 else ""
+    return f"A draft model that costs {DRAFT:.0%} of a step is worth it with one call at a time {said(1)}{calls}."
 
 
 def checking(
