@@ -328,7 +328,7 @@ def test_the_lawyer_is_told_whose_licence_is_missing(move: Plan) -> None:
     option = next(o for o in move.options if o.way != "closed")
     hosted = dataclasses.replace(option, way="hosted", name="other-9b at Somebody", model="other-9b", out=())
     assert move.advice is not None
-    advice = dataclasses.replace(move.advice, word="HOSTED OPEN", way="hosted", figure=hosted.saves, rejected={})
+    advice = dataclasses.replace(move.advice, word="HOSTED OPEN", way="hosted", figure=hosted.saves, name=hosted.name)
     plan = dataclasses.replace(move, advice=advice, options=(move.options[0], hosted))
     said = Page(report(None, plan)).of("plan-lawyer")
     assert "The advice takes other-9b at Somebody, whose licence isn't in this plan" in said

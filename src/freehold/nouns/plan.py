@@ -105,6 +105,11 @@ class Demand:
     source: str = ""
     given: bool = False
 
+    @property
+    def tokens(self) -> float:
+        """A month, in and out; what isn't known counts nothing."""
+        return (self.input.value or 0.0) + (self.output.value or 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Fit:
@@ -367,3 +372,10 @@ class Plan:
     seed: int = 0
     today: str = ""
     sha256: str = ""
+
+    @property
+    def advised(self) -> Option | None:
+        """The option that the advice is about; None where it is that something can't be taken."""
+        if self.advice is None or self.advice.word == "BLOCKED":
+            return None
+        return next((option for option in self.options if option.name == self.advice.name), None)

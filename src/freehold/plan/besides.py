@@ -98,9 +98,9 @@ def _batch(demand: Demand, price: Price) -> Iterator[str]:
 
 def _prices(advice: Advice, options: Sequence[Option], book: PriceBook, today: date) -> Price:
     """What a demand costs at the closed model that is advised, else at the present ones."""
-    taken = [o for o in options if o.way == advice.way == "cheaper" and o.name not in advice.rejected]
-    if taken:
-        model = taken[0].model
+    taken = next((o for o in options if o.name == advice.name and o.way == "cheaper"), None)
+    if taken is not None:
+        model = taken.model
         return lambda demand: {model: bill(mix_of(demand), model, book, today)}
     return lambda demand: present(demand, book, today)
 

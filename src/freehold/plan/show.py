@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from typing import Any
 
 from freehold.nouns import Fit, Law, Measure, Option, Plan, Replay, TaskPlan
@@ -79,20 +78,9 @@ def _wrapped(text: str, width: int = 80) -> list[str]:
     return textwrap.wrap(text, width) or [""]
 
 
-def _taken(plan: Plan) -> Option | None:
-    """The option that the advice is about; None where it is that something can't be taken."""
-    advice = plan.advice
-    if advice is None or advice.word == "BLOCKED":
-        return None
-    of_way = [o for o in plan.options if o.way == advice.way]
-    exact = (o for o in of_way if o.saves == advice.figure and o.way != "closed")
-    free = (o for o in of_way if not o.out and o.name not in advice.rejected)
-    return next(chain(exact, free), None)
-
-
 def _caveats(plan: Plan) -> Iterable[str]:
     """What a sentence about money leaves out: whether it answers as well, and what the work of a move costs."""
-    taken = _taken(plan)
+    taken = plan.advised
     if taken is None or taken.way == "closed":
         return
     quality = [note for note in taken.notes if "proof" in note]
@@ -150,7 +138,7 @@ def _more(out: Any, plan: Plan) -> None:
     for line in _flips(plan):
         out.print(f"  {escape(line)}")
     taken = next((fit for fit in plan.fits if fit.fits), plan.fits[0] if plan.fits else None)
-    advised = _taken(plan)
+    advised = plan.advised
     if (taken is not None or plan.replay is not None) and (advised is None or advised.way not in OWNED):
         out.print("\n[dim]what is nearest with machines of your own, which is not the advice[/]")
     elif taken is not None:
@@ -164,12 +152,6 @@ def _more(out: Any, plan: Plan) -> None:
         out.print(f"guess    {escape(guessing)}")
     if plan.law is not None:
         out.print(f"law      {escape(_law(plan.law))}")
-        if (
-            advised is not None
-            and advised.way == "hosted"
-            and advised.model not in {c.artefact for c in plan.law.cards}
-        ):
-            out.print(f"         {escape(advised.model)}, which is advised, has no licence card in this plan")
     unsure = sum(fact.status == "unverified" for fact in plan.used if fact.table != "assumptions")
     assumed = sum(one.status == "assumed" for one in plan.rests_on)
     out.print(

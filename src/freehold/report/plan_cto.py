@@ -20,7 +20,7 @@ from freehold.report.plan_risks import SOON, Risk, risks
 from freehold.report.plan_words import OWNED, amount, becomes, big, digits, factor, plain
 from freehold.report.words import day, listing, percent, plural
 
-__all__ = ["Bar", "Cto", "Turn", "advised", "cto", "headword"]
+__all__ = ["Bar", "Cto", "Turn", "cto", "headword"]
 
 FEW = 7  # ways that are shown without a fold
 FLAT = 8  # times the dearer of what is advised and what there is: what is dearer would flatten both
@@ -85,25 +85,11 @@ def headword(plan: Plan) -> str:
     return f"{word} {day(advice.date)}." if advice.word.endswith(" BY") and advice.date else f"{word}."
 
 
-def advised(plan: Plan) -> Option | None:
-    """The option that the advice is about: of its way the first that isn't ruled out, and that no reason rejects. None
-    where the advice is that something can't be taken."""
-    advice = plan.advice
-    if advice is None or advice.word == "BLOCKED":
-        return None
-    of_way = [o for o in plan.options if o.way == advice.way and not o.out]
-    free = [o for o in of_way if o.name not in advice.rejected]
-    if advice.word == "NEEDS PROOF":
-        figures = [o for o in of_way if o.saves == advice.figure]
-        return next(iter(figures or free or of_way), None)
-    return next(iter(free or of_way), None)
-
-
 def cto(plan: Plan) -> Cto | None:
     """None where the plan says nothing about money."""
     if plan.advice is None and not plan.options and plan.demand is None:
         return None
-    taken, stay = advised(plan), next((o for o in plan.options if o.way == "closed"), None)
+    taken, stay = plan.advised, next((o for o in plan.options if o.way == "closed"), None)
     ordered = tuple(sorted(plan.options, key=lambda o: (o is not taken, bool(o.out), _month(o))))
     turns = sorted((_turn(f) for f in plan.flips if f.at is not None), key=_distance)
     first = _first(ordered, taken, stay)

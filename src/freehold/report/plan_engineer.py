@@ -13,7 +13,6 @@ from typing import Any
 
 from freehold.nouns import Assumption, Candidate, Fact, Fit, Measure, Option, Plan, Replay, Speed, TaskPlan
 from freehold.nouns.shown import shown
-from freehold.report.plan_cto import advised
 from freehold.report.plan_words import OWNED, beside, measured, plain, seconds, stale
 from freehold.report.words import count, listing, plural
 
@@ -57,7 +56,7 @@ def engineer(plan: Plan) -> Engineer | None:
     there = (plan.fits, plan.speeds, plan.candidates, plan.rests_on, plan.used)
     if plan.replay is None and not any(there):
         return None
-    taken = advised(plan)
+    taken = plan.advised
     option = taken if taken is not None and taken.way in OWNED else _nearest(plan)
     memory = sorted(
         (_memory(f, option) for f in plan.fits), key=lambda m: (not m.chosen, not m.fit.fits, m.fit.capacity)

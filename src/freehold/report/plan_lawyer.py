@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from freehold.nouns import Card, Duty, Law, Plan, TermsNotice
-from freehold.report.plan_cto import advised
 from freehold.report.plan_words import OUTCOMES
 from freehold.report.words import listing
 
@@ -62,7 +61,7 @@ def lawyer(plan: Plan) -> Lawyer | None:
 def _about(plan: Plan, law: Law) -> str:
     """Where another open model is advised than the one whose licence stands here: so, in words; "" where it is the
     same, or where a closed one is."""
-    taken = advised(plan)
+    taken = plan.advised
     read = [card.artefact for card in law.cards if card.part == "base"]
     if taken is None or not read or taken.model in read:
         return ""
