@@ -16,7 +16,7 @@ from freehold.engines.llama.engine import Engine
 from freehold.fit import Architecture
 from freehold.nouns import Measure
 from freehold.nouns.machine import EngineSpeed, Machine
-from freehold.plan.speed import step_seconds
+from freehold.plan.speed import step
 from freehold.plan.speed.calibrate import calibration
 from freehold.plan.speed.machine import row
 
@@ -96,10 +96,10 @@ def here(full: bool) -> Row:
     for name, rates in seen.items():
         n = int("".join(c for c in name if c.isdigit()))
         if name.startswith("reads"):
-            guess = n / step_seconds(a, machine, form, gpus=1, streams=0, context=n, prefill_tokens=n, by=by)
+            guess = n / step(a, machine, form, gpus=1, streams=0, context=n, prefill_tokens=n, by=by).seconds
         else:
             streams, context = (n, 64 + ANSWER // 2) if "streams" in name else (1, n + ANSWER // 2)
-            guess = streams / step_seconds(a, machine, form, gpus=1, streams=streams, context=context, by=by)
+            guess = streams / step(a, machine, form, gpus=1, streams=streams, context=context, by=by).seconds
         rows[name] = {"measured": round(statistics.median(rates), 1), "predicted": round(guess, 1),
                       "error": round(guess / statistics.median(rates) - 1, 3)}  # fmt: skip
     errors = [abs(row["error"]) for row in rows.values()]

@@ -45,8 +45,9 @@ def terms(vendor: str | None, kind: Kind, use: str = "internal", student: str | 
     raise AssertionError(f"no rule for {kind!r}")
 
 
-def answer_terms(model: str, said: str, kind: Kind, use: str, student: str) -> TermsNotice:
+def answer_terms(model: str, said: str, kind: Kind, use: str, student: str | None = None) -> TermsNotice:
     """The notice for one logged answer: by the model that gave it, else by the vendor that the team says (`said`).
+    Without `student`, that for the one which such a task is tried with first.
 
     Where a host stands before a model's name (vertex_ai/claude-..., our-proxy/gpt-4o), the terms of both hold. An open
     model's answers follow its licence (T9), and the terms of the service that it was called through where those are on

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from freehold.facts import facts as tables
-from freehold.facts import machine_cost as default_cost
+from freehold.facts import machine_cost as machine_cost_of
 from freehold.nouns import Audit, Demand, Measure, Plan
 from freehold.plan.task import ASSUMED, plan_task
 from freehold.project import Settings
@@ -51,7 +51,7 @@ def plan(
     settings = settings or Settings()
     if machine_cost is not None:
         settings = replace(settings, machine_cost=machine_cost)
-    cost = _machine_cost(settings)
+    cost = machine_cost_of(settings.machine_cost)
     today = today or datetime.now(UTC).date()
     tasks = tuple(plan_task(task, bars, confidence) for task in audit.tasks) if audit is not None else ()
     notes = [*(ASSUMED if audit is not None else ()), f"machine: {cost.method}"]
@@ -96,9 +96,3 @@ def _decided(
         if demand is not None:
             raise
         return {}, f"no decision about the whole bill: {error.message} {error.hint}"
-
-
-def _machine_cost(settings: Settings) -> Measure:
-    if settings.machine_cost is None:
-        return default_cost()
-    return Measure(settings.machine_cost, unit="USD/h", method="given")

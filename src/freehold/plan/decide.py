@@ -13,7 +13,7 @@ from datetime import date
 from functools import partial
 from typing import Any
 
-from freehold.facts import Facts, PriceBook, answer_terms, price_book
+from freehold.facts import Facts, PriceBook, answer_terms, machine_cost, price_book
 from freehold.nouns import Advice, Audit, Candidate, Demand, Fact, Law, Measure, Option, TermsNotice
 from freehold.plan.besides import besides
 from freehold.plan.brought import brought
@@ -36,7 +36,6 @@ __all__ = ["Wish", "decide"]
 
 ALWAYS = ("assumptions", "laws", "loads", "calibration")  # tables whose rows are read only where they count
 HOSTS = 4  # rows of hosted open models
-TRAINED = 10e6  # tokens that a tuning learns from, at most, where none is planned yet
 
 
 def decide(
@@ -105,8 +104,7 @@ def _priced(closed: Sequence[Setup], demand: Demand, facts: Facts) -> None:
 
 def _setups(
     closed: Sequence[Setup], demand: Demand, found: Sequence[Candidate], own: Own, audit: Audit | None,
-    settings: Settings, facts: Facts,
-    book: PriceBook, today: date, wish: Wish,
+    settings: Settings, facts: Facts, book: PriceBook, today: date, wish: Wish,
 ) -> tuple[Setup, ...]:  # fmt: skip
     setups = list(closed)
     names = [one.model for one in found if wish.model or not one.out]
@@ -125,7 +123,7 @@ def _setups(
     if home is not None:
         ends = any(part.days_left is not None and part.days_left <= HORIZON for part in demand.models)
         rest = next((one for one in setups if one.way == "cheaper"), None) if ends else None
-        setups.append(student_setup(home, _machine(settings), rest=rest))
+        setups.append(student_setup(home, machine_cost(settings.machine_cost), rest=rest))
     return tuple(setups)
 
 
@@ -140,14 +138,6 @@ def _home(audit: Audit | None) -> tuple[float, float, float] | None:
         for end in ("value", "low", "high")
     ]
     return shares[0], min(shares), max(shares)
-
-
-def _machine(settings: Settings) -> Measure:
-    from freehold.facts import machine_cost
-
-    if settings.machine_cost is None:
-        return machine_cost()
-    return Measure(settings.machine_cost, unit="USD/h", method="machine_cost in freehold.toml")
 
 
 def _hosted(setups: Sequence[Setup], found: Sequence[Candidate], present: float | None) -> list[Setup]:
@@ -175,8 +165,8 @@ def _present(setups: Sequence[Setup]) -> float | None:
 
 
 def _per_million(demand: Demand, setups: Sequence[Setup]) -> float | None:
-    tokens, present = (demand.input.value or 0.0) + (demand.output.value or 0.0), _present(setups)
-    return present / tokens * 1e6 if present is not None and tokens else None
+    present = _present(setups)
+    return present / demand.tokens * 1e6 if present is not None and demand.tokens else None
 
 
 def _longest(calls: Arrivals, demand: Demand) -> Measure:
@@ -203,15 +193,15 @@ def _declared(settings: Settings) -> Mapping[str, str]:
 
 
 def _gate(audit: Audit | None, settings: Settings) -> tuple[TermsNotice, ...]:
-    """What the vendors' terms say of learning from the logged answers: a notice for each rule, with its calls."""
+    """What the vendors' terms say of learning from the logged answers: a notice for each rule, with the calls of the
+    tasks that fall under it alone (of a task with several models nobody counts whose calls are whose)."""
     counted: dict[TermsNotice, int] = {}
     for task in audit.tasks if audit is not None else ():
         if task.kind == "embeddings":
             continue
-        student = "label" if task.kind == "labels" else "extract" if task.kind == "json" else "decoder"
-        for model in task.models or ("",):
-            notice = answer_terms(model, settings.vendor, task.kind, settings.use, student)
-            counted[notice] = counted.get(notice, 0) + task.calls // max(1, len(task.models))
+        notices = {answer_terms(model, settings.vendor, task.kind, settings.use) for model in task.models or ("",)}
+        for notice in notices:
+            counted[notice] = counted.get(notice, 0) + (task.calls if len(notices) == 1 else 0)
     return tuple(replace(notice, rows=rows) for notice, rows in counted.items())
 
 
@@ -232,7 +222,8 @@ def _law(
     ]  # fmt: skip
     return law(
         cards, notices, company, parameters=float(known[names[0]].parameters) if names else None,
-        tokens=TRAINED if audit is not None else 0.0, original_flop=None, private=bool(audit and audit.private),
+        tokens=float(audit.tokens.prompt + audit.tokens.completion) if audit is not None else 0.0,  # all of the log
+        original_flop=None, private=bool(audit and audit.private),
         today=today.isoformat(), facts=facts,
     )  # fmt: skip
 

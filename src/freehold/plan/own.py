@@ -13,6 +13,7 @@ from typing import Any
 from freehold.errors import BadSetting
 from freehold.facts import Facts
 from freehold.facts.open_models import architecture, has_architecture
+from freehold.facts.values import number
 from freehold.fit import Architecture
 from freehold.nouns import Candidate, Demand, Fact, Measure, Replay
 from freehold.plan.candidates import ARENA
@@ -22,7 +23,7 @@ from freehold.plan.load.batching import Engine, Steps
 from freehold.plan.load.capacity import capacity
 from freehold.plan.load.replay import Goal, cold_start, least_replicas
 from freehold.plan.money.own import HERE, own_setups
-from freehold.plan.speed import step_seconds
+from freehold.plan.speed import step
 from freehold.plan.speed.calibrate import calibration
 from freehold.plan.speed.place import Place, fit_on, places
 from freehold.plan.speed.speculate import asked
@@ -32,12 +33,9 @@ from freehold.totals import HOURS
 __all__ = ["Own", "Wish", "run_own", "unfit"]
 
 TRIED = 6  # candidates that are placed: so many of the best by published quality, and of the smallest
-PEAK = 2.4  # the busiest ten seconds over the mean, for a first look; the load itself is replayed afterwards
-LIFE, DEARER = 36 * HOURS, 3.0  # a bought device's hours, and what power, room and servers make of its price
 GPUS = ("datacentre",)
-GOAL = Goal(
-    first_token=2.0, between=0.1
-)  # seconds, for 95 % of calls, where none are declared: a chat that feels alive
+GOAL = Goal(first_token=2.0, between=0.1)
+"""Seconds that 95 % of calls keep to where none are declared: a chat that feels alive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +174,10 @@ def _steps(a: Architecture, place: Place, facts: Facts) -> Steps:
     by = calibration(place.hardware, place.fit.format, facts=facts)
 
     def seconds(reading: int, streams: int, context: float) -> float:
-        return step_seconds(
+        return step(
             a, place.hardware, place.fit.format, gpus=place.gpus, streams=streams, context=int(context),
             prefill_tokens=reading, by=by,
-        )  # fmt: skip
+        ).seconds  # fmt: skip
 
     return Steps(seconds)
 
@@ -199,14 +197,14 @@ def _rate(a: Architecture, place: Place, calls: Arrivals, facts: Facts) -> Measu
 
 
 def _monthly(place: Place, rate: Measure, demand: Demand, facts: Facts) -> float:
-    """USD a month of the replicas that the mean load asks for, one at the least, by the cheapest way on file; what has
-    no price counts as dear."""
+    """USD a month of the devices that the load asks for, one replica at the least, for a first look: the load itself is
+    replayed afterwards. What has no price counts as dear."""
     setups = own_setups(place.fit.model, place.hardware, facts=facts, gpus=place.gpus)
-    prices = [s.hourly[0] for s in setups if s.hourly is not None]
-    prices = prices or [DEARER * s.capital[0] / LIFE for s in setups if s.capital]
-    asked = ((demand.input.value or 0.0) + (demand.output.value or 0.0)) / (HOURS * 3600)
-    replicas = max(1.0, asked * PEAK / (rate.value or 1e-9))
-    return replicas * place.gpus * HOURS * (min(prices) if prices else 1e3)
+    peak, life = (number(facts.get("assumptions", name), "value") for name in ("peak", "life"))
+    prices = [s.hourly[0] * HOURS for s in setups if s.hourly is not None]
+    prices = prices or [s.capital[0] / life for s in setups if s.capital] or [1e6]
+    asked = demand.tokens / (HOURS * 3600) * peak
+    return max(1.0, asked / (rate.value or 1e-9)) * place.gpus * min(prices)
 
 
 def _played(place: Place, calls: Arrivals, facts: Facts, settings: Settings) -> Replay:

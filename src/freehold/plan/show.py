@@ -9,7 +9,7 @@ from freehold.nouns import Fit, Law, Measure, Option, Plan, Replay, TaskPlan
 from freehold.nouns.shown import shown
 from freehold.plan.task import ASSUMED
 from freehold.plan.verify import Verified
-from freehold.plan.words import day
+from freehold.plan.words import day, usd
 
 __all__ = ["show", "show_verified"]
 
@@ -87,7 +87,7 @@ def _caveats(plan: Plan) -> Iterable[str]:
     if quality:
         yield f"not proved that it answers as well: {quality[0]} (freehold prove)."
     if taken.once.value and plan.advice is not None and " once" not in plan.advice.sentence:
-        yield f"once: ${_usd(taken.once.value)} for the work of a move (P10 to P90 {_span(taken.once)})."
+        yield f"once: {usd(taken.once.value)} for the work of a move (P10 to P90 {_span(taken.once)})."
 
 
 def _odds(value: float) -> str:
@@ -96,7 +96,7 @@ def _odds(value: float) -> str:
 
 
 def _span(m: Measure) -> str:
-    return "not known" if m.low is None or m.high is None else f"${_usd(m.low)} to ${_usd(m.high)}"
+    return "not known" if m.low is None or m.high is None else f"{usd(m.low)} to {usd(m.high)}"
 
 
 def _options(out: Any, options: Sequence[Option], *, must: bool = False) -> None:
@@ -132,7 +132,7 @@ def _more(out: Any, plan: Plan) -> None:
     from rich.markup import escape
 
     for constraint in plan.advice.constraints if plan.advice else ():
-        costs = "" if constraint.costs.value is None else f": ${_usd(constraint.costs.value)} a month"
+        costs = "" if constraint.costs.value is None else f": {usd(constraint.costs.value)} a month"
         out.print(f"declared {constraint.name} = {constraint.value}: {escape(constraint.changes)}{costs}")
     out.print("\n[dim]what would change it[/]")
     for line in _flips(plan):
@@ -228,10 +228,8 @@ def _law(law: Law) -> str:
 
 
 def _usd(value: float | None) -> str:
-    if value is None:
-        return "not known"
-    text = f"{value:,.0f}" if abs(value) >= 10 else f"{value:,.2f}"
-    return "0.00" if text == "-0.00" else text
+    """As usd says it, for a column whose head has the sign."""
+    return "not known" if value is None else usd(value).replace("$", "")
 
 
 def _tasks(out: Any, tasks: Sequence[TaskPlan]) -> None:

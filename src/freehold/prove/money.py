@@ -28,10 +28,8 @@ DAY = 86400.0
 
 
 def machine(settings: Settings) -> Measure:
-    """$ an hour of the machine that serves at home: the team's own figure, or the dated default."""
-    if settings.machine_cost is None:
-        return machine_cost()
-    return Measure(settings.machine_cost, unit="USD/h", method="machine_cost in freehold.toml")
+    """$ an hour of the machine that serves at home."""
+    return machine_cost(settings.machine_cost)
 
 
 def monthly(

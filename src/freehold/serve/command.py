@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     project = Project.open(args.folder or args.project)
     audit = project.load(Audit)
     settings = project.settings
-    cost = machine_cost().value if settings.machine_cost is None else settings.machine_cost
+    cost = machine_cost(settings.machine_cost).value
     serve(
         project,
         audit,

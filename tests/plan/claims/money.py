@@ -23,7 +23,7 @@ from freehold.plan.law.act import training_flop
 from freehold.plan.money.bills import Mix, bill, flat
 from freehold.plan.money.even import load_even
 from freehold.plan.money.setups import Setup
-from freehold.plan.speed import step_seconds
+from freehold.plan.speed import step
 from freehold.plan.speed.calibrate import calibration
 from freehold.plan.speed.place import room
 from freehold.totals import HOURS
@@ -135,10 +135,9 @@ def _predicted(x: Inputs, w: World) -> Measure:
     left = room(card, gpus) - BUFFERS * gpus
     streams = most_streams(a, weight_bytes(a, x["form"]), room=left, context=x["context"], bits=8.0)
     by = calibration(card, x["form"], engine="trt", facts=w.facts)
-    took = step_seconds(
-        a, card, x["form"], gpus=gpus, streams=streams, context=x["context"],
-        prefill_tokens=streams, by=by,
-    )  # fmt: skip
+    took = step(
+        a, card, x["form"], gpus=gpus, streams=streams, context=x["context"], prefill_tokens=streams, by=by
+    ).seconds
     rate = streams / took / gpus
     return Measure(rate, by.low * rate, by.high * rate, unit="tokens/s")
 

@@ -61,7 +61,8 @@ def test_where_nothing_fits_the_nearest_miss_is_told() -> None:
 
 
 @pytest.mark.parametrize(("hardware", "form", "engine"), [
-    ("h100-sxm", "FP8", "vLLM"), ("h100-sxm", "Q4_K_M", "llama.cpp"), ("apple-m4-max", "BF16", "llama.cpp"),
+    ("h100-sxm", "FP8", "vLLM"), ("h100-sxm", "Q4_K_M", "llama.cpp"), ("l4", "Q4_1", "llama.cpp"),
+    ("apple-m4-max", "BF16", "llama.cpp"),
 ])  # fmt: skip
 def test_which_engine(hardware: str, form: str, engine: str) -> None:
     assert engine_of(FACTS.get("hardware", hardware), form) == engine

@@ -10,7 +10,7 @@ from freehold.errors import BadSetting
 from freehold.facts.tables import Facts
 from freehold.fit import Architecture
 from freehold.nouns import Fact
-from freehold.plan.speed import speed, step, step_seconds
+from freehold.plan.speed import speed, step
 from freehold.plan.speed.calibrate import Calibration, calibration, precision
 
 LLAMA_8B: dict[str, Any] = {
@@ -196,15 +196,16 @@ def test_published_figures_lie_within_the_interval(large: Architecture) -> None:
         ("mi325x", "FP8", "vllm-tuned", 2048, 4310),
     ):  # fmt: skip
         by = replace(calibration(card(name), form, engine=engine), bits=8.0)
-        took = step_seconds(
+        took = step(
             large, card(name), form, gpus=1, streams=streams, context=441, prefill_tokens=streams, by=by
-        )
+        ).seconds
         assert by.low <= written / (streams / took) <= by.high
 
 
-def test_nothing_asked_for_takes_no_time_and_nonsense_is_refused(small: Architecture) -> None:
+def test_a_step_of_nothing_and_nonsense_are_refused(small: Architecture) -> None:
     h100 = card("h100")
-    assert step_seconds(small, h100, "FP8", gpus=1, streams=0, context=0) == 0.0
+    with pytest.raises(BadSetting, match="streams 0, prefill_tokens 0"):
+        step(small, h100, "FP8", gpus=1, streams=0, context=0)
     with pytest.raises(BadSetting, match="gpus is 0"):
         step(small, h100, "FP8", gpus=0, streams=1, context=1)
     with pytest.raises(BadSetting, match="has no FLOP/s"):

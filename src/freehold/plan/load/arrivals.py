@@ -46,12 +46,12 @@ def like(demand: Demand, facts: Facts, *, trace: str = "azure-2023-conv", seed: 
     """
     row, busy = facts.get("loads", trace), facts.get("loads", "busy-hour")
     read, written = _means(demand, row.values["input"], row.values["output"])
-    calls = demand.calls.value or _tokens(demand) / (read + written)
+    calls = demand.calls.value or demand.tokens / (read + written)
     rate = calls / (HOURS * HOUR) * busy.values["value"]
     seconds = min(max(HOUR, FEWEST / rate), HOURS * HOUR) if rate else HOUR
     if read + written > LONGEST:
         raise BadSetting(
-            f"{_tokens(demand):,.0f} tokens in {calls:,.0f} calls a month are {read + written:.3g} tokens a call.",
+            f"{demand.tokens:,.0f} tokens in {calls:,.0f} calls a month are {read + written:.3g} tokens a call.",
             "Mend one of the two: no model reads so much at once.",
         )
     count = max(int(calls > 0), round(rate * seconds))
@@ -136,13 +136,9 @@ def _windows(arrivals: Arrivals, window: float) -> Floats:
     return found
 
 
-def _tokens(demand: Demand) -> float:
-    return (demand.input.value or 0.0) + (demand.output.value or 0.0)
-
-
 def _means(demand: Demand, read: float, written: float) -> tuple[float, float]:
     """Tokens of a call, read and written: the demand's own, or as long as the trace's at the demand's ratio."""
-    calls, total = demand.calls.value, _tokens(demand)
+    calls, total = demand.calls.value, demand.tokens
     if not total:
         return read, written
     each = total / calls if calls else read + written

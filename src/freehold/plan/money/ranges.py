@@ -33,7 +33,6 @@ STATUS = {"given": "given", "seen": "catalogue"}
 DAY = "10"
 """The window, in seconds, whose busiest one machines are sized for: a shorter burst waits (FACTS: Azure traces)."""
 TAIL = NormalDist().inv_cdf(0.95)
-ASKED_IN = ("peak", "speed")  # what a replay or a speed says per setup
 MOST = 1e30  # of whatever: more is a slip of the unit
 VOLUME, PRICE, SHARES, OTHERS = 100.0, 10.0, (0.0, 1.0), 3.0
 
@@ -114,10 +113,9 @@ def ranges(
 
 def tokens(demand: Demand) -> float:
     """Tokens a month, in and out. Raises BadSetting where they aren't known."""
-    total = (demand.input.value or 0.0) + (demand.output.value or 0.0)
-    if total <= 0:
+    if demand.tokens <= 0:
         raise BadSetting("This demand has no tokens.", "Say how many: freehold plan --tokens 10M/month.")
-    return total
+    return demand.tokens
 
 
 def rent_name(hardware: str) -> str:

@@ -26,7 +26,7 @@ from freehold.fit import Architecture, active, cache_bytes, flop, read_bytes
 from freehold.nouns import Fact, Measure, Speed
 from freehold.plan.speed.calibrate import Calibration, calibration
 
-__all__ = ["Step", "speed", "step", "step_seconds"]
+__all__ = ["Step", "speed", "step"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,25 +103,6 @@ def _read(a: Architecture, form: str, tokens: int) -> int:
 def _experts(a: Architecture) -> int:
     """Parameters of the experts that a token is multiplied with."""
     return sum(times * layer.chosen * layer.each for times, layer in a.layers)
-
-
-def step_seconds(
-    a: Architecture,
-    hardware: Fact,
-    form: str,
-    *,
-    gpus: int,
-    streams: float,
-    context: int,
-    prefill_tokens: float = 0,
-    by: Calibration | None = None,
-) -> float:
-    """Seconds of one step (see `step`); 0 where nothing is asked for."""
-    if streams + prefill_tokens == 0:
-        return 0.0
-    return step(
-        a, hardware, form, gpus=gpus, streams=streams, context=context, prefill_tokens=prefill_tokens, by=by
-    ).seconds
 
 
 def _talk(a: Architecture, hardware: Fact, gpus: int, tokens: float) -> float:

@@ -28,7 +28,7 @@ from freehold.errors import BadSetting
 from freehold.facts.tables import Facts
 from freehold.nouns import Fact
 
-__all__ = ["ENGINES", "Calibration", "calibration", "precision"]
+__all__ = ["ENGINES", "Calibration", "calibration", "is_gguf", "precision"]
 
 ENGINES = ("llama.cpp", "trt", "vllm", "vllm-tuned")
 SLOW = ("cpu", "apple", "board", "machine")  # kinds on which llama.cpp is what runs
@@ -73,7 +73,7 @@ def precision(hardware: Fact, form: str) -> str:
 def calibration(hardware: Fact, form: str, *, engine: str = "", facts: Facts | None = None) -> Calibration:
     """How a device does under `engine` (of ENGINES; empty: llama.cpp on what isn't a data-centre or consumer GPU and
     for GGUF's formats, else vLLM as most people run it). Raises BadSetting for another name."""
-    engine = engine or ("llama.cpp" if hardware.values.get("kind") in SLOW or _gguf(form) else "vllm")
+    engine = engine or ("llama.cpp" if hardware.values.get("kind") in SLOW or is_gguf(form) else "vllm")
     if engine not in ENGINES:
         raise BadSetting(f"There is no engine {engine!r}.", f"Known: {', '.join(ENGINES)}.")
     table = facts or _shipped()
@@ -82,7 +82,8 @@ def calibration(hardware: Fact, form: str, *, engine: str = "", facts: Facts | N
     return _fitted(hardware, precision(hardware, form), table, engine)
 
 
-def _gguf(form: str) -> bool:
+def is_gguf(form: str) -> bool:
+    """Is it a format of GGUF's, which llama.cpp computes in?"""
     return form.upper().startswith(("Q2", "Q3", "Q4", "Q5", "Q6", "Q8", "IQ"))
 
 

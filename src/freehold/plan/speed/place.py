@@ -1,11 +1,13 @@
-"""Where a model could run: for each device, the fewest of them that hold it, in the best format that they compute in.
+"""Where a model could run: for each device the fewest of them that hold it, in the best format in which so few do.
 
-    llama-3.3-70b, 8k context ── h100-sxm ──→ 2 x H100, FP8, 40 streams at once, 1,450 tokens/s
-                              ├─ l40s     ──→ 4 x L40S, FP8, ...
-                              └─ l4       ──→ too small even as 8 (needs 71 GB of 190)
+    llama-3.3-70b, 8k context ── mi300x   ──→ 1 x MI300X, BF16
+                              ├─ h200-sxm ──→ 1 x H200, FP8
+                              ├─ l40s     ──→ 2 x L40S, FP8
+                              └─ apple-m4 ──→ too small: at most .47 bits a weight
 
-Formats are tried from the one that loses least to the one that loses most, and the first that fits is taken: 16 bits,
-8 bits where the device computes in them, then 4 bits. What 8 and 4 bits cost in answers is for `freehold prove` to say.
+One device is tried in each format, from the one that loses least to the one that loses most, then two, four and eight:
+16 bits, 8 bits where the device computes in them, then 4 bits. What 8 and 4 bits cost in answers is for
+`freehold prove` to say.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from freehold.facts import Facts
 from freehold.fit import FORMS, Architecture, most_context, most_streams, parameters, serving, total
 from freehold.nouns import Fact, Fit, Speed
 from freehold.plan.speed import speed
+from freehold.plan.speed.calibrate import is_gguf
 
 __all__ = ["Place", "engine_of", "fit_on", "formats_of", "places", "room"]
 
@@ -45,7 +48,7 @@ class Place:
 
 def engine_of(hardware: Fact, form: str) -> str:
     """GGUF formats are llama.cpp's, the others vLLM's."""
-    return "llama.cpp" if form in GGUF or not _accelerator(hardware) else "vLLM"
+    return "llama.cpp" if is_gguf(form) or not _accelerator(hardware) else "vLLM"
 
 
 def formats_of(hardware: Fact, model: Fact) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from freehold.errors import BadSetting
 from freehold.fit import Architecture
 from freehold.nouns import Fact
-from freehold.plan.speed import step_seconds
+from freehold.plan.speed import step
 from freehold.plan.speed.calibrate import Calibration, calibration
 
 __all__ = ["DRAFT", "LEAST", "Guessing", "asked", "best", "checking", "expected", "gain", "needed"]
@@ -93,6 +93,6 @@ def checking(
     by = by or calibration(hardware, form)
 
     def seconds(tokens: int) -> float:
-        return step_seconds(a, hardware, form, gpus=gpus, streams=tokens, context=context, by=by)
+        return step(a, hardware, form, gpus=gpus, streams=tokens, context=context, by=by).seconds
 
     return lambda ahead: seconds(streams * (ahead + 1)) / seconds(streams)
