@@ -19,7 +19,7 @@ from freehold.nouns.proof import TermsNotice
 
 __all__ = [
     "Advice", "Assumption", "Candidate", "Card", "Constraint", "Demand", "Duty", "Fact", "Fit", "Flip", "Law",
-    "ModelDemand", "Option", "Outcome", "Plan", "Replay", "Speed", "TaskPlan", "Way",
+    "ModelDemand", "Option", "Outcome", "Plan", "Replay", "Speed", "TaskPlan", "Way", "Word",
 ]  # fmt: skip
 
 Outcome = Literal["ALLOW", "ALLOW_WITH_NOTE", "WARN_COUNSEL", "BLOCK", "QUARANTINE"]

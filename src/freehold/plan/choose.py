@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from freehold.nouns import Advice, Constraint, Demand, Measure, Option, Way
+from freehold.nouns.plan import Word
 from freehold.plan.words import brief, day, odds, span, times, usd
 
 __all__ = ["DECLARED", "HORIZON", "NEAR", "OWNED", "SURE", "allowed", "choose", "deadline", "decision"]
@@ -32,6 +33,7 @@ TO: dict[Way, str] = {
     "closed": "nothing", "cheaper": "another closed model", "hosted": "a hosted open model", "here": "this machine",
     "rent": "rented machines", "buy": "bought machines",
 }  # fmt: skip
+WORDS: dict[Way, Word] = {"cheaper": "STAY CHEAPER", "hosted": "HOSTED OPEN"}
 OWNED: frozenset[Way] = frozenset({"here", "rent", "buy"})
 RULE = (
     f"the way that saves most among those that save in at least {odds(SURE)} of the draws; machines of one's own only "
@@ -88,6 +90,7 @@ def _advice(demand: Demand, options: Sequence[Option], proved: bool) -> Advice:
     rejected = {o.name: reasons[o.name] or _less(o, best) for o in options if o is not best}
     figure = best.saves if best is not stay else stay.month
     ends, date = moves if moves else ("", "")
+    word: Word
     if not able and unproved is None:
         return _stuck(stay, rejected, moves)
     if moves and not able and unproved is not None:  # staying ends, and all that is left asks for a proof
@@ -103,14 +106,13 @@ def _advice(demand: Demand, options: Sequence[Option], proved: bool) -> Advice:
     elif best is stay:
         word, sentence = "STAY", f"Stay: {_stay(options, stay)}."
     else:
-        word = {"cheaper": "STAY CHEAPER", "hosted": "HOSTED OPEN"}.get(best.way, "OWN")
-        if best.way == "here" and best.parts.get("closed", 0.0) > 0:
-            word = "HYBRID"
+        part = best.way == "here" and best.parts.get("closed", 0.0) > 0
+        word = WORDS.get(best.way, "HYBRID" if part else "OWN")
         sentence = f"Take {best.name}{_saving(best)}, after a check on your own calls."
     instead = () if unproved is None else (_meanwhile(unproved, best, stay, bool(moves)),)
     meant = unproved if word == "NEEDS PROOF" and unproved is not None else best
     return Advice(
-        word, sentence, figure, meant.way, date=date, rule=RULE, instead=instead, rejected=rejected, name=meant.name  # type: ignore[arg-type]
+        word, sentence, figure, meant.way, date=date, rule=RULE, instead=instead, rejected=rejected, name=meant.name
     )  # fmt: skip
 
 
