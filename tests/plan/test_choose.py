@@ -13,12 +13,12 @@ BILL = 4_000.0
 
 
 def option(way: Way, month: float, *, chance: float = 1.0, payback: float | None = 1.0, model: str = "",
-           out: tuple[str, ...] = (), parts: dict[str, float] | None = None) -> Option:  # fmt: skip
+           out: tuple[str, ...] = (), parts: dict[str, float] | None = None, once: float = 100) -> Option:  # fmt: skip
     def usd(value: float | None, unit: str = "USD/month") -> Measure:
         return Measure(value, value, value, 100, unit)
 
     return Option(
-        way, f"the {way} one", model or way, usd(month), usd(12 * month), usd(100), usd(1), usd(BILL - month),
+        way, f"the {way} one", model or way, usd(month), usd(12 * month), usd(once), usd(1), usd(BILL - month),
         Measure(chance), usd(None), Measure(None), Measure(payback, unit="months"), Measure(None), Measure(None),
         out=out, parts=parts or {},
     )  # fmt: skip
@@ -96,6 +96,15 @@ def test_a_model_that_is_switched_off_must_be_left_also_where_staying_is_cheapes
     assert "which costs $5,000 a month in place of $4,000, and about $100 once" in advice.sentence
     assert decision(advice) == "move to another closed model"
     assert choose(demand(366), [STAY, option("cheaper", 5_000)]).word == "STAY"
+
+
+def test_the_work_of_moving_counts_in_the_first_year() -> None:
+    """Where a little bill must move, a way that costs more to get to isn't taken for cents a month."""
+    ways = [STAY, option("cheaper", BILL - 1, once=1_500), option("hosted", BILL - 900, once=30_000)]
+    advice = choose(demand(50), ways)
+    assert advice.way == "cheaper"
+    assert "less in the first year: the work of getting there is $30,000" in advice.rejected["the hosted one"]
+    assert choose(demand(50), [*ways[:2], option("hosted", BILL - 900, once=3_000)]).way == "hosted"
 
 
 def test_where_no_way_is_left_it_is_blocked() -> None:

@@ -36,9 +36,10 @@ TO: dict[Way, str] = {
 WORDS: dict[Way, Word] = {"cheaper": "STAY CHEAPER", "hosted": "HOSTED OPEN"}
 OWNED: frozenset[Way] = frozenset({"here", "rent", "buy"})
 RULE = (
-    f"the way that saves most among those that save in at least {odds(SURE)} of the draws; machines of one's own only "
-    f"if they pay back within {PAYBACK:.0f} months, nothing in law or licence stands against it, and a proof says that "
-    f"the open model is no worse; within {odds(NEAR)} of the bill, the way with less to run"
+    f"the way that saves most in its first year, the work of getting there paid, among those that save in at least "
+    f"{odds(SURE)} of the draws; machines of one's own only if they pay back within {PAYBACK:.0f} months, nothing in "
+    "law or licence stands against it, and a proof says that the open model is no worse; within "
+    f"{odds(NEAR)} of the bill, the way with less to run"
 )
 DECLARED: dict[str, dict[str, tuple[Way, ...]]] = {
     "privacy": {"house": ("here", "buy"), "own": ("here", "rent", "buy")},
@@ -137,18 +138,20 @@ def _saves(option: Option) -> bool:
 
 
 def _best(able: Sequence[Option], stay: Option) -> Option:
-    """The one that saves most; of those within NEAR of the bill of it, the one with less to run, and of those the first
-    (the same vendor's before others')."""
+    """The one that saves most in its first year; of those within NEAR of the bill of it, the one with less to run, and
+    of those the first (the same vendor's before others')."""
     most = max(able, key=_value)
     slack = NEAR * abs(stay.month.value or 0.0)
     return min((o for o in able if _value(most) - _value(o) <= slack), key=lambda o: EFFORT.index(o.way))
 
 
 def _value(option: Option) -> float:
-    """What it saves; where the present bill is not known, what it does not cost."""
+    """USD a month that it saves in its first year, the work of getting there paid; where the present bill is not known,
+    what it does not cost."""
+    work = (option.once.value or 0.0) / 12
     if option.saves.value is not None:
-        return option.saves.value
-    return -option.month.value if option.month.value is not None else float("-inf")
+        return option.saves.value - work
+    return -option.month.value - work if option.month.value is not None else float("-inf")
 
 
 def _unproved(options: Sequence[Option], best: Option, stay: Option, must: bool) -> Option | None:
