@@ -17,13 +17,14 @@ FLOORS = {
     5: ["cli"],
     4: ["switch"],
     3: ["audit", "plan", "train", "tune", "shrink", "prove", "serve", "watch", "report", "base", "doctor"],
-    2: ["facts", "traffic", "engines", "agree", "index", "launch"],
-    1: ["wire", "stream", "measure", "project", "totals", "honour", "fit"],
+    2: ["facts", "traffic", "engines", "agree", "index", "launch", "ledger", "keys"],
+    1: ["wire", "stream", "measure", "project", "totals", "honour", "fit", "http"],
     0: ["nouns", "errors", "tell"],
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 FILES = sorted(SRC.rglob("*.py"))
-HEAVY = ("numpy", "scipy", "sklearn", "onnxruntime", "aiohttp", "torch", "transformers", "jinja2", "rich", "asyncio")
+HEAVY = ("numpy", "scipy", "sklearn", "onnxruntime", "aiohttp", "uvloop", "torch", "transformers", "jinja2", "rich")
+HEAVY += ("asyncio",)
 BANNED_CALLS = {"eval", "exec", "compile", "__import__"}
 BANNED_MODULES = {"pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle", "litellm"}
 

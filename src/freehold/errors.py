@@ -22,9 +22,11 @@ FreeholdError                    1   anything below; carries `message` and `hint
 ├── TermsBlocked                38   the vendor's terms forbid it, or are not known, and no permission is given
 ├── SchemaUnmet                 39   a JSON schema that no logged answer satisfies
 ├── StorageFailed               40   disk full, read-only, no permission
+├── LedgerDamaged               41   a row, a chain or a backup that isn't what was written
 ├── PortInUse                   50   the address is taken
 ├── UpstreamMissing             51   an upstream is needed and none is usable
 ├── ServeRefused                52   a start that would not be safe (another bind, no key)
+├── SecretExposed               54   a file of secrets that others can read
 ├── EngineFailed                53   the embedded engine does not start, or died on the same call again
 └── MissingExtra                60   an optional part is not installed
 Ctrl-C exits with 130.
@@ -34,10 +36,10 @@ from __future__ import annotations
 
 __all__ = [
     "AdapterMismatch", "ArtifactDamaged", "BadSetting", "BaseUnusable", "EngineFailed",
-    "FreeholdError", "HopRefused", "LogEmpty", "LogError", "LogMissing", "LogMostlyBad", "LogUnreadable",
-    "MissingExtra", "NothingToLearn", "PortInUse", "ProjectError", "ProjectMissing", "ProjectOtherLog",
-    "ProjectVersion", "SchemaUnmet", "ServeRefused", "StorageFailed", "StudentUnusable", "TermsBlocked",
-    "TooLittleMemory", "TrainingFailed", "UpstreamMissing",
+    "FreeholdError", "HopRefused", "LedgerDamaged", "LogEmpty", "LogError", "LogMissing", "LogMostlyBad",
+    "LogUnreadable", "MissingExtra", "NothingToLearn", "PortInUse", "ProjectError", "ProjectMissing", "ProjectOtherLog",
+    "ProjectVersion", "SchemaUnmet", "SecretExposed", "ServeRefused", "StorageFailed", "StudentUnusable",
+    "TermsBlocked", "TooLittleMemory", "TrainingFailed", "UpstreamMissing",
 ]  # fmt: skip
 
 
@@ -139,6 +141,10 @@ class StorageFailed(FreeholdError):
     exit_code = 40
 
 
+class LedgerDamaged(FreeholdError):
+    exit_code = 41
+
+
 class PortInUse(FreeholdError):
     exit_code = 50
 
@@ -149,6 +155,10 @@ class UpstreamMissing(FreeholdError):
 
 class ServeRefused(FreeholdError):
     exit_code = 52
+
+
+class SecretExposed(FreeholdError):
+    exit_code = 54
 
 
 class EngineFailed(FreeholdError):

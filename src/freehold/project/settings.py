@@ -4,6 +4,8 @@ bar = 0.95
 [tasks.write-a-query]            # what a person decides for one task, by its name in the audit
 rule = "sql"                     # how answers are compared: one of RULES
 database = "shop.sqlite"         # what queries are run on: from the project folder, or absolute
+home = false                     # never answered at home
+leaves = false                   # never leaves the house; unsure = "refuse" (422), or "answer", marked below the bar
 [prices."gpt-4o-mini"]           # what the team pays: USD per million tokens, by the model's name in the log
 input = 0.12
 cached = 0.06
@@ -18,6 +20,7 @@ country = "DE"
 users_month = 200_000            # revenue_year (USD), sector, deny_origin
 [declared]                       # what the plan must keep, whatever it costs
 privacy = "house"                # continuity, residency; first_token and between in seconds
+The server's tables are in gateway.py.
 """
 
 from __future__ import annotations
@@ -32,6 +35,15 @@ from typing import Any
 import msgspec
 
 from freehold.errors import BadSetting
+from freehold.project.gateway import (
+    CacheSettings,
+    LedgerSettings,
+    Limits,
+    PrivateSettings,
+    RolloutSettings,
+    UpstreamSettings,
+    check_gateway,
+)
 from freehold.project.storage import read_bytes
 
 __all__ = [
@@ -43,15 +55,24 @@ RULES = ("exact", "json", "sql", "tools", "tools-any-order", "text", "none")
 """How answers may be compared; what each means is in agree."""
 KEEPS = {"privacy": ("house", "own"), "residency": ("own",), "continuity": ("owned", "open")}
 """What a team may declare of where its data goes; what each rules out is in plan.choose."""
+SERVER = (
+    ("rollout", RolloutSettings), ("private", PrivateSettings), ("ledger", LedgerSettings), ("cache", CacheSettings),
+    ("limits", Limits),
+)  # fmt: skip
 SQLITE = b"SQLite format 3\0"
 
 
 @dataclass(frozen=True, slots=True)
 class TaskSettings:
-    """One table [tasks.NAME]; empty: not said. `database` is an absolute path once it is read."""
+    """One table [tasks.NAME]; empty: not said. `database` is an absolute path once it is read. Not `home`: never
+    answered at home. Not `leaves`: never leaves the house; where the student is not sure the call is refused with 422,
+    or (`unsure` = "answer") answered all the same and marked below the bar."""
 
     rule: str = ""
     database: str = ""
+    home: bool = True
+    leaves: bool = True
+    unsure: str = "refuse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +134,13 @@ class Settings:
     facts: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     company: CompanySettings = field(default_factory=CompanySettings)
     declared: Declared = field(default_factory=Declared)
+    successor: str = ""
+    upstreams: dict[str, UpstreamSettings] = field(default_factory=dict)
+    rollout: RolloutSettings = field(default_factory=RolloutSettings)
+    private: PrivateSettings = field(default_factory=PrivateSettings)
+    ledger: LedgerSettings = field(default_factory=LedgerSettings)
+    cache: CacheSettings = field(default_factory=CacheSettings)
+    limits: Limits = field(default_factory=Limits)
 
 
 TOML = """\
@@ -139,6 +167,8 @@ port = 8080
 # country = "DE"
 # [declared]          # what the plan must keep: privacy = "house" or "own", residency = "own", continuity = "owned" or
 # privacy = "house"   # "open", first_token and between in seconds for 95 % of calls
+# [upstreams.NAME]    # a further host behind the server (docs/serve.md: all tables of the server)
+# url = "http://127.0.0.1:8000/v1"
 """
 
 
@@ -166,6 +196,9 @@ def read_settings(path: Path) -> Settings:
     _check_keys(path, "prices", "a price", OwnPrice, found.get("prices"))
     _check_table(path, "company", CompanySettings, found.get("company"))
     _check_table(path, "declared", Declared, found.get("declared"))
+    _check_keys(path, "upstreams", "an upstream", UpstreamSettings, found.get("upstreams"))
+    for table, kind in SERVER:
+        _check_table(path, table, kind, found.get(table))
     try:
         settings = msgspec.convert(found, Settings)
     except msgspec.ValidationError as error:
@@ -182,6 +215,7 @@ def read_settings(path: Path) -> Settings:
         raise BadSetting(f"{path}: use is {settings.use!r}.", "Known: internal, sold.")
     _check_money(path, settings)
     check_declared(settings.declared, str(path))
+    check_gateway(path, settings)
     return replace(settings, tasks={name: _task(path, name, said) for name, said in settings.tasks.items()})
 
 
@@ -236,6 +270,10 @@ def _task(path: Path, name: str, said: TaskSettings) -> TaskSettings:
     where = f"{path}, [tasks.{name}]"
     if said.rule and said.rule not in RULES:
         raise BadSetting(f"{where}: rule is {said.rule!r}.", f"Known: {', '.join(RULES)}.")
+    if said.unsure not in ("refuse", "answer"):
+        raise BadSetting(f"{where}: unsure is {said.unsure!r}.", "Known: refuse, answer.")
+    if not said.home and not said.leaves:
+        raise BadSetting(f"{where}: home and leaves are both false, so nobody may answer.", "Remove one of them.")
     if not said.database:
         return said
     if said.rule not in ("", "sql"):
