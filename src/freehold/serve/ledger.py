@@ -9,7 +9,8 @@
 A row is handed to the operating system before the last byte of its answer goes out, so a killed server has lost no
 answered call; the disk itself follows within a second. A ledger that can't be written says so (`why`) and is tried
 again with the next call. The client's headers, its key among them, never reach this file. A home row also says which
-share of such answers is asked upstream too ("pairs"); the row of such a pair says whether the two agree ("agrees").
+share of such answers is asked upstream too ("pairs"); the row of such a pair says whether the two agree ("agrees"), and,
+once a successor answers in the place of the model that the promise is about, whose answer it was ("against").
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class Entry:
     reason: str = ""
     pairs: float = 0.0
     agrees: bool | None = None
+    against: str = ""
     response: dict[str, Any] = field(default_factory=dict)
     lost: bool = False
     written: bool = False
@@ -84,6 +86,8 @@ class Entry:
             own["pairs"] = self.pairs
         if self.why == "pair":
             own["agrees"] = self.agrees
+        if self.against:
+            own["against"] = self.against
         at = datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds")
         seconds = round(time.perf_counter() - self.started, 6)
         return {"timestamp": at, "seconds": seconds, "request": self.body, "response": self.response, "freehold": own}
@@ -183,6 +187,8 @@ class _Own(msgspec.Struct):
     pairs: float = 0.0
     probability: float = 0.0
     agrees: bool | None = None
+    against: str = ""
+    id: str = ""
 
 
 class PastRow(msgspec.Struct):
