@@ -9,7 +9,7 @@
 A row is handed to the operating system before the last byte of its answer goes out, so a killed server has lost no
 answered call; the disk itself follows within a second. A ledger that can't be written says so (`why`) and is tried
 again with the next call. The client's headers, its key among them, never reach this file. A home row also says which
-share of such answers is asked upstream too ("pairs"); the row of such a pair says whether the two agree ("agrees"), and,
+share of such answers is asked upstream too ("pairs"); the row of such a pair says whether the two agree ("agrees"), and
 once a successor answers in the place of the model that the promise is about, whose answer it was ("against").
 """
 
