@@ -61,10 +61,10 @@ class Entry:
     reason: str = ""
     pairs: float = 0.0
     agrees: bool | None = None
-    against: str = ""
     response: dict[str, Any] = field(default_factory=dict)
     lost: bool = False
     written: bool = False
+    more: dict[str, Any] = field(default_factory=dict)
 
     def says(self, sha256: str, threshold: float, answer: Answer) -> None:
         """Keep what the student would have answered."""
@@ -86,8 +86,7 @@ class Entry:
             own["pairs"] = self.pairs
         if self.why == "pair":
             own["agrees"] = self.agrees
-        if self.against:
-            own["against"] = self.against
+        own |= self.more  # what further rooms want on record: numbers and names, never texts
         at = datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds")
         seconds = round(time.perf_counter() - self.started, 6)
         return {"timestamp": at, "seconds": seconds, "request": self.body, "response": self.response, "freehold": own}
