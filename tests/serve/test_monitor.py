@@ -5,22 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from freehold.serve.monitor import Monitor
+from freehold.serve.monitor import BETS, Monitor
 
 
-def test_the_limit_follows_the_pairs_expected() -> None:
-    assert Monitor(0.95, 0.02).limit == pytest.approx(4000)
-    assert Monitor(0.95, 0.1).limit == pytest.approx(20_000)
+def test_evidence_counts_in_kept_calls() -> None:
+    """A first pair that differs stands for 1 / share kept calls, times its bets."""
+    for share in (0.02, 0.1, 1.0):
+        monitor = Monitor(0.95, share)
+        monitor.pair(False)
+        assert monitor.evidence * share == pytest.approx(sum(1 + c / 0.05 * 0.95 for c in BETS) / 5)
     assert Monitor(0.95, 0.02).gap == pytest.approx(1000)
 
 
 def test_one_step_is_the_formula() -> None:
     monitor = Monitor(0.9, 0.02)
     monitor.pair(False)
-    bets = [c / 0.1 for c in (0.02, 0.05, 0.1, 0.2, 0.4)]
-    assert monitor.evidence == pytest.approx(sum(1 + b * 0.9 for b in bets) / 5)
-    monitor.pair(True)
-    assert monitor.evidence == pytest.approx(sum((2 + b * 0.9) * (1 - b * 0.1) for b in bets) / 5)
+    bets = [c / 0.1 for c in BETS]
+    assert monitor.evidence == pytest.approx(sum(50 * (1 + b * 0.9) for b in bets) / 5)
+    monitor.pair(True, 1.0)
+    assert monitor.evidence == pytest.approx(sum((1 + 50 * (1 + b * 0.9)) * (1 - b * 0.1) for b in bets) / 5)
 
 
 @pytest.mark.parametrize("bar", [0.9, 0.99])
@@ -68,15 +71,30 @@ def test_a_pair_starts_the_count_again() -> None:
 
 
 def test_what_is_remembered_counts_with_its_own_share() -> None:
-    monitor = Monitor(0.95, 0.02)
-    while monitor.evidence < 5000:
-        monitor.remember_pair(False, 1.0)
-    assert monitor.alarm == ""  # of 200,000
-    assert "of 4000" in monitor.pair(False)
-    earlier = Monitor(0.95, 1.0)
-    while earlier.evidence < 4000:
-        earlier.remember_pair(False, 0.02)
-    assert "of 4000" in earlier.alarm
+    """The share that pairs are drawn with now changes nothing about those of an earlier run."""
+    now, then = Monitor(0.95, 0.02), Monitor(0.95, 1.0)
+    for agrees in (True, False, True, False, False):
+        assert not now.alarm
+        now.remember_pair(agrees, 1.0)
+        then.pair(agrees)
+    assert now.evidence == pytest.approx(then.evidence)
+    while not then.alarm:
+        then.remember_pair(False, 0.02)
+    assert "of 200,000" in then.alarm
+
+
+@pytest.mark.parametrize("bar", [0.9, 0.99])
+def test_false_alarms_stay_under_their_rate_where_shares_change(bar: float) -> None:
+    """10,000 kept calls at agreement exactly the bar: shadow, a canary at 5 %, then full at a share of 2 %."""
+    draw = np.random.default_rng(2)
+    alarms = 0
+    for _ in range(40):
+        monitor = Monitor(bar, 0.02)
+        chances = [1.0] * 1000 + np.where(draw.random(3000) < 0.05, 0.02, 1.0).tolist() + [0.02] * 6000
+        is_pair = draw.random(10_000) < chances
+        agrees = draw.random(10_000) < bar
+        alarms += any(monitor.pair(bool(agrees[i]), chances[i]) for i in np.flatnonzero(is_pair))
+    assert alarms <= 6  # 40 runs at 5 %: 99 % of the time at most 6
 
 
 def test_a_gap_is_a_number_of_expected_pairs() -> None:

@@ -132,20 +132,21 @@ async def differing(start: Start, share: float, stop: Callable[[App], bool]) -> 
         return float(rung(app)["monitor"]["evidence"])
 
 
-async def test_old_evidence_meets_a_lower_limit_only_with_a_new_pair(project: Project, start: Start) -> None:
-    """Asking all has a limit of 200,000, 2 % of 4,000: evidence between the two is no alarm of either run."""
-    evidence = await differing(start, 1.0, lambda app: rung(app)["monitor"]["evidence"] >= 4000)
+async def test_evidence_is_the_same_for_a_run_with_another_share(project: Project, start: Start) -> None:
+    """It counts in kept calls: a run that asks fewer is neither nearer to its limit nor farther from it."""
+    evidence = await differing(start, 1.0, lambda app: rung(app)["monitor"]["evidence"] >= 50_000)
     assert evidence < 200_000
     for share in (0.0, 0.02):
         async with start(opened(lambda n: completion("transfer")), pairs=share) as app:
             assert rung(app)["open"]
+            assert share == 0.0 or rung(app)["monitor"]["evidence"] == pytest.approx(evidence)
     async with start(opened(lambda n: completion("transfer")), pairs=0.02) as app, client(app) as api:
         assert app.pairs is not None
         app.pairs.draw = lambda: 0.0
         assert await home(api)
         await until(lambda: not rung(app)["open"])
     (closing,) = closings(project)
-    assert "of 4000" in closing["why"]
+    assert "of 200,000" in closing["why"]
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])

@@ -1,22 +1,23 @@
-"""Does the promise still hold? A bet against it, on every home answer that was also asked upstream. Pure.
+"""Does the promise still hold? A bet against it, on every answer of the student that was also asked upstream. Pure.
 
-    R_t = (R_{t-1} + 1) · (1 + l · (D_t − (1 − bar)))     D_t = 1 where the two answers differ; one R for each bet l
-    alarm when the mean of the R reaches A
+    R_t = (R_{t-1} + 1 / q_t) · (1 + l · (D_t − (1 − bar)))   one R for each bet l; D_t = 1 where the answers differ
+    alarm when the mean of the R reaches 200,000              q_t: how likely this call was to become a pair
 
-The Shiryaev-Roberts e-detector (Shin, Ramdas and Rinaldo 2022). While agreement is at least the bar, at least A pairs
-pass between false alarms on average, and P(false alarm within n pairs) <= n / A. A is 20 times the pairs expected in
-10,000 kept calls: 4,000 where 2 % are asked, and then at most 5 % false alarms in 10,000 kept calls.
+The Shiryaev-Roberts e-detector (Shin, Ramdas and Rinaldo 2022), its clock counted in kept calls: a pair drawn with
+q = 0.02 stands for 50 of them, one of a call that goes up anyway (shadow, canary) for itself. While agreement is at
+least the bar, the mean of the R less the kept calls so far is a supermartingale, so P(false alarm within K kept calls)
+is at most K / 200,000: 5 % in 10,000 kept calls, whatever the shares were and however they changed. With one share q
+all along this is the detector whose restarts weigh 1, with a limit of 200,000 q pairs.
 
-What earlier runs saw is counted again at start (`remember`), each row with the share it was drawn with then: a run with
-another share has another A, and only an alarm that it had reason to raise itself, or a new pair, closes a rung.
+What earlier runs saw is counted again at start (`remember`), each pair with the probability it was drawn with then.
 """
 
 from __future__ import annotations
 
-__all__ = ["Monitor"]
+__all__ = ["LIMIT", "Monitor"]
 
 BETS = (0.02, 0.05, 0.1, 0.2, 0.4)  # l = c / (1 - bar) for each c
-KEPT_CALLS = 10_000
+LIMIT = 200_000.0  # kept calls: 20 times 10,000
 QUIET = 20  # pairs that the kept calls without one may have been expected to bring
 ROUNDING = 1e-6  # of a sum of shares
 
@@ -29,7 +30,6 @@ class Monitor:
         assert 0.0 < pairs <= 1.0, pairs
         self.bar = bar
         self.pairs = pairs
-        self.limit = 20 * KEPT_CALLS * pairs
         self.gap = QUIET / pairs
         self.seen = 0
         self.differed = 0
@@ -40,7 +40,7 @@ class Monitor:
 
     @property
     def evidence(self) -> float:
-        """The mean of the bets: how strongly the pairs speak against the promise."""
+        """The mean of the bets, in kept calls: how strongly the pairs speak against the promise."""
         return sum(self._bets) / len(BETS)
 
     def kept(self, awaited: bool = False) -> str:
@@ -48,9 +48,10 @@ class Monitor:
         self.remember_kept(self.pairs)
         return self.alarm if awaited else self.unwatched()
 
-    def pair(self, agrees: bool) -> str:
-        """One pair. Returns why the rung must close, or ""."""
-        self.remember_pair(agrees, self.pairs)
+    def pair(self, agrees: bool, probability: float | None = None) -> str:
+        """One pair, drawn with `probability` (None: the share of home answers). Returns why the rung must close, or
+        ""."""
+        self.remember_pair(agrees, probability or self.pairs)
         return self.alarm
 
     def unwatched(self) -> str:
@@ -64,15 +65,16 @@ class Monitor:
         self.since += 1
         self.expected += pairs
 
-    def remember_pair(self, agrees: bool, pairs: float) -> None:
-        """A pair of a run that asked the share `pairs`, held against that run's limit."""
-        limit = 20 * KEPT_CALLS * pairs
+    def remember_pair(self, agrees: bool, probability: float) -> None:
+        """A pair that was drawn with `probability`."""
         differs = 0.0 if agrees else 1.0
         self.seen += 1
         self.differed += not agrees
         self.since, self.expected = 0, 0.0
-        wrong = 1.0 - self.bar
-        self._bets = [(r + 1.0) * (1.0 + c / wrong * (differs - wrong)) for r, c in zip(self._bets, BETS, strict=True)]
-        if not self.alarm and self.evidence >= limit:
-            said = f"{self.differed} of {self.seen} pairs differ"
-            self.alarm = f"the promise of {self.bar:g} fails: {said}, evidence {self.evidence:.0f} of {limit:.0f}"
+        wrong, stands_for = 1.0 - self.bar, 1.0 / probability
+        self._bets = [
+            (r + stands_for) * (1.0 + c / wrong * (differs - wrong)) for r, c in zip(self._bets, BETS, strict=True)
+        ]
+        if not self.alarm and self.evidence >= LIMIT:
+            said = f"{self.differed:,} of {self.seen:,} pairs differ"
+            self.alarm = f"the promise of {self.bar:g} fails: {said}, evidence {self.evidence:,.0f} of {LIMIT:,.0f}"

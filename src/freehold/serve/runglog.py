@@ -2,13 +2,20 @@
 
 read      a line that can't be read may have been a closing: its task stays closed, or every task where even that
           is not known
+news      what came since, from other processes on the same folder too: asked each second
 append    a row that can't be written is kept, and tried again each second and at the stop (`retry`)
+          one process at a time: a lock beside the file
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,6 +28,7 @@ from freehold.tell import Tell, quiet
 __all__ = ["NAME", "Events", "RungLog"]
 
 NAME = "rungs.jsonl"
+LOCK = "rungs.lock"
 
 
 @dataclass(slots=True)
@@ -46,22 +54,43 @@ class RungLog:
         self._project = project
         self._tell = tell
         self._lock = threading.Lock()  # `retry` runs beside the event loop
+        self._path = project.path / NAME
+        self._told = 0  # bytes that `read` and `news` have told
 
     def read(self) -> Events:
-        path = self._project.path / NAME
+        """All events there are."""
         events = Events()
         try:
-            data = path.read_bytes()
+            data = self._path.read_bytes()
         except FileNotFoundError:
+            self._told = 0
             return events
         except OSError as error:
-            events.damaged[""] = f"{path} can't be read ({error.strerror})"
+            events.damaged[""] = f"{self._path} can't be read ({error.strerror})"
             self._tell(f"{events.damaged['']}: every rung stays closed")
             return events
-        whole = data.rpartition(b"\n")[0]  # a row torn by a crash was never in force
-        for number, line in enumerate(whole.split(b"\n"), 1):
-            if line:
-                self._row(line, f"line {number} of {path} can't be read", events)
+        whole = data[: data.rfind(b"\n") + 1]  # a row torn by a crash was never in force
+        self._told = len(whole)
+        self._lines(whole, 0, events)
+        return events
+
+    def news(self) -> Events:
+        """What was appended since `read` or the last `news`, by whichever process. A file that got shorter was mended,
+        and is told again from its start. One that can't be read now is tried again the next time."""
+        events = Events()
+        try:
+            with self._path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size == self._told:
+                    return events
+                self._told = self._told if size > self._told else 0
+                before = file.read(self._told)
+                data = file.read()
+        except OSError:
+            return events
+        whole = data[: data.rfind(b"\n") + 1]
+        self._told = len(before) + len(whole)
+        self._lines(whole, before.count(b"\n"), events)
         return events
 
     def append(self, name: str, row: dict[str, Any]) -> None:
@@ -80,11 +109,17 @@ class RungLog:
     def _write(self) -> str:
         while self.pending:
             try:
-                self._project.append(*self.pending[0])
+                with _alone(self._project.path / LOCK):
+                    self._project.append(*self.pending[0])
             except StorageFailed as error:
                 return error.message
             del self.pending[0]
         return ""
+
+    def _lines(self, data: bytes, before: int, events: Events) -> None:
+        for number, line in enumerate(data.split(b"\n"), before + 1):
+            if line:
+                self._row(line, f"line {number} of {self._path} can't be read", events)
 
     def _row(self, line: bytes, why: str, events: Events) -> None:
         row: Any = None
@@ -100,3 +135,19 @@ class RungLog:
         task = task if isinstance(task, str) else ""
         events.damaged[task] = why
         self._tell(f"{why}: {task or 'every rung'} stays closed until that line is mended or removed")
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process at a time, where the file system has locks. Mending a torn row must not meet a row in the making."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:  # a full disk, say: then the append says so itself
+        yield
+        return
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,25 +1,30 @@
 """The rungs of the ladder: opened from verdicts at start, closed by the monitor, and never opened by accident.
 
     verdict says move → artefact whole? → student opens? → its stored calls score as they did? → not closed before?
-                                                                                              → open, and watched
+                                → proved on what the student before it defers? → open, watched, and as far as its stage
 Why a rung is closed, and for how long:
     start     the artefact is damaged, or scores otherwise on this machine: looked at again at each start
     engine    its engine died on calls in a row: the same
+    ladder    the student before it, whose deferred calls it was proved on, is not open: the same
     monitor   the promise failed, or nobody watched it: until a later verdict whose evidence has calls after the closing
 
-rungs.jsonl keeps every change: {"at", "task", "event": "opened|closed", "why", "student", "verdict", "by"}
+rungs.jsonl keeps every change: {"at", "task", "event", "why", "student", "verdict", "by"}, where event is
+    opened | closed
+    stage     {"stage": "canary", "share": 0.05}: by "start" for a new student in shadow, by "evidence" for a step up
+    frozen    {"successor": "gpt-5.6-luna"}: another model's answers come back now; the promise stands as it was
+and "after" (a sha256) for a student that was proved on another's deferred calls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from freehold import wire
-from freehold.agree import Judge, judge
+from freehold.agree import judge
 from freehold.engines.label import TOLERANCE, check, read_checks
 from freehold.engines.title import title, tokens_read
 from freehold.errors import (
@@ -33,39 +38,30 @@ from freehold.errors import (
 )
 from freehold.nouns import Artifact, Audit, Student, Task, Verdict
 from freehold.project import Project, now
-from freehold.serve.ledger import past
+from freehold.project.gateway import RolloutSettings
+from freehold.serve import standing
 from freehold.serve.monitor import Monitor
-from freehold.serve.route import Rung, rung
+from freehold.serve.pairlog import PairLog
+from freehold.serve.recall import made, recall
+from freehold.serve.route import rung
 from freehold.serve.runglog import NAME, Events, RungLog
+from freehold.serve.step import Step, after
 from freehold.serve.students import OPENING, Seat, Students
 from freehold.tell import Tell, quiet
 
-__all__ = ["Opener", "Step", "close", "open_rungs"]
+__all__ = ["Opener", "Step", "close", "open_rungs", "rest_on", "went_up"]
 
 Opener = Callable[[Path, Artifact], Student]
 PATIENCE = 2.0  # seconds that each stored call may take at start, at least
+FULL = RolloutSettings(start="full")
+AFTER = "proved after another student"
+QUICK, SLOW_ASKS = 0.05, 0.1  # seconds a call of a quick student; the share of free pairs that a slow one is asked for
 
 
 class Rows(Protocol):
     """Where events go: a Project, which raises StorageFailed, or a RungLog, which tries again."""
 
     def append(self, name: str, row: dict[str, Any], /) -> None: ...
-
-
-@dataclass(slots=True)
-class Step:
-    """A rung and what runs behind it. `title` says what the student is; `judge` compares its answers with the
-    upstream's; `bill` is what a call of the task cost on average, in USD (None: not known); `damage` is the error that
-    kept it from opening at start."""
-
-    rung: Rung
-    seat: Seat | None = None
-    title: str = ""
-    judge: Judge | None = None
-    verdict: Verdict | None = None
-    monitor: Monitor | None = None
-    bill: float | None = None
-    damage: FreeholdError | None = None
 
 
 def open_rungs(
@@ -77,38 +73,73 @@ def open_rungs(
     students: Students,
     pairs: float,
     kept: Sequence[Step] = (),
+    rollout: RolloutSettings = FULL,
+    successor: str = "",
+    pair_log: PairLog | None = None,
     tell: Tell = quiet,
 ) -> list[Step]:
-    """A step for each task of `audit`, built from its verdict, the heaviest template first. `pairs` of 0: nothing is
-    watched. `kept` are steps that run: an open one whose verdict is the same stays as it is."""
-    verdicts = {verdict.task: verdict for verdict in project.verdicts()}
-    running = {step.rung.task.name: step for step in kept if step.rung.open}
+    """A step for each task of `audit`, or one for each of its verdicts that say move, in the order of the ladder; the
+    heaviest template first. `pairs` of 0: nothing is watched. `kept` are steps that run: an open one whose verdict is
+    the same stays as it is. `rollout` says how a new student takes over; `successor` is the model that answers now in
+    the place of the logged one."""
+    verdicts = project.verdicts()
+    running = {step.key: step for step in kept if step.rung.open}
     events = log.read()
-    same: list[Step] = []
+    ladders: list[list[Step]] = []
     fresh: list[Step] = []
     for task in audit.tasks:
-        verdict, step = verdicts.get(task.name), running.get(task.name)
-        if step is not None and step.verdict == verdict:
-            same.append(step)
-        elif verdict is None or verdict.decision != "move":
-            why = f"this task stays upstream ({verdict.decision if verdict else 'no verdict'})"
-            fresh.append(Step(rung(task, why=why), bill=_bill(task)))
-        else:
-            tell(f"check the student of {task.name}")
-            fresh.append(_step(project, task, verdict, events, opener, students, pairs))
-    _remember(project, fresh, tell)
-    for step in fresh:
-        if step.rung.student:
-            _record_start(project, log, step, events, tell)
-        if not pairs:
+        ladder: list[Step] = []
+        for verdict in _ladder([one for one in verdicts if one.task == task.name]):
+            step = running.get((task.name, verdict.student.sha256 if verdict.student else ""))
+            if step is None or step.verdict != verdict:
+                tell(f"check the student of {task.name}")
+                step = _step(project, task, verdict, events, opener, students, pairs)
+                fresh.append(step)
+            ladder.append(step)
+        ladders.append(ladder or [_stays(task, verdicts)])
+    risen = {step.key: at for step in fresh if (at := _stands(step, events, rollout, successor, pairs > 0))}
+    recall(project, pair_log or PairLog(project, tell), fresh, risen, tell)
+    for ladder in ladders:
+        _start(project, log, ladder, fresh, events, tell)
+    if not pairs:
+        for step in fresh:
             step.monitor = None
-    return sorted([*same, *fresh], key=lambda step: step.rung.weight, reverse=True)
+    ladders.sort(key=lambda ladder: ladder[0].rung.weight, reverse=True)
+    return [step for ladder in ladders for step in ladder]
 
 
 def close(rows: Rows, step: Step, why: str, by: str = "monitor") -> None:
     """Close the rung now, and write it down. May raise what `rows` does, with the rung closed all the same."""
-    step.rung = replace(step.rung, open=False, why=why)
+    step.shut(why)
     rows.append(NAME, _event(step, "closed", by))
+
+
+def went_up(rows: Rows, step: Step, why: str) -> None:
+    """Write down a step up that the stage has just taken."""
+    assert step.stage is not None, step.rung.task.name
+    rows.append(NAME, _event(step, "stage", "evidence", why, stage=step.stage.name, share=step.stage.share))
+
+
+def rest_on(steps: Sequence[Step], closed: Step) -> list[Step]:
+    """The open rungs that were proved on what `closed` defers, and so can't stay open: close them by "ladder"."""
+    return [s for s in steps if s.rung.open and s.key[0] == closed.key[0] and after(s.verdict) == closed.key[1]]
+
+
+def _ladder(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Those that say move, each behind the one whose deferred calls it was proved on; the rest at the end."""
+    left = [one for one in verdicts if one.decision == "move"]
+    found: list[Verdict] = []
+    before = ""
+    while (one := next((one for one in left if after(one) == before), None)) is not None:
+        left.remove(one)
+        found.append(one)
+        before = one.student.sha256 if one.student else ""
+    return [*found, *left]
+
+
+def _stays(task: Task, verdicts: Sequence[Verdict]) -> Step:
+    decision = next((one.decision for one in verdicts if one.task == task.name), "no verdict")
+    return Step(rung(task, why=f"this task stays upstream ({decision})"), bill=_bill(task))
 
 
 def _step(
@@ -143,9 +174,19 @@ def _step(
     damage = events.damage(task.name)
     if damage:
         step.damage = ArtifactDamaged(f"{damage[0].upper()}{damage[1:]}.", "Mend or remove it: it may be a closing.")
-    why = _closed_before(events.of(task.name), verdict) or damage
+    why = _closed_before(standing.of(events.of(task.name), verdict), verdict) or damage
     step.rung = replace(step.rung, open=not why, why=why)
+    step.asks = 1.0 if _usual(verdict) <= QUICK else SLOW_ASKS
     return step
+
+
+def _stands(step: Step, events: Events, rollout: RolloutSettings, successor: str, watched: bool) -> float | None:
+    """Its stage, and whether its promise is frozen. Returns when it last went up."""
+    if step.monitor is None:
+        return None
+    before = events.of(step.rung.task.name)
+    standing.freeze(step, before, successor, now())
+    return standing.stand(step, before, rollout, watched)
 
 
 def _bill(task: Task) -> float | None:
@@ -202,37 +243,25 @@ def _closed_before(events: Sequence[dict[str, Any]], verdict: Verdict) -> str:
         return ""
     at = max(wire.timestamp(event["at"]) or 0.0 for event in closings)
     newest = verdict.evidence.newest if verdict.evidence else None
-    free = newest is not None and newest > at and _made(verdict) > at
+    free = newest is not None and newest > at and made(verdict) > at
     return "" if free else str(closings[-1].get("why") or "closed by the monitor")
 
 
-def _made(verdict: Verdict | None) -> float:
-    return (wire.timestamp(verdict.made) if verdict and verdict.made else None) or 0.0
-
-
-def _remember(project: Project, steps: Sequence[Step], tell: Tell) -> None:
-    """Bring each monitor to where it stood, from the ledger's rows since the rung's verdict.
-
-    Each row counts with the share of the run that wrote it. The gap is looked at once, at the end: a pair that came in
-    after it was on its way all the time.
-    """
-    watched = {(s.rung.task.name, s.rung.student): s for s in steps if s.monitor and s.verdict}
-    made = {key: _made(step.verdict) for key, step in watched.items()}
-    if not watched:
-        return
-    for row in past(project, min(made.values()), tell):
-        own = row.freehold
-        key = own.task, own.student.sha256 if own.student else ""
-        step = watched.get(key)
-        if step is None or step.monitor is None or row.at < made[key]:
-            continue
-        if own.why == "home" and own.pairs:
-            step.monitor.remember_kept(own.pairs)
-        elif own.why == "pair" and own.agrees is not None:
-            step.monitor.remember_pair(own.agrees, own.probability or step.monitor.pairs)
-    for step in watched.values():
-        if step.monitor:
-            step.monitor.unwatched()
+def _start(
+    project: Project, log: RungLog, ladder: Sequence[Step], fresh: Sequence[Step], events: Events, tell: Tell
+) -> None:
+    """From the first student on: a rung is open only behind the one whose deferred calls it was proved on."""
+    before = ""
+    for step in ladder:
+        is_fresh, follows = any(step is one for one in fresh), after(step.verdict) == before
+        if step.rung.open and not follows:
+            step.shut(AFTER)
+            if not is_fresh:
+                close(log, step, AFTER, "ladder")
+        if step.rung.student and is_fresh:
+            _record_start(project, log, step, events, tell)
+        if step.rung.open:
+            before = step.rung.student
 
 
 def _record_start(project: Project, log: RungLog, step: Step, events: Events, tell: Tell) -> None:
@@ -243,20 +272,23 @@ def _record_start(project: Project, log: RungLog, step: Step, events: Events, te
     if step.rung.open and step.monitor and step.monitor.alarm:
         close(log, step, step.monitor.alarm)
         return
+    before = standing.of(events.of(step.rung.task.name), step.verdict)
     event = _event(step, "opened" if step.rung.open else "closed", "start")
     same = ("event", "why", "student", "verdict")
-    last: dict[str, Any] = next(reversed(events.of(step.rung.task.name)), {})
-    if all(last.get(key) == event[key] for key in same):
-        return
+    last: dict[str, Any] = next((one for one in reversed(before) if one["event"] in ("opened", "closed")), {})
     try:
-        project.append(NAME, event)
+        if not all(last.get(key) == event[key] for key in same):
+            project.append(NAME, event)
+        for further in standing.news(step, before):
+            project.append(NAME, _event(step, **further))
     except StorageFailed as error:
         tell(error.message)
         if step.rung.open:
             step.damage = error
-            step.rung = replace(step.rung, open=False, why=error.message)
+            step.shut(error.message)
 
 
-def _event(step: Step, event: str, by: str) -> dict[str, Any]:
-    head = {"at": now(), "task": step.rung.task.name, "event": event, "why": step.rung.why}
-    return head | {"student": step.rung.student, "verdict": step.verdict.made if step.verdict else "", "by": by}
+def _event(step: Step, event: str, by: str, why: str = "", **more: Any) -> dict[str, Any]:
+    head = {"at": now(), "task": step.rung.task.name, "event": event, "why": why or step.rung.why}
+    head |= {"student": step.rung.student, "verdict": step.verdict.made if step.verdict else "", "by": by} | more
+    return head | ({"after": after(step.verdict)} if after(step.verdict) else {})
