@@ -1,0 +1,390 @@
+"""One call through a fleet: the only place where bytes leave for a host.
+
+    prepare   what this host gets: private data out (once a call), its model's name in, the headers that may go up
+    try       send, and look at the answer until its content has come: content.py
+    fail      tell the breaker; is there one more try, and where?
+    read on   after content: every byte as it comes, and nobody else's
+
+Only calls that leave nothing behind at a host are tried again (AGAIN). Any other goes to the first host, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from math import ceil
+from types import TracebackType
+
+from freehold import wire
+from freehold.engines.hosts.content import Scan, whole
+from freehold.engines.hosts.deadline import TIMEOUT, allowed, come_back
+from freehold.engines.hosts.host import Cleaned, Host, Policy, Sent
+from freehold.engines.hosts.retry import LONGEST, TRIES, delay, may
+from freehold.engines.upstream import UP, Headers, Reply, UpstreamFailed
+
+__all__ = ["AGAIN", "Send"]
+
+AGAIN = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/moderations", "/v1/responses"})
+KEPT_THERE = (b'"previous_response_id"', b'"conversation"')  # of /v1/responses: it builds on what one host remembers
+ERROR = 64 << 10  # bytes of an error's body
+KEY = "idempotency-key"
+Manager = AbstractAsyncContextManager[Reply]
+Read = Callable[[], Awaitable[bytes]]
+
+
+class _Failed(Exception):
+    """A try that came to nothing before any content. `last` is what the client gets where it was the last one."""
+
+    def __init__(self, why: str, last: Sent | UpstreamFailed) -> None:
+        super().__init__(why)
+        self.why = why
+        self.last = last
+
+
+class Send:
+    """A context that yields the answer. Raises UpstreamFailed."""
+
+    __slots__ = (
+        "_again", "_body", "_cleaned", "_ends", "_held", "_host", "_hosts", "_manager", "_method", "_pass", "_path",
+        "_policy", "_reads", "_redacted", "_started", "_tries", "_until", "_up", "_waits", "_whole",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        policy: Policy,
+        hosts: Sequence[Host],
+        again: bool,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        whole: bool,
+        until: float | None,
+    ) -> None:
+        self._policy = policy
+        self._method, self._path, self._body, self._whole = method, path, body, whole
+        route = path.partition("?")[0]
+        self._again = method == "POST" and route in AGAIN
+        if self._again and route == "/v1/responses":
+            self._again = not any(name in body for name in KEPT_THERE)
+        self._hosts = hosts if self._again else hosts[:1]
+        self._tries = TRIES if again and self._again else 1
+        self._up = {name: headers[name] for name in UP if name in headers}
+        if method == "POST":
+            self._up[KEY] = _key(headers)
+        self._waits = allowed(headers, policy.total)
+        self._ends = until
+        self._until: float | None = None
+        self._cleaned: Cleaned | None = None
+        self._manager: Manager | None = None
+        self._held = b""
+        self._pass = 0
+        self._redacted = False
+
+    async def __aenter__(self) -> Sent:
+        policy = self._policy
+        began = now = policy.clock()
+        self._until = self._ends
+        if self._waits is not None:
+            until = asyncio.get_running_loop().time() + self._waits
+            self._until = until if self._until is None else min(until, self._until)
+        policy.retries.call(now)
+        host = self._next(now)
+        if host is None:
+            return self._nobody(now)
+        done = 1
+        while True:
+            try:
+                return await self._in_time(host, done)
+            except _Failed as error:
+                failed = error
+            now = policy.clock()
+            left = policy.total - (now - began)
+            if done >= self._tries or left < LONGEST:
+                break
+            next_one = await self._another(host, failed.why, now)
+            if next_one is None:
+                break
+            host = next_one
+            done += 1
+            until = asyncio.get_running_loop().time() + left
+            self._until = until if self._until is None else min(until, self._until)
+        if isinstance(failed.last, UpstreamFailed):
+            raise failed.last from None
+        return failed.last
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        if self._pass and error is None:
+            self._well()
+        elif self._pass:
+            self._host.counts.left += 1
+        if self._manager is None:
+            return None
+        return await self._manager.__aexit__(kind, error, trace)
+
+    # which host
+
+    def _next(self, now: float, after: Host | None = None) -> Host | None:
+        """The first host that may be asked; after a failure the first other one, else the same again."""
+        for host in self._hosts:
+            if host is not after and not host.rests(now):
+                return host
+        return after if after is not None and not after.rests(now) else None
+
+    async def _another(self, host: Host, why: str, now: float) -> Host | None:
+        """Who is asked after `host` has failed, once it is time; None where nobody is."""
+        policy, again = self._policy, self._next(now, after=host)
+        if again is None or not may(why, other=again is not host):
+            return None
+        if again is not host:
+            if not policy.retries.take(now):
+                return None
+            again.counts.fail_overs += 1
+            return again
+        seconds = delay(policy.draw)
+        late = self._until is not None and asyncio.get_running_loop().time() + seconds >= self._until
+        if late or not policy.retries.take(now):
+            return None
+        await policy.sleep(seconds)
+        if host.rests(policy.clock()):  # others have failed there meanwhile
+            return None
+        host.counts.retries += 1
+        return host
+
+    def _nobody(self, now: float) -> Sent:
+        """The answer where no host may be asked."""
+        resting = [host for host in self._hosts if host.breaker.rests(now) > 0]
+        if not self._hosts:
+            return _own(503, "There is no upstream for this call.", "no_upstream")
+        if not resting:
+            message = "What may be spent on the upstream today is spent."
+            return _own(429, message, "upstream_budget", [("x-should-retry", "false")])
+        shortest = min(host.breaker.rests(now) for host in resting)
+        again = [("Retry-After", str(max(1, ceil(shortest + min(shortest, 10.0) * self._policy.draw() / 2))))]
+        if all(host.breaker.by_limit for host in resting):
+            return _own(429, "The upstream takes no more calls for now.", "upstream_limited", again)
+        return _own(503, "The upstream has failed too often and is left alone for a while.", "upstream_resting", again)
+
+    # one try
+
+    async def _in_time(self, host: Host, tries: int) -> Sent:
+        """A try, as long as the client waits. That its time is up says nothing about the host."""
+        if self._until is None:
+            return await self._try(host, tries)
+        try:
+            async with asyncio.timeout_at(self._until) as timeout:
+                return await self._try(host, tries)
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+        raise _late()
+
+    async def _try(self, host: Host, tries: int) -> Sent:
+        headers, body = self._prepared(host)
+        now = self._started = self._policy.clock()
+        self._host, self._pass = host, host.breaker.ask(now)
+        host.counts.calls += 1
+        manager = host.upstream.send(self._method, self._path, headers, body, whole=self._whole)
+        kept = entered = False
+        try:
+            reply = await manager.__aenter__()
+            entered = True
+            sent = await self._look(reply, tries)
+            kept = True
+        except UpstreamFailed as error:
+            self._failed(error.code)
+            raise _Failed(error.code, error) from None
+        except asyncio.CancelledError:
+            host.counts.left += 1
+            self._pass = 0
+            raise
+        finally:
+            if entered and not kept:
+                await manager.__aexit__(None, None, None)  # closes it: the host need not go on
+        self._manager = manager
+        return sent
+
+    def _prepared(self, host: Host) -> tuple[Mapping[str, str], bytes]:
+        """What this host gets. Private data is taken out once a call, however often it is sent."""
+        headers, body = self._up, self._body
+        if host.private:
+            if self._cleaned is None:
+                assert self._policy.leaves is not None
+                self._cleaned = self._policy.leaves(self._path, self._up, self._body)
+            headers, body = dict(self._cleaned.headers), self._cleaned.body
+        self._redacted = host.private and self._cleaned is not None and self._cleaned.changed
+        if host.rename is not None:
+            body = host.rename(body)
+        if self._waits is not None and self._until is not None:
+            left = self._until - asyncio.get_running_loop().time()
+            headers[TIMEOUT] = f"{max(left, 0.001):.3f}"
+        return headers, body
+
+    async def _look(self, reply: Reply, tries: int) -> Sent:
+        """The answer, once there is content; raises _Failed, or UpstreamFailed."""
+        host, status = self._host, reply.status
+        if status == 429 or status >= 500:
+            raise await self._refused(reply, tries)
+        if status >= 400:  # the client's fault, says the host
+            host.breaker.answered(self._pass)
+            self._pass = 0
+            return self._sent(reply, reply.read, tries)
+        if not self._again or _encoded(reply):
+            self._begun()
+            return self._passing(reply, tries)
+        if reply.header("content-type").lower().startswith("text/event-stream"):
+            return await self._stream(reply, tries)
+        return await self._all(reply, tries)
+
+    async def _refused(self, reply: Reply, tries: int) -> _Failed:
+        """429 or 5xx, as it came."""
+        body = b""
+        with suppress(UpstreamFailed):  # an error's body is passed on as far as it came
+            while len(body) < ERROR and (chunk := await reply.read()):
+                body += chunk
+        seconds = come_back({name.lower(): value for name, value in reply.headers})
+        last = self._sent(reply, _one(body[:ERROR]), tries)
+        if reply.status == 429:
+            self._host.counts.limited += 1
+            self._failed("rate_limited", seconds)
+            return _Failed("rate_limited", last)
+        self._failed(f"status_{reply.status}")
+        return _Failed("upstream_busy" if seconds is not None and seconds > LONGEST else "upstream_status", last)
+
+    async def _all(self, reply: Reply, tries: int) -> Sent:
+        parts, size = [], 0
+        while chunk := await reply.read():
+            parts.append(chunk)
+            size += len(chunk)
+            if size > self._policy.longest:
+                message = f"The upstream's answer is longer than {self._policy.longest} bytes."
+                raise UpstreamFailed(502, "upstream_too_long", message)
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        sent = self._sent(reply, _one(body), tries)
+        seen = whole(body)
+        if seen != "content":
+            code = f"upstream_{seen}"
+            self._failed(code)
+            raise _Failed(code, sent)
+        self._host.counts.content(self._policy.clock() - self._started)
+        self._well()
+        return sent
+
+    async def _stream(self, reply: Reply, tries: int) -> Sent:
+        scan, policy = Scan(), self._policy
+        while True:
+            chunk = await reply.read()
+            seen = scan.feed(chunk) if chunk else scan.end()
+            if seen == "content":
+                break
+            if seen:
+                code = f"upstream_{seen}"
+                self._failed(code)
+                raise _Failed(code, self._sent(reply, _one(scan.held), tries))
+            if not chunk:
+                raise UpstreamFailed(502, "upstream_interrupted", "The upstream broke off before its answer began.")
+            if len(scan.held) > policy.held:
+                if not scan.events:
+                    message = f"The upstream sent more than {policy.held} bytes that are no whole event."
+                    raise UpstreamFailed(502, "upstream_too_long", message)
+                break
+            if scan.events and policy.clock() - self._started > policy.patience:
+                break
+        self._held = scan.held
+        self._begun()
+        return self._passing(reply, tries)
+
+    # after content
+
+    def _begun(self) -> None:
+        """Content has come: what now happens is this host's answer."""
+        now = self._policy.clock()
+        self._host.counts.content(now - self._started)
+        if not self._host.breaker.closed:  # the probe is answered, however long the rest of it takes
+            self._pass = self._host.breaker.succeeded(self._pass, now)
+
+    def _passing(self, reply: Reply, tries: int) -> Sent:
+        self._reads = reply.read
+        return self._sent(reply, self._read if self._ends is None else self._read_in_time, tries)
+
+    async def _read(self) -> bytes:
+        if self._held:
+            held, self._held = self._held, b""
+            return held
+        try:
+            chunk = await self._reads()
+        except UpstreamFailed as error:
+            if self._pass:
+                self._host.counts.interrupted += 1
+                self._failed(error.code)
+            raise
+        if not chunk and self._pass:
+            self._well()
+        return chunk
+
+    async def _read_in_time(self) -> bytes:
+        try:
+            async with asyncio.timeout_at(self._ends) as timeout:
+                return await self._read()
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+        self._pass = 0
+        raise _late()
+
+    def _sent(self, reply: Reply, read: Read, tries: int) -> Sent:
+        return Sent(  # by place: names take half as long again, of every call
+            reply.status, reply.headers, read, reply.framed, reply.redact, self._host.name, tries, self._redacted
+        )
+
+    # what the breaker hears, once a try
+
+    def _failed(self, why: str, seconds: float | None = None) -> None:
+        host, now = self._host, self._policy.clock()
+        host.counts.failed(why)
+        host.breaker.limited(self._pass, now, seconds) if why == "rate_limited" else host.breaker.failed(
+            self._pass, now
+        )
+        self._pass = 0
+
+    def _well(self) -> None:
+        self._host.breaker.succeeded(self._pass, self._policy.clock())
+        self._pass = 0
+
+
+def _key(headers: Mapping[str, str]) -> str:
+    """The Idempotency-Key of every try: the client's own, told apart by its client (all of them share one key at the
+    host) and without what it may say, or a new one."""
+    said = headers.get(KEY)
+    if said is None:
+        return f"freehold-{secrets.token_hex(16)}"
+    owned = f"{headers.get('authorization', '')}\0{said}".encode("utf-8", "surrogatepass")
+    return f"freehold-{hashlib.blake2b(owned, digest_size=16).hexdigest()}"
+
+
+def _late() -> UpstreamFailed:
+    return UpstreamFailed(504, "deadline_passed", "No whole answer came in the time that the client allows.")
+
+
+def _encoded(reply: Reply) -> bool:
+    return reply.header("content-encoding").lower() not in ("", "identity")
+
+
+def _own(status: int, message: str, code: str, more: Headers | None = None) -> Sent:
+    body = wire.error(message, "upstream_error", code)
+    return Sent(status, [("Content-Type", "application/json"), *(more or [])], _one(body))
+
+
+def _one(body: bytes) -> Read:
+    """read() of an answer that is all there."""
+    left = [body] if body else []
+
+    async def read() -> bytes:
+        return left.pop() if left else b""
+
+    return read
