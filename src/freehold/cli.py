@@ -23,6 +23,7 @@ VERBS = {
     "shrink": "a tuned adapter as the smallest file that loses nothing of note, each hop measured",
     "prove": "compare it with the closed model, and certify where it may answer",
     "serve": "an OpenAI-compatible server: home where the promise holds, else upstream",
+    "ledger": "every served call: verify it, erase a person, back it up, restore it",
     "watch": "one page: share kept home, money saved, state of the promise",
     "doctor": "what this machine has, and how fast it is",
     "report": "report.html: verdict, plot, tables, evidence, sources",
