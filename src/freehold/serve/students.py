@@ -5,6 +5,7 @@ Seat.ask(text)      ─→ Said: an answer and its seconds, or why there is none
     busy       more wait than it can answer in the time a call may wait, or it hangs on an earlier call: up at once
     too late   the call goes up; where the student has not begun with it, it never does
     failed     the call goes up; an engine that died starts again with the next call
+    poison     a text on which the engine died twice: this student is not asked about it again (quarantine.py)
 Students.close()    ─→ every engine ends, also one that was still being opened
 """
 
@@ -18,14 +19,17 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from freehold.engines.llama.process import EngineDied
 from freehold.errors import EngineFailed, FreeholdError, StudentUnusable
 from freehold.nouns import Answer, Student
+from freehold.serve.quarantine import Quarantine
 from freehold.serve.thread import StudentThread
 
 __all__ = ["OPENING", "Said", "Seat", "Students"]
 
 WAITING = 64  # calls that may wait for one student; further ones go up
 OPENING = 120.0  # seconds that a student may take to open: a model is read from the disk
+POISON = "the student's engine died on this text twice"
 LONG = 10.0  # times the usual seconds of a call: what takes longer hangs
 
 
@@ -38,21 +42,28 @@ class Closes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What came of asking; `reason` says why there is no answer."""
+    """What came of asking; `reason` says why there is no answer, `quarantined` that there will be none tomorrow."""
 
     answer: Answer | None = None
     seconds: float = 0.0
     reason: str = ""
+    quarantined: bool = False
+
+
+class _Poison(Exception):
+    """The text was quarantined while the call waited."""
 
 
 @dataclass(slots=True)
 class Seat:
     """`usual` is the seconds that a call takes, as prove measured them (0: not known). `deaths` counts the calls in a
-    row on which the engine died."""
+    row on which the engine died; `name` is what the quarantine knows the student by."""
 
     student: Student
     thread: StudentThread
     usual: float = 0.0
+    name: str = ""
+    quarantine: Quarantine = field(default_factory=Quarantine)
     deaths: int = 0
     waiting: int = 0
     _since: float = 0.0  # when the student began with the call it is at; 0 where it is at none
@@ -63,6 +74,8 @@ class Seat:
 
     async def ask(self, text: str, least: float) -> Said:
         """The student's answer, within its patience."""
+        if self.quarantine.holds(self.name, text):
+            return Said(reason=POISON, quarantined=True)
         patience = self.patience(least)
         if self.waiting >= self._room(patience) or (self._since and time.monotonic() - self._since > patience):
             return Said(reason="the student is busy")
@@ -85,6 +98,8 @@ class Seat:
 
     def _heard(self, asked: asyncio.Future[tuple[Answer, float]]) -> Said:
         error = asked.exception()
+        if isinstance(error, _Poison):  # nothing was asked, so nothing was learned of the engine
+            return Said(reason=POISON, quarantined=True)
         self.deaths = self.deaths + 1 if isinstance(error, EngineFailed) else 0
         if error is not None:
             return Said(reason=f"the student failed: {type(error).__name__}")
@@ -92,11 +107,17 @@ class Seat:
         return Said(answer, seconds)
 
     def _timed(self, text: str) -> tuple[Answer, float]:
+        """In the student's thread. A text may have killed the engine while it waited in the queue once more."""
+        if self.quarantine.holds(self.name, text):
+            raise _Poison
         self._since = time.monotonic()
         try:
             start = time.perf_counter()
             (answer,) = self.student.answers([text])
             return answer, time.perf_counter() - start
+        except EngineDied as death:  # here, so that it counts also where nobody waits for the answer any more
+            self.quarantine.killed(self.name, text, death.kills)
+            raise
         finally:
             self._since = 0.0
 
@@ -105,13 +126,17 @@ class Seat:
 class Students:
     """All that were opened. `open` and `drop` are called in one thread, `close` in any."""
 
+    quarantine: Quarantine = field(default_factory=Quarantine)
     _seats: list[Seat] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _closed: bool = False
 
-    def open(self, make: Callable[[], Student], usual: float = 0.0, limit: float = OPENING) -> Seat:
-        """A seat for the student that `make` opens. Raises the FreeholdError that it does, and StudentUnusable for
-        another error, or where it does not come to an end."""
+    def open(self, make: Callable[[], Student], usual: float = 0.0, limit: float = OPENING, *, name: str = "") -> Seat:
+        """A seat for the student that `make` opens; `name` is its sha256 ("": known to nobody else).
+
+        Raises the FreeholdError that `make` does, and StudentUnusable for another error, or where it does not come to
+        an end.
+        """
         thread = StudentThread()
         opened = thread.submit(make)
         try:
@@ -123,7 +148,7 @@ class Students:
             thread.shutdown(wait=False)
             known = isinstance(error, FreeholdError)
             raise error if known else StudentUnusable(f"The student could not be opened: {type(error).__name__}.")
-        seat = Seat(opened.result(), thread, usual)
+        seat = Seat(opened.result(), thread, usual, name or f"unnamed {id(thread)}", self.quarantine)
         with self._lock:
             if not self._closed:
                 self._seats.append(seat)

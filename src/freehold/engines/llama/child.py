@@ -2,7 +2,8 @@
 
     stdin    one JSON line: the settings (Settings, and `socket`, where to listen); then silence. Its end is the order
              to end, and so is the death of the parent: nothing is ever left behind, the socket's folder neither.
-    stdout   one JSON line: {"ready": true, "address": "unix://..."} or {"failed": "llama.cpp's reason"}
+    stdout   one JSON line: {"ready": true, "address": "unix://...", "network": ""} or {"failed": "llama.cpp's reason"};
+             `network` says why it still has one (cage.py), "" where it has none
     stderr   llama.cpp's errors (never its information lines, which may quote a prompt)
     socket   llama.cpp's own server, on a Unix socket in a folder that only this user can enter; no TCP port
 
@@ -20,6 +21,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+
+from freehold.engines.llama import cage
 
 __all__ = ["main", "parameters"]
 
@@ -79,6 +82,7 @@ def main() -> None:
     os.dup2(2, 1)  # what llama.cpp prints goes to stderr
     said: dict[str, Any] = msgspec.json.decode(sys.stdin.buffer.readline(), type=dict[str, Any])
     folder = os.path.dirname(said["socket"])
+    network = cage.enter()  # before any thread
     threading.Thread(target=_end_with_parent, args=(os.getppid(), folder), daemon=True).start()
     try:
         import xllamacpp
@@ -87,7 +91,7 @@ def main() -> None:
     except (ImportError, OSError, RuntimeError, ValueError, MemoryError) as error:
         voice.write(msgspec.json.encode({"failed": f"{type(error).__name__}: {error}".replace("\n", " ")}) + b"\n")
         os._exit(1)
-    voice.write(msgspec.json.encode({"ready": True, "address": server.listening_address}) + b"\n")
+    voice.write(msgspec.json.encode({"ready": True, "address": server.listening_address, "network": network}) + b"\n")
     threading.Event().wait()
 
 

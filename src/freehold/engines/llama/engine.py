@@ -43,7 +43,7 @@ from freehold.engines.llama.completion import (
     limit,
     speculation,
 )
-from freehold.engines.llama.process import Gone, Process, Settings, check_files
+from freehold.engines.llama.process import EngineDied, Gone, Process, Settings, check_files
 from freehold.errors import BadSetting, BaseUnusable, EngineFailed, SchemaUnmet
 from freehold.nouns import Message
 
@@ -132,6 +132,11 @@ class Engine:
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None and self._process.alive else None
 
+    @property
+    def network(self) -> str:
+        """Why the process can reach the network; "" where it can't (or isn't up)."""
+        return self._process.network if self._process is not None else ""
+
     def cpu_seconds(self) -> float:
         """CPU seconds of the process that is up; 0 where none is. It starts again at 0 with a new process."""
         process = self._process
@@ -173,7 +178,9 @@ class Engine:
             except Gone as gone:
                 how = process.died()
                 if last or self._closed:
-                    raise EngineFailed(f"The embedded engine died on the same call twice ({how}).") from gone
+                    raise EngineDied(
+                        f"The embedded engine died on the same call twice ({how}).", kills=2 * last
+                    ) from gone
             finally:
                 process.leave()
         raise EngineFailed("The embedded engine died before it could be asked, twice.")
@@ -254,7 +261,8 @@ class Engine:
             except Gone as gone:
                 how = process.died()
                 if last or self._closed or (given and request.temperature > 0):
-                    raise EngineFailed(f"The embedded engine died in the middle of an answer ({how}).") from gone
+                    message = f"The embedded engine died in the middle of an answer ({how})."
+                    raise EngineDied(message, kills=0 if self._closed else 1 + last) from gone
             finally:
                 pieces.close()
                 process.leave()

@@ -6,7 +6,9 @@
         .kill()                           -> gone now; calls under way raise Gone
 
 The talk goes over a Unix socket in a folder of mode 0700: no TCP port, and nothing of Python's stands between llama.cpp
-and the reader. What llama.cpp writes to its log is kept in that folder, and goes with it.
+and the reader. What llama.cpp writes to its log is kept in that folder, and goes with it. The child has no network
+where the system allows that, and no secrets in its environment (cage.py). It ends with its parent, when its stdin does
+(child.py); a signal by the kernel (PR_SET_PDEATHSIG) would come already when the thread ends that started it.
 """
 
 from __future__ import annotations
@@ -28,9 +30,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from freehold.engines.llama import cage
 from freehold.errors import AdapterMismatch, BadSetting, BaseUnusable, EngineFailed, FreeholdError
 
-__all__ = ["Gone", "Process", "Settings", "check_files"]
+__all__ = ["EngineDied", "Gone", "Process", "Settings", "check_files"]
 
 START_SECONDS = 60.0  # to load a model, and a second for each 20 MB on top
 LOG_TAIL = 16 << 10
@@ -40,6 +43,14 @@ PICKLES = (b"\x80", b"PK")  # how a bare pickle begins, and a checkpoint of torc
 
 class Gone(Exception):
     """The child is no more: it died, or was killed, before the answer was whole."""
+
+
+class EngineDied(EngineFailed):
+    """A call on which the engine died, `kills` times, or had to be ended because it said nothing."""
+
+    def __init__(self, message: str, hint: str = "", *, kills: int = 1) -> None:
+        super().__init__(message, hint)
+        self.kills = kills
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +95,14 @@ class _Local(http.client.HTTPConnection):
 
 
 class Process:
-    """A started child. Raises BaseUnusable, AdapterMismatch or EngineFailed where it doesn't come up."""
+    """A started child. Raises BaseUnusable, AdapterMismatch or EngineFailed where it doesn't come up. `network` says
+    why it can reach the network ("": it can't)."""
 
     def __init__(self, settings: Settings) -> None:
         check_files(settings.model, settings.adapters)
         self.settings = settings
         self.turn = threading.BoundedSemaphore(settings.slots)
+        self.network = ""
         self._busy = 0
         self._retired = False
         self._lock = threading.Lock()
@@ -140,6 +153,7 @@ class Process:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                env=cage.environment(os.environ),
                 start_new_session=True,  # ctrl-C in the terminal is for the parent, which then ends this one
             )
         assert child.stdin is not None
@@ -161,6 +175,7 @@ class Process:
         said: dict[str, Any] = msgspec.json.decode(line) if line.startswith(b"{") else {}
         if not said.get("ready"):
             raise self._failed(said.get("failed", ""))
+        self.network = str(said.get("network", ""))
 
     def _failed(self, said: str) -> FreeholdError:
         """What the child's log says about a start that failed, as one sentence."""
@@ -227,7 +242,7 @@ class Process:
             yield
         except TimeoutError:
             self.kill()
-            raise EngineFailed(
+            raise EngineDied(
                 f"The embedded engine said nothing for longer than {self.settings.silence:.0f} seconds and was ended.",
                 "The next call starts it again.",
             ) from None
