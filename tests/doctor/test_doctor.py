@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -14,12 +16,14 @@ from freehold.doctor import doctor
 from freehold.doctor.command import lines
 from freehold.doctor.look import extras, look
 from freehold.doctor.measure import bandwidth
-from freehold.errors import BaseUnusable, ProjectVersion
+from freehold.errors import BaseUnusable, ProjectMissing, ProjectVersion
 from freehold.fit import Architecture
 from freehold.nouns import Measure
 from freehold.nouns.machine import EngineSpeed, Machine
 from freehold.plan.speed import speed
 from freehold.plan.speed.machine import this_machine
+from freehold.project import Project
+from freehold.project.gateway import Limits
 from freehold.project.storage import pretty
 
 SMOLLM2 = {
@@ -89,9 +93,50 @@ def test_the_page_for_people() -> None:
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["cores"] >= 1
-    assert main(["doctor", "--project", "somewhere"]) == 2
-    assert "need --measure" in capsys.readouterr().err
+    found = json.loads(capsys.readouterr().out)
+    assert found["cores"] >= 1
+    assert found["limits"]["body_mib"] == {"value": 4.0, "unit": "MiB"}
+    assert found["engine_network"]
+    assert main(["doctor", "--base", "smollm2"]) == 2
+    assert "needs --measure" in capsys.readouterr().err
+
+
+def test_every_limit_is_printed_by_its_name_with_its_unit(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    for one in fields(Limits):
+        assert re.search(rf"^  {one.name} +[0-9]", said, re.M), one.name
+    assert re.search(r"^  header_kib +32 KiB$", said, re.M)
+    assert re.search(r"^  running_tokens +2,000,000 tokens of all calls under way$", said, re.M)
+    assert "the defaults" in said
+    assert re.search(r"^isolation  an engine's process (has no network|keeps the network: .+)$", said, re.M)
+
+
+def test_a_projects_own_limits_are_the_ones_that_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project = Project.create(tmp_path / "p")
+    settings = project.path / "freehold.toml"
+    settings.write_text(settings.read_text() + "[limits]\nbody_mib = 0.5\nmessages = 7\n")
+    assert main(["doctor", "--project", str(project.path)]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^  body_mib +0.5 MiB   \(default 4\)$", said, re.M)
+    assert re.search(r"^  messages +7   \(default 1,024\)$", said, re.M)
+    assert str(settings) in said
+    assert not (project.path / "machine.json").exists()
+    assert main(["doctor", "--project", str(project.path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["limits"]
+    assert found["messages"] == {"value": 7, "unit": ""}
+    assert set(found) == {one.name for one in fields(Limits)}
+
+
+def test_a_project_that_is_not_there_or_has_a_bad_limit_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", "--project", str(tmp_path / "none")]) == ProjectMissing.exit_code
+    assert str(tmp_path / "none") in capsys.readouterr().err
+    settings = Project.create(tmp_path / "p").path / "freehold.toml"
+    settings.write_text("[limits]\nmessages = 0\n")
+    assert main(["doctor", "--project", str(tmp_path / "p")]) == 2
+    assert "messages is 0" in capsys.readouterr().err
 
 
 def test_the_plan_predicts_from_what_was_measured(tmp_path: Path) -> None:

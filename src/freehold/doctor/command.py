@@ -1,4 +1,4 @@
-"""freehold doctor: what this machine has, and with --measure what it gives."""
+"""freehold doctor: what this machine has, with --measure what it gives, and the limits that the server keeps."""
 
 from __future__ import annotations
 
@@ -11,37 +11,51 @@ from freehold.nouns.machine import Machine
 __all__ = ["HELP", "flags", "lines", "run"]
 
 GIB = 1 << 30
-HELP = "What this machine has and which optional parts are installed; with --measure, how fast it is."
+HELP = "What this machine has, which optional parts are installed, the server's limits; --measure: how fast it is."
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--measure", action="store_true", help="measure bandwidth and the engine, about a minute")
     parser.add_argument(
-        "--project", metavar="DIR", help="write machine.json there (default, when measuring: freehold-project)"
+        "--project",
+        metavar="DIR",
+        help="whose limits are printed, and where --measure writes machine.json (then by default freehold-project)",
     )
     parser.add_argument("--base", metavar="NAME|GGUF", help="what the engine is measured with (default smollm2)")
-    parser.add_argument("--json", action="store_true", help="the machine as JSON on stdout")
+    parser.add_argument("--json", action="store_true", help="the machine and the limits as JSON on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
-    from freehold.doctor import doctor
+    import msgspec
+
+    from freehold.doctor import doctor, limits
     from freehold.errors import BadSetting
     from freehold.project import Project
+    from freehold.project.gateway import Limits
     from freehold.tell import terminal
     from freehold.wire import dumps
 
-    if not args.measure and (args.project or args.base):
-        raise BadSetting("--project and --base need --measure.", "freehold doctor --measure --project DIR")
-    project = Project.create(args.project or "freehold-project") if args.measure else None
+    if not args.measure and args.base:
+        raise BadSetting("--base needs --measure.", "freehold doctor --measure --base GGUF")
+    project = None
+    if args.measure:
+        project = Project.create(args.project or "freehold-project")
+    elif args.project:
+        project = Project.open(args.project)
+    kept = project.settings.limits if project is not None else Limits()
+    source = f"from {project.path / 'freehold.toml'}" if project is not None else "the defaults; --project DIR: its own"
     with terminal() as tell:
         found = doctor(measure=args.measure, base=args.base, tell=tell)
-    if project is not None:
+    if args.measure and project is not None:
         _save(project.path, found)
+    why = limits.network()
     if args.json:
-        print(dumps(found).decode())
+        more = {"limits": limits.as_json(kept), "engine_network": why or "none"}
+        print(dumps(msgspec.to_builtins(found) | more).decode())
     else:
-        print("\n".join(lines(found)))
-        if project is not None:
+        network = f"keeps the network: {why}" if why else "has no network"
+        print("\n".join([*lines(found), f"isolation  an engine's process {network}", "", *limits.lines(kept, source)]))
+        if args.measure and project is not None:
             print(f"\nwritten to {project.path / 'machine.json'}; freehold plan uses it")
     return 0
 
