@@ -48,7 +48,7 @@ class Send:
     """A context that yields the answer. Raises UpstreamFailed."""
 
     __slots__ = (
-        "_again", "_body", "_cleaned", "_ends", "_held", "_host", "_hosts", "_manager", "_method", "_pass", "_path",
+        "_again", "_body", "_cleaned", "_ends", "_held", "_host", "_hosts", "_last", "_manager", "_method", "_pass", "_path",
         "_policy", "_reads", "_redacted", "_started", "_tries", "_until", "_up", "_waits", "_whole",
     )  # fmt: skip
 
@@ -80,7 +80,7 @@ class Send:
         self._until: float | None = None
         self._cleaned: Cleaned | None = None
         self._manager: Manager | None = None
-        self._held = b""
+        self._held = self._last = b""
         self._pass = 0
         self._redacted = False
 
@@ -314,16 +314,20 @@ class Send:
 
     async def _read(self) -> bytes:
         if self._held:
-            held, self._held = self._held, b""
-            return held
+            self._last, self._held = self._held, b""
+            return self._last
         try:
             chunk = await self._reads()
         except UpstreamFailed as error:
-            if self._pass:
+            if self._pass and b"[DONE]" in self._last:  # it had said all that it had to say
+                self._well()
+            elif self._pass:
                 self._host.counts.interrupted += 1
                 self._failed(error.code)
             raise
-        if not chunk and self._pass:
+        if chunk:
+            self._last = chunk
+        elif self._pass:
             self._well()
         return chunk
 
