@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 __all__ = ["LEAST", "LEVEL", "Name", "Stage", "evidence", "who"]
@@ -124,12 +125,15 @@ def evidence(agree: int, differ: int, least: float) -> float:
     before."""
     if least <= 0.0:
         return math.inf
-    logs = []
-    for gap in GAPS:
-        wrong = (1.0 - least) * gap
-        logs.append(agree * math.log((1.0 - wrong) / least) + differ * math.log(gap))
+    logs = [agree * up + differ * down for up, down in _odds(least)]
     most = max(logs)
     return most + math.log(sum(math.exp(log - most) for log in logs) / len(logs))
+
+
+@lru_cache(64)
+def _odds(least: float) -> tuple[tuple[float, float], ...]:
+    """Of each bet: the logarithms of what it makes of 1 where the answers agree, and where they differ."""
+    return tuple((math.log((1.0 - (1.0 - least) * gap) / least), math.log(gap)) for gap in GAPS)
 
 
 def who(body: Mapping[str, Any], by: str = "user", key: str = "") -> str:
