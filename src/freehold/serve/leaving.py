@@ -1,0 +1,294 @@
+"""Private data out of what leaves the house: every text of a request, wherever in its JSON it stands.
+
+    {"messages": [{"role": "user", "content": "I'm at ana@firm.com"}], "user": "u-4711", "temperature": 0}
+    {"messages": [{"role": "user", "content": "I'm at qkd@example.org"}], "user": "k-8302", "temperature": 0}
+
+What is found (traffic.private: by rules, so no names) gets a pseudonym, the same one wherever it stands in the call,
+and by one key the same in every call; a pseudonym that comes back in the next turn stays what it is. Texts are replaced
+where they stand: all else of the body stays byte for byte, and a body in which nothing is found is not touched.
+
+What can't be read does not leave, and the client is told (422): no JSON, token numbers in a text's place, pictures,
+sound and files inside the request, private data in a URL. The answer speaks of the pseudonyms; it is not turned back.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_plus
+
+import msgspec
+
+from freehold.engines.upstream import UpstreamFailed
+from freehold.errors import BadSetting, SecretExposed
+from freehold.project.storage import read_bytes, writing
+from freehold.traffic.private import CHECKED, Recogniser, Rules, pseudonym
+from freehold.traffic.private.names import USER_KIND, Index, blanked, widened
+from freehold.traffic.private.record import label
+
+__all__ = ["Leaving", "Left", "leaving_key"]
+
+KEY_FILE = "leaving.key"
+# A text of JSON and whether it is a key; or a whole number that is long enough to be somebody's.
+TOKEN = re.compile(rb'"((?:[^"\\]++|\\.)*+)"(\s*+:)?|(?<![\d.eE+-])\d{7,}+(?![\d.eE])', re.DOTALL)
+HOLDS = re.compile(rb"[0-9@\\\x80-\xff]|A[KS]IA")  # what the rules find holds one of these; other digits are no ASCII
+# Ids of tokens as keys, which are no one's numbers.
+BIAS = re.compile(rb'"logit_bias"\s*+:\s*+\{(?:\s*+"\d{1,6}"\s*+:\s*+-?\d{1,3}(?:\.\d*+)?\s*+,?)*+\s*+\}')
+DATA = re.compile(rb'"data:[\w/+.;= -]{0,100};base64,')
+PACKED = re.compile(rb'"(?=.*[0-9])(?=.*[A-Z])(?=.*[a-z])[A-Za-z0-9+/_-]{1000,}={0,2}"', re.DOTALL)
+NUMBERS = frozenset({"seed", "created", "max_tokens", "max_completion_tokens", "max_output_tokens", "timestamp"})
+WHO = ("user", "safety_identifier", "prompt_cache_key")
+UNREAD = {*WHO, "metadata"}  # fields that no model reads
+MODEL = re.compile(r"[A-Za-z0-9][\w.:/@-]{0,199}", re.ASCII)
+SHORT = 80  # characters of a text that its key may say something about ("phone": "4673395")
+DEEPEST = 4  # levels of JSON in a text of JSON
+LONG = 9  # letters and digits of a value that is no other's pseudonym by chance
+SAYS = b"freehold leaving key 1 "
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A request as it may leave. `changed`: what a model reads of it is not what the client wrote."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    changed: bool = False
+
+
+class _Head(msgspec.Struct):
+    """The fields that are looked at by name; decoding them checks the whole body."""
+
+    model: Any = None
+    prompt: Any = None
+    input: Any = None
+    user: Any = None
+    safety_identifier: Any = None
+    prompt_cache_key: Any = None
+
+
+_read = msgspec.json.Decoder(_Head).decode
+_text = msgspec.json.Decoder(str).decode
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+@dataclass(slots=True)
+class _Found:
+    """What one call holds: values with their kinds, and who asked."""
+
+    kinds: dict[str, str] = field(default_factory=dict)
+    who: dict[str, str] = field(default_factory=dict)
+    model: str = ""
+
+
+class Leaving:
+    """Takes private data out of (path, headers, body), as a fleet's Policy.leaves. `key` is 16 to 64 secret bytes, the
+    same for all processes of a server (`leaving_key`). Raises UpstreamFailed (422) for what can't be read."""
+
+    def __init__(self, key: bytes, recogniser: Recogniser | None = None) -> None:
+        assert 16 <= len(key) <= 64
+        self._key = key
+        self._quick = recogniser is None  # other finders than the rules may find what holds no digit
+        self._recogniser = recogniser or Rules()
+
+    def __repr__(self) -> str:
+        return "Leaving(key=***)"
+
+    def __call__(self, path: str, headers: Mapping[str, str], body: bytes) -> Left:
+        if self._recogniser.find(unquote_plus(path)):
+            raise _refused("Its URL holds private data, which can't be taken out there.")
+        left = self.clean(body)
+        clean = {name: self._header(value) for name, value in headers.items()}
+        return Left(clean, left.body, left.changed)
+
+    def clean(self, body: bytes) -> Left:
+        """The body alone."""
+        if not body:
+            return Left({}, body)
+        try:
+            body.isascii() or body.decode()  # what is skipped is not checked to be UTF-8
+            head = _read(body)
+            found = self._found(body, head)
+        except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeError):
+            raise _refused("Its body is not a JSON object.") from None
+        if not found.kinds and not found.who:
+            return Left({}, body)
+        new = _Swap(self, found, Index(self._names(found))).swapped(body, 0)
+        return Left({}, new, new != body and _reads_other(body, new))
+
+    def _found(self, body: bytes, head: _Head) -> _Found:
+        for said in (head.prompt, head.input):
+            if isinstance(said, list) and any(isinstance(item, int | list) for item in said):
+                raise _refused("Its text is given as numbers of tokens.")
+        found = _Found(model=head.model if isinstance(head.model, str) else "")
+        for name in WHO:
+            who = getattr(head, name)
+            if isinstance(who, str) and who:
+                found.who[name] = who
+        self._scan(body, found, 0)
+        return found
+
+    def _header(self, value: str) -> str:
+        pieces = self._recogniser.find(value)
+        for piece in reversed(pieces):
+            text = value[piece.start : piece.end]
+            value = value[: piece.start] + pseudonym(text, piece.kind, self._key) + value[piece.end :]
+        return value
+
+    def _names(self, found: _Found) -> dict[str, str]:
+        """A pseudonym for each value. One that is another's already (from an earlier turn) keeps standing."""
+        names = {value: pseudonym(value, kind, self._key) for value, kind in found.kinds.items()}
+        given = {name for value, name in names.items() if sum(map(str.isalnum, name)) >= LONG}
+        return {value: name for value, name in names.items() if value not in given}
+
+    # pass 1: what is there
+
+    def _scan(self, data: bytes, found: _Found, depth: int) -> None:
+        for token, key, is_key in _tokens(data):
+            if token[:1] != b'"':
+                if key not in NUMBERS:
+                    self._number(token.decode(), key, found)
+                continue
+            if DATA.match(token) or (len(token) > 1000 and PACKED.fullmatch(token)):
+                raise _refused("It holds a picture, sound or a file, which is not read.")
+            if self._quick and not HOLDS.search(token):
+                continue
+            text = _text(token)
+            if _kept(key, text, found) and not is_key:
+                continue
+            if depth < DEEPEST and _is_json(text):
+                self._scan(text.encode(), found, depth + 1)
+            self._look(text, "" if is_key else key, found)
+
+    def _look(self, text: str, key: str, found: _Found) -> None:
+        plain, before = blanked(text), label(key) if len(text) <= SHORT else ""
+        for piece in self._recogniser.find(before + plain):
+            start, end = max(piece.start - len(before), 0), piece.end - len(before)
+            if end > 0:
+                start, end = widened(plain, start, end)
+                value = plain[start:end]
+                if any(c.isalnum() for c in value):
+                    found.kinds.setdefault(value, piece.kind)
+
+    def _number(self, text: str, key: str, found: _Found) -> None:
+        before = label(key)
+        if any(piece.end > len(before) for piece in self._recogniser.find(before + text)):
+            found.kinds.setdefault(text, "number")
+
+    def _who(self, value: str) -> str:
+        return pseudonym(value, USER_KIND, self._key)
+
+
+class _Swap:
+    """Pass 2: the same tokens, each value replaced wherever it stands."""
+
+    def __init__(self, leaving: Leaving, found: _Found, index: Index) -> None:
+        self._leaving, self._found, self._index = leaving, found, index
+
+    def swapped(self, data: bytes, depth: int) -> bytes:
+        parts: list[bytes] = []
+        at, key = 0, ""
+        for match in _matches(data):
+            token = match[0]
+            if token[:1] != b'"':
+                new = self._digits(token) if key not in NUMBERS else token
+            else:
+                is_key = match[2] is not None
+                quoted = token[: match.end(1) - match.start() + 1]
+                new = self._token(quoted, "" if is_key else key, depth) + token[len(quoted) :]
+                key = _text(quoted) if is_key else key
+            if new != token:
+                parts += [data[at : match.start()], new]
+                at = match.end()
+        return b"".join([*parts, data[at:]]) if parts else data
+
+    def _token(self, token: bytes, key: str, depth: int) -> bytes:
+        text = _text(token)
+        if _kept(key, text, self._found):
+            return token
+        if depth == 0 and self._found.who.get(key) == text:
+            return msgspec.json.encode(self._leaving._who(text))
+        new = text
+        if depth < DEEPEST and _is_json(text):
+            new = self.swapped(text.encode(), depth + 1).decode()
+        new = self._index.replaced(new)[0]
+        return token if new == text else msgspec.json.encode(new)
+
+    def _digits(self, token: bytes) -> bytes:
+        new = self._index.replaced(token.decode())[0]
+        return b"1" + new[1:].encode() if new[:1] == "0" else new.encode()
+
+
+def _matches(data: bytes) -> Iterator[re.Match[bytes]]:
+    """Every token; of logit_bias none."""
+    at = 0
+    while b'"logit_bias"' in data[at:] and (bias := BIAS.search(data, at)):
+        yield from TOKEN.finditer(data, at, bias.start())
+        at = bias.end()
+    yield from TOKEN.finditer(data, at)
+
+
+def _tokens(data: bytes) -> Iterator[tuple[bytes, str, bool]]:
+    """Each token without the colon of a key, the key before it, and whether it is a key."""
+    key = ""
+    for match in _matches(data):
+        is_key = match[2] is not None
+        token = match[0] if match[1] is None else b'"' + match[1] + b'"'
+        yield token, key, is_key
+        if is_key:
+            key = _text(token)
+
+
+def _kept(key: str, text: str, found: _Found) -> bool:
+    """Is it the model's name, and can it be one? It must arrive as it is."""
+    if key != "model" or text != found.model or not MODEL.fullmatch(text):
+        return False
+    return not any(piece.kind in CHECKED or piece.kind in ("email", "secret", "login") for piece in Rules().find(text))
+
+
+def _is_json(text: str) -> bool:
+    """A text that is JSON itself, with escapes that hide what stands there."""
+    if "\\" not in text or text.lstrip()[:1] not in ("{", "["):
+        return False
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return False
+    return True
+
+
+def _reads_other(old: bytes, new: bytes) -> bool:
+    """Whether any field differs that a model reads."""
+    before, after = _fields(old), _fields(new)
+    if before.keys() != after.keys():
+        return True
+    return any(bytes(before[name]) != bytes(after[name]) for name in before if name not in UNREAD)
+
+
+def _refused(why: str) -> UpstreamFailed:
+    message = f"This request may leave this house only without private data, and it can't be read. {why}"
+    return UpstreamFailed(422, "private_unread", message)
+
+
+def leaving_key(folder: Path) -> bytes:
+    """The key of a project's pseudonyms, made where there is none. Raises SecretExposed, BadSetting, StorageFailed."""
+    path = folder / KEY_FILE
+    if not path.exists():
+        with writing(path, mode=0o600) as file:
+            file.write(SAYS + secrets.token_hex(32).encode() + b"\n")
+    if path.stat().st_mode & 0o077:
+        raise SecretExposed(f"{path} can be read by others, and leads from pseudonyms to people.", f"chmod 600 {path}")
+    said = read_bytes(path)
+    try:
+        if not said.startswith(SAYS):
+            raise ValueError
+        key = bytes.fromhex(said[len(SAYS) :].decode())
+        if len(key) != 32:
+            raise ValueError
+    except ValueError:
+        raise BadSetting(f"{path} is no key of pseudonyms.", "Remove it: a new one is made.") from None
+    return key

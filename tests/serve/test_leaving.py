@@ -1,0 +1,249 @@
+"""What leaves the house holds no private data that the rules find, wherever in the request it stood."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freehold import wire
+from freehold.engines.upstream import UpstreamFailed
+from freehold.errors import BadSetting, SecretExposed
+from freehold.serve.leaving import Leaving, leaving_key
+
+LEAVING = Leaving(b"0123456789abcdef0123456789abcdef")
+PLANTED = [
+    "ana.lopez@firm.example", "o'brien+tag@sub.firm.co.uk", "4111 1111 1111 1111", "5500-0000-0000-0004",
+    "DE89370400440532013000", "GB82 WEST 1234 5698 7654 32", "sk-proj-abcdefghij0123456789KLMN", "AKIAIOSFODNN7EXAMPLE",
+    "ghp_0123456789abcdefghijABCDEFGHIJ012345", "123.45.67.89", "078-05-1120", "201-948-1927", "+49 30 901820",
+]  # fmt: skip
+TEXTS = st.text(alphabet='abc xyz éß\n\t"\\/{}[]:,', max_size=30)
+Path_ = tuple[Any, ...]
+
+
+def body(**more: Any) -> dict[str, Any]:
+    return {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}], "temperature": 0} | more
+
+
+def full() -> dict[str, Any]:
+    """A request with a text in every place that OpenAI's API has one."""
+    tool = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {
+        "type": "object", "properties": {"mail": {"type": "string", "description": "d", "enum": ["e"]}},
+        "required": ["mail"]}}}  # fmt: skip
+    called = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    return body(
+        messages=[
+            {"role": "system", "content": "s", "name": "n"},
+            {"role": "user", "content": [{"type": "text", "text": "t"},
+                                         {"type": "image_url", "image_url": {"url": "https://x.example/a.png"}}]},
+            {"role": "assistant", "content": None, "tool_calls": [called], "refusal": "r"},
+            {"role": "tool", "tool_call_id": "call_1", "content": "c"},
+        ],
+        tools=[tool], stop=["s"], user="u", metadata={"k": "v"}, prediction={"type": "content", "content": "p"},
+        response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": {"description": "d"}}},
+    )  # fmt: skip
+
+
+def places(value: Any, at: Path_ = ()) -> list[Path_]:
+    """Where a text stands."""
+    if isinstance(value, str):
+        return [at]
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [place for key, item in items for place in places(item, (*at, key))]
+
+
+def put(value: Any, at: Path_, new: Any) -> Any:
+    if not at:
+        return new
+    copy = value.copy()
+    copy[at[0]] = put(value[at[0]], at[1:], new)
+    return copy
+
+
+def all_texts(value: Any) -> str:
+    """Every text and key, those of JSON in a text too."""
+    if isinstance(value, str):
+        said = value
+        if value[:1] in ("{", "["):
+            with suppress(ValueError):
+                said += "\n" + all_texts(json.loads(value))
+        return said
+    if isinstance(value, dict):
+        return "\n".join(f"{key}\n{all_texts(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return "\n".join(map(all_texts, value))
+    return str(value)
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_nothing_planted_leaves_from_any_place(planted: str) -> None:
+    whole = full()
+    for at in places(whole):
+        left = LEAVING.clean(json.dumps(put(whole, at, f"see {planted} there")).encode())
+        assert planted not in all_texts(json.loads(left.body)), at
+        assert left.changed == (at[0] not in ("user", "metadata")), at
+
+
+@given(st.data())
+def test_nor_from_any_two_places_in_any_writing(data: st.DataObject) -> None:
+    whole = full()
+    planted = data.draw(st.lists(st.sampled_from(PLANTED), min_size=1, max_size=3))
+    for one in planted:
+        before, after = data.draw(TEXTS), data.draw(TEXTS)
+        text = f"{before} {one} {after}"
+        form = data.draw(st.sampled_from(["plain", "json", "json in json"]))
+        if form != "plain":
+            text = json.dumps({"note": text}, ensure_ascii=data.draw(st.booleans()))
+        if form == "json in json":
+            text = json.dumps([text])
+        whole = put(whole, data.draw(st.sampled_from(places(whole))), text)
+    sent = json.dumps(
+        whole, ensure_ascii=data.draw(st.booleans()), indent=data.draw(st.sampled_from([None, 1]))
+    ).encode()
+    said = all_texts(json.loads(LEAVING.clean(sent).body))
+    still = all_texts(whole)
+    for one in planted:
+        if one in still:  # a later text may have taken its place
+            assert one not in said
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | TEXTS, lambda of: st.lists(of) | st.dictionaries(TEXTS, of)
+    )
+)
+def test_what_holds_nothing_is_not_touched(value: Any) -> None:
+    for sent in (json.dumps(body(extra=value)).encode(), wire.dumps(body(extra=value)) if _small(value) else b"{}"):
+        left = LEAVING.clean(sent)
+        if not left.changed and b"extra" in sent:
+            assert left.body == sent
+
+
+def _small(value: Any) -> bool:
+    if isinstance(value, int):
+        return abs(value) < 2**63
+    if isinstance(value, dict | list):
+        return all(map(_small, value.values() if isinstance(value, dict) else value))
+    return True
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_in_a_key_and_behind_escapes(planted: str) -> None:
+    escaped = "".join(f"\\u{ord(c):04x}" for c in planted)
+    sent = f'{{"model":"m","metadata":{{"{escaped}":"x"}},"messages":[{{"role":"user","content":"a {escaped} b"}}]}}'
+    left = LEAVING.clean(sent.encode())
+    assert planted not in all_texts(json.loads(left.body))
+
+
+def test_all_else_stays_byte_for_byte() -> None:
+    sent = b'{ "model":"gpt-4o-mini-2024-07-18",\n "seed": 1234567890, "top_p":1e-1, "big":1.0E400,'
+    sent += b'"logit_bias":{"100257":-100}, "messages":[ {"role":"user","content":"\\u00e9 caf\xc3\xa9 at %s,'
+    sent += b' \\u003cb\\u003e"} , {"role":"user","content":"a\\/b"}]}'
+    new = LEAVING.clean(sent % b"ana@firm.com").body
+    before, _, after = new.partition(b'"content":"')
+    assert before == sent.partition(b'"content":"')[0]
+    assert after.partition(b"} , ")[2] == b'{"role":"user","content":"a\\/b"}]}'
+    assert "ana@firm.com" not in new.decode()
+
+
+def test_the_same_value_gets_the_same_pseudonym_everywhere() -> None:
+    sent = full() | {"user": "ana@firm.com"}
+    sent["messages"][0]["content"] = "I am ana@firm.com, card 4111 1111 1111 1111"
+    sent["messages"][3]["content"] = '{"to": "ana@firm.com", "card": "4111 1111 1111 1111"}'
+    new = json.loads(LEAVING.clean(json.dumps(sent).encode()).body)
+    mail, card = new["messages"][0]["content"].removeprefix("I am ").split(", card ")
+    assert json.loads(new["messages"][3]["content"]) == {"to": mail, "card": card}
+    assert mail != "ana@firm.com"
+    assert LEAVING.clean(json.dumps(sent).encode()).body == LEAVING.clean(json.dumps(sent).encode()).body
+    other = Leaving(b"another key of at least 16").clean(json.dumps(sent).encode()).body
+    assert mail not in other.decode()
+
+
+def test_a_pseudonym_of_an_earlier_turn_stays() -> None:
+    first = json.loads(
+        LEAVING.clean(json.dumps(body(messages=[{"role": "user", "content": "ana@firm.com"}])).encode()).body
+    )
+    mail = first["messages"][0]["content"]
+    turns = [{"role": "user", "content": "ana@firm.com"}, {"role": "assistant", "content": f"Noted: {mail}"},
+             {"role": "user", "content": "which?"}]  # fmt: skip
+    second = json.loads(LEAVING.clean(json.dumps(body(messages=turns)).encode()).body)
+    assert [m["content"] for m in second["messages"]] == [mail, f"Noted: {mail}", "which?"]
+
+
+def test_who_asks_leaves_as_somebody_else_and_changes_no_answer() -> None:
+    sent = body(user="u-4711", safety_identifier="hash-9", metadata={"mail": "ana@firm.com"})
+    left = LEAVING.clean(json.dumps(sent).encode())
+    new = json.loads(left.body)
+    assert not left.changed, "the model reads neither"
+    assert new["user"] not in ("u-4711", "")
+    assert new["safety_identifier"] != "hash-9"
+    assert new["metadata"]["mail"] != "ana@firm.com"
+    assert new["messages"] == sent["messages"]
+
+
+def test_numbers_that_are_somebodys() -> None:
+    left = LEAVING.clean(b'{"model":"m","metadata":{"card":4111111111111111,"n":1234567},"seed":4111111111111111}')
+    new = json.loads(left.body)
+    assert new["metadata"]["card"] != 4111111111111111
+    assert (new["metadata"]["n"], new["seed"]) == (1234567, 4111111111111111)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"not json", b"[1]", b'"text"', b'{"messages": [}', b'{"a": "\xff"}', b"--boundary\r\nContent-Disposition: x",
+        b'{"input": [1, 2, 3]}', b'{"input": [[1, 2], [3]]}', b'{"prompt": [50256]}', b'{"a": ' * 3000,
+        b'{"input": "\\ud800 9"}',
+        b'{"messages":[{"content":[{"image_url":{"url":"data:image/png;base64,iVBORw0KGgo="}}]}]}',
+        b'{"messages":[{"content":[{"input_audio":{"data":"' + b"UklGR1QA" * 200 + b'","format":"wav"}}]}]}',
+    ],
+)  # fmt: skip
+def test_what_can_not_be_read_does_not_leave(sent: bytes) -> None:
+    with pytest.raises(UpstreamFailed) as caught:
+        LEAVING.clean(sent)
+    assert (caught.value.http, caught.value.code) == (422, "private_unread")
+
+
+def test_urls_and_headers() -> None:
+    headers = {"user-agent": "OpenAI/Python 3.57.0", "x-client-request-id": "for ana@firm.com", "accept": "*/*"}
+    left = LEAVING("/v1/chat/completions", headers, json.dumps(body()).encode())
+    assert left.headers["user-agent"] == headers["user-agent"]
+    assert "ana@firm.com" not in left.headers["x-client-request-id"]
+    assert not left.changed
+    assert LEAVING("/v1/models", {}, b"").body == b""
+    for path in ("/v1/files?user=ana@firm.com", "/v1/files?user=ana%40firm.com"):
+        with pytest.raises(UpstreamFailed):
+            LEAVING(path, {}, b"")
+
+
+def test_a_key_that_stands_twice_hides_nothing() -> None:
+    sent = b'{"messages":[{"role":"user","content":"ana@firm.com"}],"messages":[],"model":"m"}'
+    left = LEAVING.clean(sent)
+    assert b"ana@firm.com" not in left.body
+
+
+def test_a_model_named_like_a_card_is_no_way_out() -> None:
+    for planted in ("DE89370400440532013000", "ana@firm.com", "4111111111111111"):
+        left = LEAVING.clean(json.dumps(body(model=planted, metadata={"model": planted})).encode())
+        assert planted.encode() not in left.body
+
+
+def test_the_key_is_made_once_and_kept_to_us(tmp_path: Path) -> None:
+    key = leaving_key(tmp_path)
+    assert leaving_key(tmp_path) == key
+    assert len(key) == 32
+    path = tmp_path / "leaving.key"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert key.hex() not in repr(Leaving(key))
+    path.chmod(0o644)
+    with pytest.raises(SecretExposed):
+        leaving_key(tmp_path)
+    path.chmod(0o600)
+    path.write_bytes(b"something else")
+    with pytest.raises(BadSetting):
+        leaving_key(tmp_path)
