@@ -146,6 +146,8 @@ def test_the_real_engine_answers_from_its_cage(smollm2: Path, monkeypatch: pytes
         assert not [name for name, value in SECRETS.items() if value.encode() in passed or name.encode() in passed]
         status = proc.joinpath("status").read_text()
         assert "NoNewPrivs:\t1" in status
+        own = int(Path("/proc/self/oom_score_adj").read_text())
+        assert int((proc / "oom_score_adj").read_text()) >= max(own, 500)
         limits = {line[:26].strip(): line[26:].split()[:2] for line in proc.joinpath("limits").read_text().splitlines()}
         assert limits["Max core file size"] == ["0", "0"]
         assert int(limits["Max open files"][0]) <= 256

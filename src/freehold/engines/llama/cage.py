@@ -11,6 +11,7 @@ those that read files: so the engine can't look into the memory of the process t
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -27,6 +28,7 @@ NEEDED = re.compile(
 )
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 FILES = 256  # a model, its adapters, a log, and a connection for each answer under way
+OOM_SCORE = 500  # of 1000: how readily the kernel ends it for memory
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 PR_SET_NO_NEW_PRIVS = 38
 CAP_VERSION_3 = 0x20080522
@@ -49,6 +51,8 @@ def enter() -> str:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, soft) if soft != resource.RLIM_INFINITY else most, most))
     if sys.platform != "linux":
         return "this system has no network namespaces"
+    with contextlib.suppress(OSError):  # where memory runs out, it is this process that goes, not the gateway
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE), encoding="ascii")
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0)))
     uid, gid = os.geteuid(), os.getegid()
