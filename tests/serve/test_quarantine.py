@@ -129,6 +129,16 @@ def test_a_student_that_opens_again_is_known_by_its_name() -> None:
         students.close()
 
 
+def test_a_seat_says_why_its_engine_keeps_the_network() -> None:
+    class Free(Dying):
+        network = "the system refuses namespaces (Operation not permitted)"
+
+    with seated(Free()) as seat:
+        assert seat.network == Free.network
+    with seated(Dying()) as seat:
+        assert seat.network == ""
+
+
 class Writer:
     """A student on the real engine, in whose process one text is fatal: each process that works on it is killed."""
 

@@ -90,6 +90,11 @@ class DecoderStudent:
         """CPU seconds that the engine's own process has taken so far, for whoever asked it."""
         return self.engine.cpu_seconds()
 
+    @property
+    def network(self) -> str:
+        """Why the engine's process can reach the network; "" where it can't, or isn't up."""
+        return self.engine.network if isinstance(self.engine, Engine) else ""
+
     def answers(self, texts: Sequence[str], /) -> list[Answer]:
         return [self._answer(text) for text in texts]
 

@@ -40,6 +40,14 @@ class Closes(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class Confined(Protocol):
+    """A student whose engine is a process of its own."""
+
+    @property
+    def network(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """What came of asking; `reason` says why there is no answer, `quarantined` that there will be none tomorrow."""
@@ -67,6 +75,11 @@ class Seat:
     deaths: int = 0
     waiting: int = 0
     _since: float = 0.0  # when the student began with the call it is at; 0 where it is at none
+
+    @property
+    def network(self) -> str:
+        """Why the student's engine can reach the network; "" where it can't, or there is none."""
+        return self.student.network if isinstance(self.student, Confined) else ""
 
     def patience(self, least: float) -> float:
         """Seconds that a call waits: ten times the usual ones, and at least `least`."""
