@@ -11,6 +11,7 @@ a backup of a running server is what its ledger was at that moment. A folder tak
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -197,6 +198,8 @@ def _copy(path: Path, to: Path, size: int, root: Path) -> Copied:
         if path.suffix == ".jsonl" and not os.fstat(source.fileno()).st_mode & 0o200:
             os.fchmod(file.fileno(), 0o400)
         os.fsync(file.fileno())
+    if _sum(to) != (digest.hexdigest(), size - left):
+        raise OSError(errno.EIO, "what was written is not what is read back", str(to))
     return Copied(path.relative_to(root).as_posix(), digest.hexdigest(), size - left, count)
 
 
@@ -213,6 +216,8 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+    if path.read_bytes() != data:
+        raise OSError(errno.EIO, "what was written is not what is read back", str(path))
 
 
 def _manifest(at: str, files: tuple[Copied, ...]) -> bytes:
@@ -231,7 +236,11 @@ def _read(src: Path) -> tuple[str, tuple[Copied, ...]]:
     said: dict[str, Any] = msgspec.json.decode(body + b"}")
     if said.get("freehold_backup") != VERSION:
         raise LedgerDamaged(f"{path} is of version {said.get('freehold_backup')}, and this freehold reads {VERSION}.")
-    return str(said["at"]), msgspec.convert(said["files"], tuple[Copied, ...])
+    files = msgspec.convert(said["files"], tuple[Copied, ...])
+    for file in files:
+        if file.name.startswith("/") or ".." in file.name.split("/"):
+            raise LedgerDamaged(f"{path} names a file outside: {file.name!r}.", "This freehold did not write it.")
+    return str(said["at"]), files
 
 
 def _sum(path: Path) -> tuple[str, int]:

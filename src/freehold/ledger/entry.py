@@ -113,7 +113,7 @@ def body(entry: Entry, content: str, redact: Redact | None) -> bytes:
 
 def _bytes(row: dict[str, Any]) -> bytes:
     data = msgspec.json.encode(row)[:-2]
-    if b"\xc2" in data or b"\xe2\x80" in data or b"\x7f" in data:  # msgspec escapes those below U+0020 only
+    if b"\xc2" in data or b"\xe2" in data or b"\x7f" in data:  # msgspec escapes those below U+0020 only
         data = CONTROLS.sub(lambda found: f"\\u{ord(found[0].decode()):04x}".encode(), data)
     return data
 

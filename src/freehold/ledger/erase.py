@@ -158,6 +158,7 @@ def _rewrite(folder: Path, path: Path, user: str) -> Rewritten:
     """The file with the person's rows emptied: seals.log says so first, then it takes the old one's place."""
     before, count, link = look(path), 0, b""
     aside = folder / f".{path.name}.erased.tmp"
+    digest = hashlib.sha256()
     with writing(aside) as file:
         for number, line in enumerate(_lines(path)):
             body, _ = body_of(line)
@@ -169,8 +170,12 @@ def _rewrite(folder: Path, path: Path, user: str) -> Rewritten:
             if body:
                 line, link = chained(body, link)
             file.write(line)
+            digest.update(line)
         os.fchmod(file.fileno(), 0o400)
     seal = replace(look(aside, "erased"), file=path.name, was=before.sha256, was_link=before.link)
+    if seal.sha256 != digest.hexdigest():
+        aside.unlink()
+        raise StorageFailed(f"What was written in place of {path} is not what is read back.", "It is unchanged.")
     add(folder / SEALS, "seal", asdict(seal))
     with guarded(path):
         aside.replace(path)
@@ -208,7 +213,7 @@ def _artifacts(project: Project, first: float | None) -> tuple[tuple[dict[str, s
     within = any(
         Path(path).resolve().is_relative_to(ledger) or ledger.is_relative_to(Path(path).resolve()) for path in paths
     )
-    since = datetime.fromtimestamp(first, UTC).isoformat()
+    since = datetime.fromtimestamp(int(first), UTC).isoformat()
     later = [found for found in project.artifacts() if found.made >= since]
     if paths and not within:
         known = "the project's log does not include the ledger now; an artefact made from another log may have seen it"
@@ -242,5 +247,8 @@ def _kept(folder: Path, told: Receipt) -> Receipt:
     place.mkdir(exist_ok=True)
     stamp = told.at.replace(":", "").replace("+0000", "Z")
     path = place / f"{stamp}-{sha256[:8]}.receipt"  # not .json: readers of a folder of logs take that for one
-    write_atomic(path, pretty(said | {"sha256": sha256}))
+    data = pretty(said | {"sha256": sha256})
+    write_atomic(path, data)
+    if path.read_bytes() != data:
+        raise StorageFailed(f"{path} is not what was written.", "The rows are erased; erase again for a receipt.")
     return replace(told, sha256=sha256, path=str(path))

@@ -20,7 +20,9 @@ from pathlib import Path
 
 from freehold.errors import StorageFailed
 
-__all__ = ["alone", "held", "is_chained", "label", "lock", "locked", "newest", "rows_files", "sweep", "writer_of"]
+__all__ = [
+    "alone", "begun", "held", "is_chained", "label", "lock", "locked", "newest", "rows_files", "sweep", "writer_of",
+]  # fmt: skip
 
 NEW = re.compile(r"(\d{4}-\d\d-\d\dT\d{6}\.\d{3})-(.+)\.jsonl")
 OLD = re.compile(r"\d{4}-\d\d-\d\d-(.+)\.jsonl")  # one a day and process, without a chain
@@ -35,11 +37,17 @@ def label(milliseconds: int) -> str:
 
 def newest(folder: Path) -> int:
     """The newest label in the folder, as milliseconds since the epoch; 0 where there is none."""
-    found = max((m[1] for path in rows_files(folder) if (m := NEW.fullmatch(path.name))), default="")
+    names = [path.name for path in rows_files(folder) if is_chained(path)]
+    return begun(max(names)) if names else 0
+
+
+def begun(name: str) -> int:
+    """A file's label in milliseconds since the epoch; 0 where it has none."""
+    found = NEW.fullmatch(name)
     if not found:
         return 0
-    whole = datetime.strptime(found[:-4], LABEL).replace(tzinfo=UTC)
-    return int(whole.timestamp()) * 1000 + int(found[-3:])
+    whole = datetime.strptime(found[1][:-4], LABEL).replace(tzinfo=UTC)
+    return int(whole.timestamp()) * 1000 + int(found[1][-3:])
 
 
 def rows_files(folder: Path) -> list[Path]:

@@ -22,7 +22,7 @@ from freehold import wire
 from freehold.errors import LedgerDamaged
 from freehold.ledger.book import add, cut_tail, rows
 from freehold.ledger.chain import body_of
-from freehold.ledger.names import alone, is_chained, rows_files
+from freehold.ledger.names import alone, begun, is_chained, rows_files
 from freehold.project.storage import now
 
 __all__ = ["SEALS", "Seal", "latest", "look", "read", "remove_old", "seal_free"]
@@ -148,13 +148,14 @@ def _time(line: bytes) -> float | None:
 
 def remove_old(folder: Path, keep_days: int, at: float) -> list[str]:
     """Remove sealed files whose last row is older than `keep_days` at the time `at`, and remember that they were there.
-    Only with the lock held. Raises OSError, StorageFailed, LedgerDamaged."""
+    A file whose name is younger stays: its rows' clock was behind. Only with the lock held. Raises OSError,
+    StorageFailed, LedgerDamaged."""
     done = []
     for name, seal in latest(read(folder)).items():
         path = folder / name
         if seal.event == "removed":
             path.unlink(missing_ok=True)  # said, but not done before the process ended
-        elif seal.until is not None and seal.until < at - keep_days * DAY and path.exists():
+        elif seal.until is not None and max(seal.until, begun(name) / 1000) < at - keep_days * DAY and path.exists():
             add(folder / SEALS, "seal", asdict(replace(seal, event="removed", at=now(), was="", was_link="")))
             path.unlink(missing_ok=True)
             done.append(name)
