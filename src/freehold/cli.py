@@ -22,6 +22,7 @@ VERBS = {
     "tune": "a small model of your own for each task, from the logged answers",
     "shrink": "a tuned adapter as the smallest file that loses nothing of note, each hop measured",
     "prove": "compare it with the closed model, and certify where it may answer",
+    "keys": "who may call the server, for what, and up to how much",
     "serve": "an OpenAI-compatible server: home where the promise holds, else upstream",
     "ledger": "every served call: verify it, erase a person, back it up, restore it",
     "watch": "one page: share kept home, money saved, state of the promise",

@@ -152,7 +152,7 @@ def line(key: Key, by_name: dict[str, Key]) -> tuple[Key, ...]:
 
 
 def check_all(keys: Iterable[Key]) -> None:
-    """Raises BadSetting for a set that nobody made by minting: a name or a secret twice, a child wider than its parent."""
+    """Raises BadSetting for a set that no minting makes: a name or a secret twice, a child wider than its parent."""
     by_name: dict[str, Key] = {}
     seen: set[str] = set()
     keys = tuple(keys)

@@ -24,9 +24,9 @@ from pathlib import Path
 
 from freehold.errors import ArtifactDamaged, StorageFailed
 from freehold.keys.clock import Tick, boot, follow
-from freehold.project.storage import guarded
+from freehold.project.storage import guarded, read_bytes
 
-__all__ = ["FILE", "Account", "Reservation", "Spent"]
+__all__ = ["FILE", "Account", "Reservation", "Spent", "peek"]
 
 FILE = "keys.spent"
 MAGIC = b"FHSPENT1"
@@ -177,8 +177,7 @@ class Spent:
         """Start a new day or month where one has begun. One that lies behind the last is no new one."""
         day = int(min(max(self._now(), 0.0), LATEST) // 86_400)
         if day != self._months[0]:
-            first = datetime.fromtimestamp(day * 86_400, UTC)
-            self._months = day, first.year * 12 + first.month
+            self._months = _period(day * 86_400.0)
         month = self._months[1]
         words = self._words
         for at in places:
@@ -272,7 +271,7 @@ class Spent:
             raise ArtifactDamaged(f"{self.path} is damaged.", "Remove it: what was spent today is then counted anew.")
 
     def _start(self) -> None:
-        """After a start of the machine the steady clock begins anew, and so do rates; time goes on from the last seen."""
+        """After a start of the machine its steady clock begins anew, and so do rates; time goes on from there."""
         start = _machine_start()
         words, times = self._words, self._times
         if words[START] == start:
@@ -364,3 +363,28 @@ def _machine_start() -> int:
     except OSError:
         return 1
     return int.from_bytes(said.replace(b"-", b"")[:15], "big") & 0x7FFF_FFFF_FFFF_FFFF | 1
+
+
+def peek(path: Path, wall: Callable[[], float] = time.time) -> dict[str, tuple[float, float]]:
+    """USD that each key has spent today and this month, for people to look at; {} where there is no file. Takes no
+    place and no lock, and changes nothing."""
+    if not path.exists():
+        return {}
+    data = read_bytes(path)
+    if len(data) < SIZE or len(data) % SIZE or not data.startswith(MAGIC):
+        raise ArtifactDamaged(f"{path} is damaged.", "Remove it: what was spent today is then counted anew.")
+    day, month = _period(max(wall(), struct.unpack_from("d", data, SEEN * 8)[0]))
+    found = {}
+    for number in range(1, min(struct.unpack_from("q", data, COUNT * 8)[0], len(data) // SIZE - 1) + 1):
+        at = number * SIZE
+        name = data[at : at + 64].rstrip(b"\0").decode("ascii", "replace")
+        days, months, today, this_month = struct.unpack_from("4q", data, at + DAY * 8)
+        found[name] = (today / NANO if days >= day else 0.0, this_month / NANO if months >= month else 0.0)
+    return found
+
+
+def _period(now: float) -> tuple[int, int]:
+    """The day and the month (UTC), both counted."""
+    day = int(min(max(now, 0.0), LATEST) // 86_400)
+    at = datetime.fromtimestamp(day * 86_400, UTC)
+    return day, at.year * 12 + at.month

@@ -1,0 +1,137 @@
+"""What a call may cost, put aside before it goes up, and what it did cost, once it is back.
+
+    most    prompt   1 token for each 3 bytes of the request's body; an image or a recording counts IMAGE instead
+            answer   max_completion_tokens or max_tokens, else ANSWER; each of n
+    spent   the usage that the upstream reports, else all that was put aside
+
+The most is no bound for a text made to have many tokens: such a call may cost three times its prompt's share, and is
+counted in full when it is back. Prices are those of the audit (freehold.toml's own first). A key with a budget may not
+ask for a model without a price, since nobody could say when it is used up. Answers at home cost no budget.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from freehold.facts import PriceBook
+from freehold.facts.rates import MOST
+from freehold.keys import Key, Keys
+from freehold.keys.spent import Account, Reservation, Spent
+from freehold.nouns import Tokens
+from freehold.serve.policy import Denied
+
+__all__ = ["ANSWER", "IMAGE", "Most", "Prices", "Spend", "most"]
+
+ANSWER = 4096  # tokens of an answer whose request gives no maximum
+IMAGE = 3000  # tokens of a picture, a recording, a file
+BYTES = 3  # of the body for each token of the prompt
+HEAVY = frozenset({"image_url", "input_audio", "file"})
+NOTHING = Reservation(None, (), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Most:
+    """The most tokens that a call is taken to read and write."""
+
+    prompt: int
+    answer: int
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt + self.answer
+
+
+def most(body: dict[str, Any], size: int) -> Most:
+    """Of a request as parsed, whose body had `size` bytes."""
+    parts = [
+        part
+        for message in body.get("messages") or ()
+        if isinstance(content := message.get("content"), list)
+        for part in content
+        if isinstance(part, dict) and part.get("type") in HEAVY
+    ]
+    size -= sum(_longest(part.get(str(part["type"]))) for part in parts)
+    answer = _count(body.get("max_completion_tokens"), _count(body.get("max_tokens"), ANSWER))
+    if "input" in body and "messages" not in body:
+        answer = 0  # embeddings write nothing
+    prompt = max(0, size) // BYTES + 1 + IMAGE * len(parts)
+    return Most(min(prompt, MOST), min(answer * _count(body.get("n"), 1), MOST))
+
+
+def _count(value: Any, otherwise: int) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else otherwise
+
+
+def _longest(held: Any) -> int:
+    """Bytes of the text that holds a picture's or a recording's own data."""
+    texts = held.values() if isinstance(held, dict) else (held,)
+    return max((len(text) for text in texts if isinstance(text, str)), default=0)
+
+
+class Prices:
+    """What a model costs now, in USD."""
+
+    def __init__(self, book: PriceBook, clock: Callable[[], float] = time.time) -> None:
+        self._book, self._clock = book, clock
+
+    def warm(self, models: Sequence[str]) -> None:
+        """Read the price lists (0.3 s) before the first call needs them."""
+        for model in models or ("gpt-4o-mini",):
+            self.of(model, Tokens())
+
+    def of(self, model: str, tokens: Tokens) -> float | None:
+        cost = self._book.price(model, tokens, self._clock())
+        return None if cost is None else float(cost)
+
+    def most(self, models: Sequence[str], most: Most) -> float | None:
+        """Of the dearest of the models that may be asked; None where one of them has no price."""
+        tokens = Tokens(prompt=most.prompt, completion=most.answer)
+        costs = [self.of(model, tokens) for model in models]
+        return None if any(cost is None for cost in costs) else max((c for c in costs if c is not None), default=0.0)
+
+
+class Spend:
+    """Budgets of client keys: `reserve` before each dispatch, then `settle` or `cancel` what it returns."""
+
+    def __init__(self, spent: Spent, prices: Prices, keys: Keys) -> None:
+        self.spent, self.prices, self._keys = spent, prices, keys
+        self.refused = 0
+
+    def reserve(self, key: Key | None, models: Sequence[str], most: Most) -> Reservation:
+        """Put the price of a call aside, before it may be asked of any of these upstream `models`. Raises Denied: 429
+        where the key's budget, or that of one which it was minted with, has not so much left."""
+        if key is None:
+            return NOTHING
+        payers = self._keys.payers(key)
+        bounded = any(one.budget_day is not None or one.budget_month is not None for one in payers)
+        usd = self.prices.most(models, most)
+        if usd is None and bounded:
+            message = "This model has no price on file, and this key has a budget."
+            raise Denied(403, "unpriced_model", message)
+        accounts = [Account(one.name, one.budget_day, one.budget_month) for one in payers]
+        held = self.spent.reserve(accounts, usd or 0.0)
+        if held is None:
+            self.refused += 1
+            message = f"The budget of this key has less than ${usd or 0.0:.6f} left, the most that this call may cost."
+            after = str(self._until_tomorrow())
+            raise Denied(429, "budget_exceeded", message, Retry_After=after, X_Should_Retry="false")
+        return held
+
+    def settle(self, held: Reservation, model: str, tokens: Tokens | None) -> float | None:
+        """Count what the answer cost, by the usage that came with it (None: all that was put aside); USD, or None."""
+        usd = None if tokens is None else self.prices.of(model, tokens)
+        held.settle(usd)
+        return usd
+
+    def charge(self, key: Key | None, model: str, tokens: Tokens) -> None:
+        """Count a call that nobody had to ask for: a pair, a shadow, a retry that was billed."""
+        usd = self.prices.of(model, tokens)
+        if key is not None and usd:
+            self.spent.charge([one.name for one in self._keys.payers(key)], usd)
+
+    def _until_tomorrow(self) -> int:
+        """Seconds until a day begins (UTC), by the clock of the keys."""
+        return 86_400 - int(self._keys.clock.now()) % 86_400
