@@ -39,7 +39,8 @@ HOLDS = re.compile(rb"[0-9@\\\x80-\xff]|A[KS]IA")  # what the rules find holds o
 # Ids of tokens as keys, which are no one's numbers.
 BIAS = re.compile(rb'"logit_bias"\s*+:\s*+\{(?:\s*+"\d{1,6}"\s*+:\s*+-?\d{1,3}(?:\.\d*+)?\s*+,?)*+\s*+\}')
 DATA = re.compile(rb'"data:[\w/+.;= -]{0,100};base64,')
-PACKED = re.compile(rb'"(?=.*[0-9])(?=.*[A-Z])(?=.*[a-z])[A-Za-z0-9+/_-]{1000,}={0,2}"', re.DOTALL)
+PACKED = re.compile(rb'"[A-Za-z0-9+/_-]{1000,}+={0,2}"')
+MIXED = (re.compile(rb"[0-9]"), re.compile(rb"[A-Z]"), re.compile(rb"[a-z]"))  # base64 has all of them
 NUMBERS = frozenset({"seed", "created", "max_tokens", "max_completion_tokens", "max_output_tokens", "timestamp"})
 WHO = ("user", "safety_identifier", "prompt_cache_key")
 UNREAD = {*WHO, "metadata"}  # fields that no model reads
@@ -152,7 +153,7 @@ class Leaving:
                 if key not in NUMBERS:
                     self._number(token.decode(), key, found)
                 continue
-            if DATA.match(token) or (len(token) > 1000 and PACKED.fullmatch(token)):
+            if DATA.match(token) or (PACKED.fullmatch(token) and all(some.search(token) for some in MIXED)):
                 raise _refused("It holds a picture, sound or a file, which is not read.")
             if self._quick and not HOLDS.search(token):
                 continue

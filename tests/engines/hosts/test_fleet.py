@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from freehold.engines.hosts.fleet import Fleet
 from freehold.engines.hosts.host import Host
 from freehold.engines.hosts.model import asks
 from freehold.engines.replay import Replay
-from freehold.engines.upstream import HttpUpstream, Timeouts, UpstreamFailed
+from freehold.engines.upstream import HttpUpstream, Reply, Timeouts, UpstreamFailed
 
 from .conftest import (
     ABORT,
@@ -361,6 +362,38 @@ async def test_a_host_that_thinks_for_long_shows_that_it_lives(hosts: Hosts) -> 
     await both.close()
     assert got.body.startswith(role("a"))
     assert (got.host, got.error, len(raws[1].seen)) == ("a", "upstream_interrupted", 0)
+
+
+class Heard:
+    """An upstream that hears what it is sent, and is down."""
+
+    kind = "upstream"
+
+    def __init__(self) -> None:
+        self.headers: list[dict[str, str]] = []
+
+    @asynccontextmanager
+    async def send(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, whole: bool = False
+    ) -> AsyncIterator[Reply]:
+        self.headers.append(dict(headers))
+        await asyncio.sleep(0.05)
+        raise UpstreamFailed(502, "upstream_unreachable", "down")
+        yield
+
+    async def close(self) -> None:
+        return None
+
+
+async def test_a_deadline_goes_up_reduced() -> None:
+    a, b = Heard(), Heard()
+    both = Fleet([Host("a", a), Host("b", b)], Clock().policy())
+    await call(both, headers=HEAD | {"x-stainless-timeout": "20"})
+    first, second = (float(heard.headers[0]["x-stainless-read-timeout"]) for heard in (a, b))
+    assert 19 < first <= 20
+    assert second <= first - 0.04
+    await call(both)
+    assert "x-stainless-read-timeout" not in a.headers[1]
 
 
 # counting

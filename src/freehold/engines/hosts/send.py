@@ -30,6 +30,7 @@ __all__ = ["AGAIN", "Send"]
 AGAIN = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/moderations", "/v1/responses"})
 KEPT_THERE = (b'"previous_response_id"', b'"conversation"')  # of /v1/responses: it builds on what one host remembers
 ERROR = 64 << 10  # bytes of an error's body
+LARGE = 32 << 10  # bytes of a request whose reading for private data takes milliseconds
 KEY = "idempotency-key"
 Manager = AbstractAsyncContextManager[Reply]
 Read = Callable[[], Awaitable[bytes]]
@@ -48,8 +49,8 @@ class Send:
     """A context that yields the answer. Raises UpstreamFailed."""
 
     __slots__ = (
-        "_again", "_body", "_cleaned", "_ends", "_held", "_host", "_hosts", "_last", "_manager", "_method", "_pass", "_path",
-        "_policy", "_reads", "_redacted", "_started", "_tries", "_until", "_up", "_waits", "_whole",
+        "_again", "_body", "_cleaned", "_ends", "_held", "_host", "_hosts", "_last", "_manager", "_method", "_pass",
+        "_path", "_policy", "_reads", "_redacted", "_started", "_tries", "_until", "_up", "_waits", "_whole",
     )  # fmt: skip
 
     def __init__(
@@ -185,9 +186,13 @@ class Send:
         raise _late()
 
     async def _try(self, host: Host, tries: int) -> Sent:
+        if host.private and self._cleaned is None:
+            await self._clean()
         headers, body = self._prepared(host)
         now = self._started = self._policy.clock()
         self._host, self._pass = host, host.breaker.ask(now)
+        if not self._pass:  # others have failed there while this request was read
+            raise _Failed("upstream_resting", UpstreamFailed(503, "upstream_resting", "The upstream is left alone."))
         host.counts.calls += 1
         manager = host.upstream.send(self._method, self._path, headers, body, whole=self._whole)
         kept = entered = False
@@ -209,13 +214,18 @@ class Send:
         self._manager = manager
         return sent
 
+    async def _clean(self) -> None:
+        """Take private data out: once a call, however often it is sent. What takes long lets others go on."""
+        leaves = self._policy.leaves
+        assert leaves is not None
+        given = self._path, self._up, self._body
+        self._cleaned = leaves(*given) if len(self._body) < LARGE else await asyncio.to_thread(leaves, *given)
+
     def _prepared(self, host: Host) -> tuple[Mapping[str, str], bytes]:
-        """What this host gets. Private data is taken out once a call, however often it is sent."""
+        """What this host gets."""
         headers, body = self._up, self._body
         if host.private:
-            if self._cleaned is None:
-                assert self._policy.leaves is not None
-                self._cleaned = self._policy.leaves(self._path, self._up, self._body)
+            assert self._cleaned is not None
             headers, body = dict(self._cleaned.headers), self._cleaned.body
         self._redacted = host.private and self._cleaned is not None and self._cleaned.changed
         if host.rename is not None:
