@@ -39,7 +39,7 @@ def hf_files(folder: Path) -> list[Path]:
         raise BaseUnusable(
             f"{folder} holds no config.json.", "Give the folder of a Hugging Face model, or a .gguf file."
         )
-    read_json(folder / "config.json")
+    _refuse_code(folder)
     weights = _weights(folder)
     for path in weights:
         _check_safetensors(path)
@@ -51,6 +51,17 @@ def hf_files(folder: Path) -> list[Path]:
         )
     present = [folder / name for name in DECIDES if (folder / name).is_file()]
     return sorted({*present, *weights})
+
+
+def _refuse_code(folder: Path) -> None:
+    """A model that brings code of its own is another thing than its weights: nobody here would run it."""
+    hint = "Give a model that needs none, or remove the .py files and `auto_map`, if its kind is known without them."
+    for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
+        if (folder / name).is_file() and "auto_map" in read_json(folder / name):
+            raise BaseUnusable(f"{folder / name} names code to run (auto_map).", hint)
+    code = next((path for path in sorted(folder.iterdir()) if path.suffix in (".py", ".pyc", ".so")), None)
+    if code is not None:
+        raise BaseUnusable(f"{code} is code beside the weights.", hint)
 
 
 def _weights(folder: Path) -> list[Path]:

@@ -66,6 +66,10 @@ class Gguf:
         return f"Gguf({self.path.name}, {self.architecture}, {len(self.tensors)} tensors)"
 
     @property
+    def alignment(self) -> int:
+        return int(self.keys.get("general.alignment", ALIGNMENT))
+
+    @property
     def architecture(self) -> str:
         return str(self.keys.get("general.architecture", ""))
 
@@ -140,6 +144,12 @@ def _inside(found: Gguf, size: int) -> None:
                 f"{found.path} is cut: tensor {name[:60]!r} ends {missing:,} bytes behind the end of the file.",
                 "Fetch the file again.",
             )
+    end = max((placed.at + placed.bytes for placed in found.tensors.values()), default=found.data)
+    if size - end >= found.alignment:  # less is padding
+        raise BaseUnusable(
+            f"{found.path} holds {size - end:,} bytes behind its last tensor, which no GGUF does.",
+            "Fetch the file again.",
+        )
 
 
 def _same(path: Path, sha256: str) -> None:
