@@ -14,11 +14,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from freehold.ledger.entry import Entry
+from freehold.nouns import Call
 from freehold.serve import metrics as metrics_module
 from freehold.serve.counts import BOUNDS, FIRST, OWN, WHOLE
 from freehold.serve.metrics import Host, Metrics, RungState, State
@@ -110,6 +112,7 @@ def test_every_bound_is_one_of_the_shared_list() -> None:
     assert list(BOUNDS) == sorted(BOUNDS)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.floats(0.0, 20_000.0), min_size=1, max_size=40))
 def test_each_bucket_holds_exactly_the_calls_up_to_its_bound(seconds: list[float]) -> None:
     clock = Clock()
@@ -126,9 +129,62 @@ def test_each_bucket_holds_exactly_the_calls_up_to_its_bound(seconds: list[float
             assert counted == sum(one <= bound for one in took)
 
 
+def entry(**said: object) -> Entry:
+    """A row as serve writes it."""
+    made = Entry(Call(()), {"model": MODEL})  # type: ignore[arg-type]
+    made.task, made.why, made.answered_by = "intents", "escalated", "upstream"
+    made.ends(200, "complete", {"model": "gpt-4o-mini-2024-07-18", **said})
+    return made
+
+
+def test_a_row_tells_its_facts() -> None:
+    home = "freehold/intents@9f86d081"
+    metrics = Metrics(["intents"], [MODEL, home])
+    cut = [{"finish_reason": "length"}]
+    metrics.told(metrics.began(), entry(usage={"prompt_tokens": 40, "completion_tokens": 2}, choices=cut))
+    own = entry(model=home, usage={"prompt_tokens": 5, "completion_tokens": 1})
+    own.answered_by, own.why, own.saved = "student", "home", None
+    metrics.told(metrics.began(), own)
+    gone = entry()
+    gone.status = "partial"
+    metrics.told(metrics.began(), gone)
+    metrics.refused("upstream_timeout")  # its row has the status
+    found = parsed(metrics)
+    assert value(found, "vllm:prompt_tokens_total", model_name=MODEL) == 40
+    assert value(found, "vllm:generation_tokens_total", model_name=home) == 1
+    assert value(found, "vllm:request_success_total", model_name=MODEL, finished_reason="length") == 1
+    assert value(found, "vllm:request_success_total", model_name=home, finished_reason="stop") == 1
+    assert value(found, "freehold_calls_total", status="partial") == 1
+    assert value(found, "freehold_responses_total") == 3
+    assert value(found, "freehold_running") == 0
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+
+
+@settings(max_examples=40)
+@given(JSON, JSON, JSON, JSON)
+def test_an_upstream_that_sends_nonsense_counts_as_a_call_and_nothing_else(
+    usage: object, tokens: object, choices: object, model: object
+) -> None:
+    metrics = Metrics(["intents"], [MODEL])
+    metrics.told(metrics.began(), entry(usage=usage, choices=choices, model=model))
+    metrics.told(
+        metrics.began(), entry(usage={"prompt_tokens": tokens, "completion_tokens": tokens}, choices=[choices])
+    )
+    found = parsed(metrics)
+    assert value(found, "freehold_calls_total") == 2
+    assert value(found, "freehold_running") == 0
+    assert 0 <= value(found, "vllm:prompt_tokens_total") < 2**31
+
+
 # labels
 
 
+@settings(max_examples=40)
 @given(st.lists(st.text(st.characters(), max_size=200), min_size=1, max_size=5, unique=True))
 def test_any_task_name_is_a_label_that_can_be_read_again(names: list[str]) -> None:
     """Also with quotes, backslashes, line ends, lone surrogates: as many calls come out as went in."""
@@ -145,6 +201,7 @@ def test_any_task_name_is_a_label_that_can_be_read_again(names: list[str]) -> No
     assert all(s.labels["task"].isprintable() for s in calls)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.text(max_size=30), max_size=300))
 def test_what_callers_send_never_makes_more_series(words: list[str]) -> None:
     clock = Clock()
@@ -296,4 +353,7 @@ async def test_each_second_the_snapshot_and_the_lag(tmp_path: Path, monkeypatch:
     await asyncio.gather(task, return_exceptions=True)
     assert b'"intents"' in path.read_bytes()
     assert value(parsed(metrics), "freehold_loop_lag_seconds") >= 0
+    kind, text = await metrics.scrape()
+    assert kind == metrics.render()[0]
+    assert b'freehold_calls_total{answered_by="student"' in text
     metrics.close()
