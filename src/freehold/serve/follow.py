@@ -17,7 +17,7 @@ from freehold.serve.pairlog import PairLog, PairRow
 from freehold.serve.pairs import Told, seen
 from freehold.serve.recall import made
 from freehold.serve.runglog import Events, RungLog
-from freehold.serve.standing import share_of
+from freehold.serve.standing import own, share_of
 from freehold.serve.step import Step
 from freehold.tell import Tell, quiet
 
@@ -53,17 +53,12 @@ class Follow:
             damage = events.damage(step.rung.task.name)
             if damage:
                 self._shut(step, damage)
-            for event in events.of(step.rung.task.name):
-                if self._is_of(event, step):
-                    self._event(step, event)
+            for event in own(events.of(step.rung.task.name), step):
+                self._event(step, event)
         for row in rows:
             for step in self.steps():
                 if step.key == (row.task, row.student) and row.time >= made(step.verdict):
                     self._pair(step, row)
-
-    def _is_of(self, event: dict[str, Any], step: Step) -> bool:
-        verdict = step.verdict.made if step.verdict else ""
-        return (event.get("student"), event.get("verdict")) == (step.rung.student, verdict)
 
     def _event(self, step: Step, event: dict[str, Any]) -> None:
         share = share_of(event)

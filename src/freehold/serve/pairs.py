@@ -200,7 +200,7 @@ class Pairs:
         would = settle(
             Decision("student", "home", step.rung.task.name, text=free.text), step.rung, said.answer, entry.call
         )
-        if would.where != "student":
+        if (would.where, would.why) != ("student", "home"):
             return
         agrees = await self._agrees(step, said.answer, entry)
         if agrees is None:

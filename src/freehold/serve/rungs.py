@@ -39,11 +39,12 @@ from freehold.errors import (
 from freehold.nouns import Artifact, Audit, Student, Task, Verdict
 from freehold.project import Project, now
 from freehold.project.gateway import RolloutSettings
+from freehold.project.settings import TaskSettings
 from freehold.serve import standing
 from freehold.serve.monitor import Monitor
 from freehold.serve.pairlog import PairLog
 from freehold.serve.recall import made, recall
-from freehold.serve.route import rung
+from freehold.serve.route import Rung, rung
 from freehold.serve.runglog import NAME, Events, RungLog
 from freehold.serve.step import Step, after
 from freehold.serve.students import OPENING, Seat, Students
@@ -96,13 +97,13 @@ def open_rungs(
                 step = _step(project, task, verdict, events, opener, students, pairs)
                 fresh.append(step)
             ladder.append(step)
-        ladders.append(ladder or [_stays(task, verdicts)])
+        ladders.append(ladder or [_stays(project, task, verdicts)])
     risen = {step.key: at for step in fresh if (at := _stands(step, events, rollout, successor, pairs > 0))}
     recall(project, pair_log or PairLog(project, tell), fresh, risen, tell)
     for ladder in ladders:
         _start(project, log, ladder, fresh, events, tell)
-    if not pairs:
-        for step in fresh:
+    for step in fresh:
+        if not pairs or not step.rung.leaves:  # of a task that never leaves the house nothing may be asked upstream
             step.monitor = None
     ladders.sort(key=lambda ladder: ladder[0].rung.weight, reverse=True)
     return [step for ladder in ladders for step in ladder]
@@ -137,9 +138,16 @@ def _ladder(verdicts: Sequence[Verdict]) -> list[Verdict]:
     return [*found, *left]
 
 
-def _stays(task: Task, verdicts: Sequence[Verdict]) -> Step:
+def _stays(project: Project, task: Task, verdicts: Sequence[Verdict]) -> Step:
     decision = next((one.decision for one in verdicts if one.task == task.name), "no verdict")
-    return Step(rung(task, why=f"this task stays upstream ({decision})"), bill=_bill(task))
+    why = f"this task stays upstream ({decision})"
+    return Step(_declared(project, rung(task, why=why)), bill=_bill(task))
+
+
+def _declared(project: Project, one: Rung) -> Rung:
+    """With what freehold.toml declares of its task."""
+    said = project.settings.tasks.get(one.task.name, TaskSettings())
+    return replace(one, home=said.home, leaves=said.leaves, unsure=said.unsure)
 
 
 def _step(
@@ -154,7 +162,9 @@ def _step(
     assert verdict.student is not None, verdict.task
     assert verdict.threshold is not None, verdict.task
     proved = verdict.asked or task  # what is served is what was certified, whatever the log was audited to since
-    step = Step(rung(proved, verdict.student.sha256, verdict.threshold), verdict=verdict, bill=_bill(proved))
+    one = _declared(project, rung(proved, verdict.student.sha256, verdict.threshold))
+    one = replace(one, after=verdict.after, outside=bool(verdict.student.host))
+    step = Step(one, verdict=verdict, bill=_bill(proved))
     if verdict.asked is None:
         step.rung = replace(step.rung, why="the verdict doesn't say which requests it is about; run: freehold prove")
         return step
@@ -186,7 +196,7 @@ def _stands(step: Step, events: Events, rollout: RolloutSettings, successor: str
         return None
     before = events.of(step.rung.task.name)
     standing.freeze(step, before, successor, now())
-    return standing.stand(step, before, rollout, watched)
+    return standing.stand(step, before, rollout, watched and step.rung.leaves)
 
 
 def _bill(task: Task) -> float | None:

@@ -30,7 +30,8 @@ def of(events: Sequence[Event], verdict: Verdict | None) -> list[Event]:
 def own(events: Sequence[Event], step: Step) -> list[Event]:
     """The events of exactly this student by this verdict."""
     made = step.verdict.made if step.verdict else ""
-    return [event for event in events if (event.get("student"), event.get("verdict")) == (step.rung.student, made)]
+    this = (step.rung.student, made, after(step.verdict))
+    return [e for e in events if (e.get("student"), e.get("verdict"), e.get("after", "")) == this]
 
 
 def stand(step: Step, events: Sequence[Event], rollout: RolloutSettings, watched: bool) -> float | None:
@@ -40,7 +41,7 @@ def stand(step: Step, events: Sequence[Event], rollout: RolloutSettings, watched
     share = 0.0 if not risen else share_of(risen[-1]) or 0.0
     stage = Stage(step.verdict.bar, rollout.steps, salt=step.rung.student, share=share)
     if not watched:
-        stage.move(1.0, "nothing is asked upstream, so no evidence could take it up step by step")
+        stage.move(1.0, "none of its calls is asked upstream, so no evidence could take it up step by step")
     elif rollout.start == "full":
         stage.move(1.0, 'freehold.toml says [rollout] start = "full"')
     elif stage.share:

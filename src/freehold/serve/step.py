@@ -70,4 +70,4 @@ class Step:
 
 def after(verdict: Verdict | None) -> str:
     """The sha256 of the student whose deferred calls the verdict was proved on; "" where those were all calls."""
-    return str(getattr(verdict, "after", "") or "")
+    return verdict.after if verdict is not None else ""
