@@ -88,9 +88,9 @@ def opened(project: Project, process: int = 1, kept: Sequence[Step] = (), **opti
         said.append(what)
 
     students, log, pair_log = Students(), RungLog(project, tell), PairLog(project, tell, process=process)
-    options: dict[str, Any] = {"pairs": 0.02, "rollout": SHADOW, "opener": scripted} | options
+    given: dict[str, Any] = {"pairs": 0.02, "rollout": SHADOW, "opener": scripted} | options
     steps = open_rungs(
-        project, project.load(Audit), log, students=students, kept=kept, pair_log=pair_log, tell=tell, **options
+        project, project.load(Audit), log, students=students, kept=kept, pair_log=pair_log, tell=tell, **given
     )
     try:
         yield Rungs(project, log, pair_log, steps, said)
