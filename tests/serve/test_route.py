@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from freehold import wire
 from freehold.honour import LONGEST_TEXT
 from freehold.nouns import Answer, Slot, Task, Template
-from freehold.serve.route import route, rung, settle
+from freehold.serve.route import Rung, route, rung, settle, without
 
 SYSTEM = "Name the intent."
 TASK = Task(
@@ -199,3 +199,107 @@ def test_it_takes_microseconds() -> None:
     for _ in range(1000):
         route(asked, rungs)
     assert time.perf_counter() - start < 0.2  # 200 microseconds each, ten times what it takes
+
+
+# a ladder, and what a person declared
+
+SECOND = replace(rung(TASK, "cd" * 32, 0.5, open=True), after=OPEN.student)
+
+
+def test_what_the_first_is_not_sure_of_goes_to_the_one_proved_on_that() -> None:
+    ladder = [OPEN, SECOND]
+    first = route(call(), ladder)
+    assert first.student == OPEN.student
+    assert settle(first, OPEN, Answer("transfer", 0.95), call(), ladder).student == OPEN.student
+    for unsure in (Answer("transfer", 0.2), Answer("", 0.0, able=False)):
+        further = settle(first, OPEN, unsure, call(), ladder)
+        assert (further.where, further.student, further.text) == ("student", SECOND.student, "move money")
+        assert settle(further, SECOND, Answer("transfer", 0.6), call(), ladder).why == "home"
+        up = settle(further, SECOND, Answer("transfer", 0.4), call(), ladder)
+        assert (up.where, up.why, up.reason) == ("upstream", "escalated", "score 0.4000 is below 0.5000")
+
+
+@pytest.mark.parametrize(
+    "first", [replace(OPEN, open=False, why="closed by the monitor"), None], ids=["closed", "gone"]
+)
+def test_without_the_first_nobody_knows_what_it_leaves(first: Rung | None) -> None:
+    decision = route(call(), [SECOND] if first is None else [first, SECOND])
+    assert (decision.where, decision.why) == ("upstream", "closed")
+
+
+def test_a_second_rung_that_is_closed_or_of_another_ladder_is_not_asked() -> None:
+    first = route(call(), [OPEN])
+    for other in (replace(SECOND, open=False), replace(SECOND, after="ef" * 32), replace(SECOND, after="")):
+        assert settle(first, OPEN, Answer("transfer", 0.2), call(), [OPEN, other]).where == "upstream"
+
+
+def test_never_at_home() -> None:
+    decision = route(call(), [replace(OPEN, home=False)])
+    assert (decision.where, decision.why, decision.text) == ("upstream", "declared", None)
+
+
+def test_below_the_bar_only_where_that_is_declared_and_the_answer_is_whole() -> None:
+    kept, said = replace(OPEN, leaves=False), replace(OPEN, leaves=False, unsure="answer")
+    unsure, cut = Answer("transfer", 0.2), Answer("tran", 0.0, able=False)
+    refused = settle(route(call(), [kept]), kept, unsure, call())
+    assert (refused.where, refused.why, refused.text) == ("refused", "never_leaves", None)
+    assert refused.reason == "score 0.2000 is below 0.9000"
+    below = settle(route(call(), [said]), said, unsure, call())
+    assert (below.where, below.why, below.reason) == ("student", "below_bar", "score 0.2000 is below 0.9000")
+    assert settle(route(call(), [said]), said, cut, call()).where == "refused"
+    shut = replace(said, open=False, why="closed by the monitor")
+    assert settle(route(call(), [shut]), shut, Answer("transfer", 0.99), call()).why == "below_bar"
+    assert route(call(n=2), [said]).where == "refused"  # nothing that was asked is ignored
+    assert without(route(call(), [said]), said, "the student is busy").where == "refused"
+
+
+def test_a_host_outside_the_house_is_not_asked_what_never_leaves_it() -> None:
+    first, second = replace(OPEN, leaves=False), replace(SECOND, leaves=False, outside=True)
+    assert route(call(), [replace(first, outside=True)]).where == "refused"
+    assert settle(route(call(), [first]), first, Answer("x", 0.2), call(), [first, second]).where == "refused"
+
+
+RUNGS = st.builds(
+    replace,
+    st.sampled_from([OPEN, SECOND, rung(TASK, why="need_more"), rung(replace(TASK, kind="json"), "ee" * 32, 0.3)]),
+    open=st.booleans(),
+    home=st.booleans(),
+    outside=st.booleans(),
+    unsure=st.sampled_from(["refuse", "answer"]),
+    threshold=st.sampled_from([0.0, 0.5, 1.0]),
+    after=st.sampled_from(["", OPEN.student, SECOND.student]),
+)
+ANSWERS = st.builds(Answer, st.sampled_from(["transfer", '{"a": 1}', ""]), st.floats(0, 1), st.booleans())
+FIELDS = st.sampled_from([*HONOURED, *REFUSED])
+
+
+@given(st.lists(RUNGS, min_size=1, max_size=4), st.booleans(), st.lists(ANSWERS, min_size=1), FIELDS, st.booleans())
+def test_every_call_is_answered_sent_or_refused_and_what_is_declared_is_kept(
+    rungs: list[Rung], leaves: bool, answers: list[Answer], fields: dict[str, Any], query: bool
+) -> None:
+    """A task's settings are the same on all its rungs. A call is settled after as many questions as there are rungs."""
+    home = rungs[0].home
+    ladder = [replace(one, leaves=leaves, home=home, unsure=rungs[0].unsure) for one in rungs]
+    asked = call(**fields)
+    decision = route(asked, ladder, query=query)
+    seen: list[str] = []
+    while decision.where == "student":
+        one = next(r for r in ladder if r.student == decision.student)
+        assert not (one.outside and not leaves)
+        if decision.student in seen:
+            break
+        seen.append(decision.student)
+        decision = settle(decision, one, answers[len(seen) % len(answers)], asked, ladder)
+    assert len(seen) <= len(ladder)
+    assert decision.where in ("student", "upstream", "refused")
+    if not leaves:
+        assert decision.where != "upstream"
+        assert decision.where != "refused" or (decision.why, decision.text) == ("never_leaves", None)
+    else:
+        assert decision.where != "refused"
+        assert decision.why != "below_bar"
+    if not home:
+        assert not seen
+        assert decision.text is None
+    if query or fields in REFUSED:
+        assert decision.where != "student"

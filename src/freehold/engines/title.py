@@ -2,6 +2,7 @@
 
 label "stack on MiniLM"   extract "tagger on MiniLM"   decoder "LoRA on smollm2, merged, Q4_K_M"
                                                                "few-shot on smollm2, Q4_1, the 4 nearest logged calls"
+hosted "qwen3-32b at local"
 """
 
 from __future__ import annotations
@@ -27,12 +28,19 @@ class _Decoder(msgspec.Struct):
     context: int = 0
 
 
+class _Hosted(msgspec.Struct):
+    host: str = ""
+
+
 class _Tagger(msgspec.Struct):
     most: int = 0
 
 
 def title(artifact: Artifact, folder: Path) -> str:
     """In words; `folder` is the artefact's, where decoder.json says how a language model is served."""
+    if artifact.kind == "hosted":
+        at = _read(folder / "hosted.json", _Hosted)
+        return f"{artifact.base} at {at.host if at else 'a host'}"
     if artifact.kind != "decoder":
         return f"{PLAIN.get(artifact.kind, artifact.kind + ' on')} {artifact.base}"
     said = _read(folder / "decoder.json", _Decoder)

@@ -120,9 +120,12 @@ class TermsNotice:
 
 @dataclass(frozen=True, slots=True)
 class TaskStudent:
+    """`host` is the host's name where an open model is asked there ("": it runs here)."""
+
     sha256: str
     base: str
     licence: str
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,8 @@ class Verdict:
 
     `needed`: with need_more, how many further calls would certify with power 0.8 at the agreement observed.
     `money`: per month, keys bill, home, saved. `asked` is the task as it was proved, and so as it may be served.
+    `after` is the sha256 of the student before this one on the task's ladder: it was proved on the calls which that one
+    leaves, and `kept_home` is what it keeps of all calls. "": it was proved on all calls.
     """
 
     task: str
@@ -156,3 +161,4 @@ class Verdict:
     notes: tuple[str, ...] = ()
     made: str = ""
     asked: Task | None = None
+    after: str = ""

@@ -151,7 +151,9 @@ def _wish(args: argparse.Namespace, project: Project) -> Wish:
 
 def _proved(project: Project) -> bool:
     """Every task that has a verdict moves: the proof is there."""
-    verdicts = project.verdicts()
+    from freehold.totals import by_task
+
+    verdicts = by_task(project.verdicts()).values()
     return bool(verdicts) and all(verdict.decision == "move" for verdict in verdicts)
 
 

@@ -6,7 +6,7 @@
     ├── audit.json plan.json tuned.json
     ├── arrivals.safetensors when the calls of the busiest hour came, and their tokens
     ├── artifacts/<sha256>/  manifest.json (written last) + safetensors, ONNX, JSON
-    ├── verdicts/<task>.json
+    ├── verdicts/<task>.json <task>~2.json is of the rung after it
     ├── openings.jsonl       each use of certification calls
     ├── rungs.jsonl          each opening and closing of a rung in service
     ├── ledger/*.jsonl       every served call; again a log that `audit` reads
@@ -25,6 +25,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +33,7 @@ import msgspec
 
 from freehold.errors import ArtifactDamaged, BadSetting, ProjectMissing, ProjectOtherLog, ProjectVersion, StorageFailed
 from freehold.nouns import Artifact, Audit, Plan, Verdict
+from freehold.project.gateway import is_id
 from freehold.project.settings import TOML, OwnPrice, Settings, check_bar, read_settings
 from freehold.project.storage import Appender, guarded, now, pretty, read_bytes, sha256_file, sync_folder, write_atomic
 
@@ -42,6 +44,7 @@ T = TypeVar("T", Audit, Plan)
 NAMES: dict[type, str] = {Audit: "audit.json", Plan: "plan.json"}
 FOLDERS = ("artifacts", "verdicts", "ledger")
 HEAD = "project.json"
+SECOND = "~2"  # behind a task's name: of the second rung of its ladder
 
 
 def _started(path: Path) -> bool:
@@ -106,7 +109,7 @@ class Project:
     def _head(path: Path) -> dict[str, Any]:
         try:
             head = msgspec.json.decode(read_bytes(path / HEAD), type=dict[str, Any])
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise ProjectVersion(f"{path}/{HEAD} can't be read.", "Use another folder with --project.") from None
         return {"log": ""} | head
 
@@ -146,12 +149,31 @@ class Project:
         raise ProjectOtherLog(f"{self.path} belongs to another log.", "Give another folder with --project.")
 
     def save(self, noun: Audit | Plan | Verdict) -> Path:
+        """Raises BadSetting for a task's name that is none."""
         if isinstance(noun, Verdict):
-            path = self.path / "verdicts" / f"{noun.task}.json"
+            if not is_id(noun.task):
+                raise BadSetting(f"A task can't be called {noun.task[:60]!r}.", "Names are of a-z, 0-9, ., _ and -.")
+            hosted = noun.student is not None and bool(noun.student.host)
+            path = self.path / "verdicts" / f"{noun.task}{SECOND if hosted else ''}.json"
+            if not hosted:
+                self._drop_second(noun)
         else:
             path = self.path / NAMES[type(noun)]
-        write_atomic(path, pretty({"freehold": VERSION, "noun": type(noun).__name__, **msgspec.to_builtins(noun)}))
+        write_atomic(path, _sealed(noun))
         return path
+
+    def _drop_second(self, first: Verdict) -> None:
+        """Remove the next rung's verdict where it was about another ladder: on what another student left, or another
+        threshold; on all calls, where some are kept before it now."""
+        path = self.path / "verdicts" / f"{first.task}{SECOND}.json"
+        if not path.exists():
+            return
+        second = self._decode(path, Verdict)
+        known = {v.task: v for v in self.verdicts() if v.student is None or not v.student.host}
+        before = known.get(first.task)
+        same = before is not None and (before.student, before.threshold) == (first.student, first.threshold)
+        if not same if second.after else first.decision == "move":
+            path.unlink()
 
     def load(self, noun: type[T]) -> T:
         path = self.path / NAMES[noun]
@@ -167,13 +189,13 @@ class Project:
         return (self.path / NAMES[noun]).exists()
 
     def verdicts(self) -> tuple[Verdict, ...]:
-        """All verdicts, in order of task name."""
+        """All verdicts, in order of task name; of one task in the order of its ladder."""
         return tuple(self._decode(path, Verdict) for path in sorted((self.path / "verdicts").glob("*.json")))
 
     def drop_verdicts(self, *, keep: Sequence[str]) -> None:
         """Remove the verdicts of tasks that the log no longer holds."""
         for path in (self.path / "verdicts").glob("*.json"):
-            if path.stem not in keep:
+            if path.stem.removesuffix(SECOND) not in keep:
                 path.unlink()
 
     def _decode(self, path: Path, noun: type[Any]) -> Any:
@@ -181,14 +203,18 @@ class Project:
             raw = msgspec.json.decode(read_bytes(path), type=dict[str, Any])
             if raw.pop("freehold", None) != VERSION or raw.pop("noun", None) != noun.__name__:
                 raise ProjectVersion(f"{path} was written by another version.", "Remove it and run the step again.")
+            if not _whole(raw, noun):
+                raise ArtifactDamaged(f"{path} is damaged: its check is another.", "Remove it and run the step again.")
             return msgspec.convert(raw, noun)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
             raise ArtifactDamaged(f"{path} can't be read: {error}.", "Remove it and run the step again.") from None
 
     # artefacts
 
     def artifact_path(self, sha256: str) -> Path:
-        assert re.fullmatch(r"[0-9a-f]{64}", sha256), sha256
+        """Raises ArtifactDamaged for what is no sha256: a file may name anything."""
+        if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+            raise ArtifactDamaged(f"No artefact is called {sha256[:80]!r}.", "Run: freehold tune --project DIR")
         return self.path / "artifacts" / sha256
 
     def write_artifact(
@@ -225,8 +251,7 @@ class Project:
             try:
                 for name, data in files.items():
                     _put(aside / name, data)
-                manifest = {"freehold": VERSION, "noun": "Artifact", **msgspec.to_builtins(artifact)}
-                write_atomic(aside / "manifest.json", pretty(manifest))
+                write_atomic(aside / "manifest.json", _sealed(artifact))
                 aside.rename(final)
                 sync_folder(final.parent)
             except (OSError, StorageFailed):
@@ -264,7 +289,7 @@ class Project:
                 raise ArtifactDamaged(f"{path} is not in the manifest.", "Remove it, or tune again.")
         for name, expected in artifact.files.items():
             path = folder / name
-            actual = sha256_file(path) if path.is_file() else "nothing"
+            actual = sha256_file(path) if path.is_file() and not path.is_symlink() else "nothing"
             if actual != expected:
                 message = f"{path} is damaged: expected sha256 {expected[:12]}…, found {actual[:12]}…"
                 raise ArtifactDamaged(message + ".", "Remove the folder and tune again.")
@@ -322,6 +347,22 @@ class Project:
         """Write one computed file of the project, such as report.html."""
         write_atomic(self.path / name, data)
         return self.path / name
+
+
+def _sealed(noun: Audit | Plan | Verdict | Artifact) -> bytes:
+    """The file of a noun, with a check over the rest, so that a flipped bit is found before it decides anything."""
+    said: dict[str, Any] = msgspec.to_builtins(noun)
+    return pretty({"freehold": VERSION, "noun": type(noun).__name__, **said, "check": _check(said)})
+
+
+def _check(said: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()
+
+
+def _whole(raw: dict[str, Any], noun: type[Any]) -> bool:
+    """Whether the check fits. A file of an earlier version has none; a word that nobody knows is a flipped one."""
+    check = raw.pop("check", None)
+    return raw.keys() <= {f.name for f in fields(noun)} and check in (None, _check(raw))
 
 
 def _sha256(data: bytes | Path) -> str:

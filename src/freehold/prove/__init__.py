@@ -22,14 +22,16 @@ from freehold.project import Project, check_bar
 from freehold.prove.calls import Held, Scored, held_out, score
 from freehold.prove.decide import agreement, bare, decide, kept_home, too_few
 from freehold.prove.describe import design_effect, field_rows, label_rows, latency, noise_floor, out_of_time, per_call
-from freehold.prove.money import machine, monthly, notices, priced_at
+from freehold.prove.ladder import Before, hosted_notes, left
+from freehold.prove.money import Cost, cost_of, monthly, notices, priced_at
 from freehold.prove.notes import barred, notes, reopened
 from freehold.prove.openings import Opening, open_calls
 from freehold.tell import Tell, quiet
 from freehold.traffic import Traffic, evidence
 
-__all__ = ["prove", "without_student"]
+__all__ = ["Before", "prove", "without_student"]
 
+HOSTED_TIMED = 20  # calls of one at a host, which are billed
 METHOD = "exact binomial, fallback procedure, one random call of each group of near-duplicates"
 
 
@@ -43,26 +45,33 @@ def prove(
     bar: float = 0.95,
     confidence: float = 0.95,
     audit: Audit | None = None,
+    before: Before | None = None,
     tell: Tell = quiet,
 ) -> Verdict:
     """Certify `student` on the task's held-out calls and save the verdict in the project.
 
-    The same question to the same calls returns the saved verdict. `audit` gives the months that the log spans.
+    The same question to the same calls returns the saved verdict. `audit` gives the months that the log spans. With
+    `before`, it is certified as the rung after that one, on the calls that it leaves.
     Raises BadSetting for a bar or confidence outside (0, 1) and for a database that can't be read, ProjectMissing for a
-    student of another state of the log, ArtifactDamaged, StorageFailed.
+    student of another state of the log, ArtifactDamaged, StorageFailed; UpstreamMissing for a host that fails.
     """
     bar, confidence = check_bar(bar), check_bar(confidence, "confidence")
     tell("choose the certification calls", 0.0)
     held = held_out(task, traffic)
     if artifact.data_sha256 != held.fit_sha256:  # a call of its fit may be on the certifying side by now
         message = f"The log has changed since the student of {task.name} was fitted."
-        raise ProjectMissing(message, f"Run: freehold tune --project {project.path}")
+        hosted = f" --hosted {artifact.recipe['host']}" if artifact.kind == "hosted" else ""
+        raise ProjectMissing(message, f"Run: freehold tune{hosted} --project {project.path}")
     project.check_base(artifact)
-    thresholds = grid(*_prior(project, artifact), n=len(held.cal), bar=bar, confidence=confidence)
     ruling = judge(task)
+    if before is not None:
+        held = left(task, before, held, ruling, tell)
+    after = "" if before is None else before.sha256
+    thresholds = grid(*_prior(project, artifact), n=len(held.cal), bar=bar, confidence=confidence)
     data = ruling.database.sha256 if ruling.database else ""
     opening = open_calls(task, artifact, held, project, traffic.log.identity, bar=bar, confidence=confidence, data=data)
-    saved = _same(task, artifact, held, project, bar, confidence)
+    cost = cost_of(project.settings, artifact)
+    saved = _same(task, artifact, held, project, bar, confidence, after, cost)
     if saved is not None and saved.evidence is not None and saved.evidence.method == _method(data):
         return _today(saved, opening, project)
     scored = score(task, student, held, ruling, tell)
@@ -70,7 +79,8 @@ def prove(
     decided = decide(thresholds, certificate, held.calls, held.drawn, barred(held))
     moves = decided.decision == "move"
     kept = kept_home(certificate, moves, held.drawn)
-    took, cpu_seconds = latency(student, [held.texts[i] for i in held.cal], tell)
+    timed = [held.texts[i] for i in held.cal]
+    took, cpu_seconds = latency(student, timed if artifact.kind != "hosted" else timed[:HOSTED_TIMED], tell)
     answered = evidence(task, traffic)
     noise = noise_floor(task, answered, confidence)
     shown = (certificate.threshold or 0.0) if moves else 0.0
@@ -80,18 +90,30 @@ def prove(
         kept_home=kept,
         agreement=agreement(certificate, moves),
         threshold=certificate.threshold if moves else None,
-        student=TaskStudent(artifact.sha256, artifact.base, artifact.licence),
+        student=TaskStudent(artifact.sha256, artifact.base, artifact.licence, cost.host),
         evidence=found,
         curve=certificate.curve(),
         labels=label_rows(held, scored, shown) if task.kind == "labels" else field_rows(held, scored, shown, ruling),
         noise=noise,
         latency=took,
-        money=monthly(task, answered, kept, cpu_seconds, machine(project.settings), audit),
+        money=monthly(task, answered, kept, cost.each(cpu_seconds, student), _asked(held), audit),
         terms=notices(task, project.settings, artifact),
-        notes=notes(held, scored, found, noise, moves, bar),
+        notes=(*notes(held, scored, found, noise, moves, bar), *hosted_notes(artifact, before, held, _scored(scored))),
+        after=after,
     )
     project.save(verdict)
     return verdict
+
+
+def _asked(held: Held) -> float:
+    """The share of calls that the student is asked: what the server sends up before, or another rung keeps, is not."""
+    return len(held.cal) / held.drawn if held.drawn else 0.0
+
+
+def _scored(scored: Scored) -> bool:
+    """Whether the student's answers differ in their scores."""
+    able = scored.scores[scored.scores >= 0.0]
+    return bool(len(able)) and bool((able < 1.0).any())
 
 
 def without_student(task: Task, step: TaskPlan, *, bar: float, confidence: float) -> Verdict:
@@ -100,7 +122,7 @@ def without_student(task: Task, step: TaskPlan, *, bar: float, confidence: float
 
 
 def _same(
-    task: Task, artifact: Artifact, held: Held, project: Project, bar: float, confidence: float
+    task: Task, artifact: Artifact, held: Held, project: Project, bar: float, confidence: float, after: str, cost: Cost
 ) -> Verdict | None:
     """The saved verdict, where nothing that it rests on has changed."""
     for found in project.verdicts():
@@ -108,9 +130,9 @@ def _same(
             continue
         if found.student is None or found.student.sha256 != artifact.sha256 or found.evidence is None:
             continue
-        facts = found.terms == notices(task, project.settings, artifact) and priced_at(
-            found.money, machine(project.settings)
-        )
+        if found.after != after:
+            continue
+        facts = found.terms == notices(task, project.settings, artifact) and priced_at(found.money, cost)
         if found.evidence.cal_sha256 == held.sha256 and facts:
             return found
     return None

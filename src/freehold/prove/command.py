@@ -12,10 +12,14 @@ from freehold.nouns import Artifact, Verdict
 from freehold.tell import Tell
 
 if TYPE_CHECKING:
+    from freehold.nouns import Task
     from freehold.project import Project
+    from freehold.traffic import Traffic
 
 __all__ = ["HELP", "flags", "run"]
 
+SECOND = "~2"  # behind a task's name in tuned.json: the artefact of the next rung
+TRIES = 5
 NO_LABELS = "Its calls to learn from hold one label, or too few texts."
 NO_STUDENT = "The last tuning gave it no student, and said why; see: freehold tune"
 HELP = "Certify each student on calls it has never seen, and write the verdicts."
@@ -57,7 +61,8 @@ def _prove(project: Project, name: str | None, bar: float, confidence: float, te
     _known(name, [task.name for task in audit.tasks])
     traffic = read(audit.log.paths, until=audit.log.until, tell=tell)
     steps = {step.name: step for step in plan.tasks}
-    verdicts = []
+    given: dict[str, Any] = {"bar": bar, "confidence": confidence, "audit": audit, "tell": tell}
+    verdicts: list[Verdict] = []
     for task in audit.tasks:
         if name not in (None, task.name) or task.name not in steps:
             continue
@@ -69,12 +74,39 @@ def _prove(project: Project, name: str | None, bar: float, confidence: float, te
         if step.go == "try":
             artifact = project.read_artifact(chosen or newest(project.artifacts(), task.name).sha256)
             with closing(open_student(project.artifact_path(artifact.sha256), artifact)) as own:
-                given: dict[str, Any] = {"bar": bar, "confidence": confidence, "audit": audit, "tell": tell}
                 verdicts.append(prove(task, own, artifact, traffic, project, **given))
         else:
             verdicts.append(without_student(task, step, bar=bar, confidence=confidence))
             project.save(verdicts[-1])
+        if second := project.tuned().get(task.name + SECOND):
+            further = project.read_artifact(second)
+            verdicts.append(_further(task, further, verdicts[-1], traffic, project, given))
     return verdicts
+
+
+def _further(
+    task: Task, artifact: Artifact, first: Verdict, traffic: Traffic, project: Project, given: dict[str, Any]
+) -> Verdict:
+    """The rung after the task's own student, on what that leaves; on all calls where it moves nothing."""
+    import os
+    from contextlib import ExitStack
+
+    from freehold.engines.hosted import Reach, reach
+    from freehold.engines.open import closing, open_student
+    from freehold.prove import Before, prove
+    from freehold.traffic.private import redact_together
+
+    def hosts(name: str) -> Reach:
+        return reach(project.settings, project.path, name, os.environ, redact_together, tries=TRIES)
+
+    with ExitStack() as opened:
+        before = None
+        if first.decision == "move" and first.student is not None:
+            own = project.read_artifact(first.student.sha256)
+            student = opened.enter_context(closing(open_student(project.artifact_path(own.sha256), own)))
+            before = Before(student, first)
+        hosted = opened.enter_context(closing(open_student(project.artifact_path(artifact.sha256), artifact, hosts)))
+        return prove(task, hosted, artifact, traffic, project, before=before, **given)
 
 
 def _known(name: str | None, names: Sequence[str]) -> None:

@@ -50,7 +50,7 @@ def headline(audit: Audit, plan: Plan | None, verdicts: Sequence[Verdict]) -> He
 def _moved(moved: Sequence[Verdict], models: str) -> str:
     bars = listing(sorted({percent(v.bar) for v in moved}))
     sure = listing(sorted({percent(v.confidence) for v in moved}))
-    each = ", per task" if len(moved) > 1 else ""
+    each = ", per task" if len({v.task for v in moved}) > 1 else ""
     return (
         f"Where the owned model answers, it agrees with {models} at least {bars} of the time, with {sure} "
         f"confidence{each}. Every other call still goes to {models}."

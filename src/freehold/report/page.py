@@ -23,7 +23,7 @@ from freehold.report.curve import Row, plot, rows
 from freehold.report.plan import PLAN_TEMPLATES, plan_page
 from freehold.report.plan_words import PLAN_FILTERS
 from freehold.report.words import FILTERS
-from freehold.totals import HOURS
+from freehold.totals import HOURS, by_task
 
 if TYPE_CHECKING:
     from freehold.report.gather import Export
@@ -54,7 +54,7 @@ def task_pages(audit: Audit, plan: Plan | None, verdicts: Sequence[Verdict]) -> 
     """Every task that a plan or a verdict speaks of, the largest first; the audit's page has the others."""
     tasks = {t.name: t for t in audit.tasks}
     steps = {s.name: s for s in plan.tasks} if plan else {}
-    proved = {v.task: v for v in verdicts}
+    proved = by_task(verdicts)
     size = {name: tasks[name].calls if name in tasks else step.calls for name, step in steps.items()}
     size |= {name: v.calls for name, v in proved.items()}
     return [_task_page(n, tasks.get(n), steps.get(n), proved.get(n)) for n in sorted(size, key=lambda n: (-size[n], n))]

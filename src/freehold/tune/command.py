@@ -36,6 +36,11 @@ def flags(parser: argparse.ArgumentParser) -> None:
         "--finetune", metavar="DIR", type=Path, help="also fine-tune the BERT in this folder, as a further member"
     )
     parser.add_argument("--student", metavar="DIR", type=Path, help="your own ONNX classifier instead of a fitted one")
+    parser.add_argument(
+        "--hosted",
+        metavar="NAME",
+        help="the open model of [upstreams.NAME] as the rung after the student (docs/ladder.md)",
+    )
     text_flags(parser)
     parser.add_argument("--json", action="store_true", help="the artefacts' manifests as JSON on stdout")
 
@@ -109,6 +114,11 @@ def _tune(project: Project, args: argparse.Namespace, tell: Tell) -> list[Artifa
     traffic = read(audit.log.paths, until=audit.log.until, tell=tell)
     options: dict[str, Any] = {"encoder": args.encoder, "finetune": args.finetune, "student": args.student}
     options |= text_given(args)
+    if args.hosted is not None:
+        from freehold.tune.hosted import hosted
+
+        _alone(args)
+        return [hosted(task, traffic, project, args.hosted, tell=tell) for task in chosen]
     made: list[Artifact] = []
     failed: list[FreeholdError] = []
     for task in chosen:
@@ -125,6 +135,13 @@ def _tune(project: Project, args: argparse.Namespace, tell: Tell) -> list[Artifa
     return made
 
 
+def _alone(args: argparse.Namespace) -> None:
+    """A hosted model is asked as it is: nothing that is said of a fit goes with it."""
+    for name in ("encoder", "finetune", "student", "base", "minutes", "permission"):
+        if getattr(args, name) is not None:
+            raise BadSetting(f"Both --hosted and --{name} are given.", "Give one of them.")
+
+
 def _show(made: Sequence[Artifact], project: Project) -> None:
     if not made:
         print("No student was made.")
@@ -134,6 +151,8 @@ def _show(made: Sequence[Artifact], project: Project) -> None:
         what = f"{artifact.kind} {artifact.sha256[:8]}  {size:.0f} MB"
         print(f"{artifact.task}  {what}  on {artifact.base}, licence {artifact.licence}")
         print(f"  {folder}")
+        if artifact.kind == "hosted":
+            print(f"  next: freehold prove --project {shlex.quote(str(project.path))}")
         if artifact.kind == "adapter":
             print(f"  next: freehold shrink --project {shlex.quote(str(project.path))}")
         if tuned := artifact.recipe.get("finetune"):

@@ -17,7 +17,7 @@ from freehold.errors import StorageFailed
 from freehold.measure import share
 from freehold.nouns import Audit, Verdict
 from freehold.project import Project, now
-from freehold.totals import HOURS
+from freehold.totals import HOURS, by_task
 from freehold.watch.tail import Tail
 from freehold.watch.tally import HOUR, Pairs, Tally, TaskTally, Up
 from freehold.wire import loads, timestamp
@@ -52,7 +52,7 @@ class Watcher:
         for line in self.tail.rows(budget):
             self.tally.add(line)
         audit = self.project.load(Audit) if self.project.has(Audit) else None
-        verdicts = {v.task: v for v in self.project.verdicts()}
+        verdicts = by_task(self.project.verdicts())
         tally = self.tally
         pairs = [p for task in tally.tasks.values() for p in task.pairs.values()]
         return {
