@@ -36,6 +36,13 @@ EVIDENCE = Evidence(700, 300, 290, "0" * 64, 1, 0.95, 1.0, 0.05, 0.95, 1_790_000
 CHAT = "/v1/chat/completions"
 
 
+def wired() -> bool:
+    """Whether the server asks its policy and its limits yet."""
+    from freehold.serve import app
+
+    return "freehold.serve.admit" in Path(app.__file__).read_text()
+
+
 def small_verdict(task: str, sha256: str = "", **changes: Any) -> Verdict:
     kept = Measure(0.8, 0.75, 0.85, 290)
     said: dict[str, Any] = {
