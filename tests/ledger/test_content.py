@@ -91,7 +91,7 @@ def test_off_holds_no_text_of_anybody(project: Project) -> None:
                 "content": [{"type": "text", "text": "secret"}, {"type": "image_url", "image_url": "secret"}],
             }
         ],
-        [{"role": "system", "content": "secret"}],
+        [{"role": "system", "content": "secret"}, {"role": "secret", "content": "x"}],
         [
             {"role": "user", "content": "x", "name": "secret"},
             {"role": "tool", "tool_call_id": "secret", "content": "y"},
@@ -103,7 +103,13 @@ def test_off_drops_what_else_may_hold_text(project: Project, messages: list[dict
     row = entry("x", user="secret")
     row.body |= {"messages": messages, "tools": [{"function": {"name": "secret"}}], "stop": ["secret"]}
     row.body |= {"metadata": {"user_id": "secret"}, "response_format": {"type": "json_schema", "schema": "secret"}}
-    row.body |= {"secret": 1, "prediction": {"content": "secret"}, "tool_choice": {"function": {"name": "secret"}}}
+    row.body |= {
+        "seed": "secret",
+        "stream_options": {"secret": "secret"},
+        "secret": 1,
+        "prediction": {"content": "secret"},
+        "tool_choice": {"function": {"name": "secret"}},
+    }
     row.response = {"error": {"message": "secret", "code": "c", "type": "t"}, "body": "secret"}
     assert file.write(row)
     file.close()

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -33,6 +34,8 @@ SETTINGS = (
     "reasoning_effort",
 )  # fmt: skip
 """A request's fields that hold no text of anybody's."""
+WORDS = ("model", "service_tier", "reasoning_effort")
+ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 SHOWN = ("id", "object", "created", "model", "usage", "service_tier", "system_fingerprint")
 UNWRITABLE = (TypeError, ValueError, OverflowError, RecursionError)
 CONTROLS = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")  # what terminals and str.splitlines act upon
@@ -88,9 +91,14 @@ class Entry:
             own["agrees"] = self.agrees
         if self.more:  # what further rooms want on record: numbers and names, never texts
             own |= self.more
-        at = datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds")
+        at = f"{_second(int(self.at))}.{int(self.at % 1 * 1000):03}+00:00"
         seconds = round(time.perf_counter() - self.started, 6)
         return {"timestamp": at, "seconds": seconds, "request": self.body, "response": self.response, "freehold": own}
+
+
+@lru_cache(maxsize=64)
+def _second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def body(entry: Entry, content: str, redact: Redact | None) -> bytes:
@@ -143,15 +151,16 @@ def without_text(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _request(said: dict[str, Any]) -> dict[str, Any]:
-    kept: dict[str, Any] = {name: said[name] for name in SETTINGS if name in said and _plain(said[name])}
+    kept: dict[str, Any] = {name: said[name] for name in SETTINGS if name in said and _plain(name, said[name])}
     form = said.get("response_format")
     if isinstance(form, dict) and isinstance(form.get("type"), str):
         kept["response_format"] = {"type": form["type"]}
     messages = said.get("messages")
     roles = [m.get("role") for m in messages if isinstance(m, dict)] if isinstance(messages, list) else []
+    roles = [role if role in ROLES else "other" for role in roles]
     if "user" not in roles:
         roles.append("user")  # so that readers know that the text isn't here
-    return kept | {"messages": [{"role": role, "content": None} for role in roles if isinstance(role, str)]}
+    return kept | {"messages": [{"role": role, "content": None} for role in roles]}
 
 
 def _response(said: dict[str, Any]) -> dict[str, Any]:
@@ -172,8 +181,11 @@ def _choice(said: dict[str, Any]) -> dict[str, Any]:
     return {"index": said.get("index", 0), "message": message, "finish_reason": said.get("finish_reason")}
 
 
-def _plain(value: Any) -> bool:
-    """A number, a word, or an object of such."""
-    if isinstance(value, dict):
-        return all(isinstance(inside, bool | int | float) for inside in value.values())
-    return value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= 128)
+def _plain(name: str, value: Any) -> bool:
+    """A number, a word of the API, or include_usage and the like."""
+    if name == "stream_options":
+        return isinstance(value, dict) and all(
+            len(key) <= 40 and isinstance(inside, bool) for key, inside in value.items()
+        )
+    word = name in WORDS and isinstance(value, str) and len(value) <= 128
+    return value is None or isinstance(value, bool | int | float) or word

@@ -125,10 +125,8 @@ class Ledger:
 
     def _append(self, entry: Entry, data: bytes) -> None:
         file = self._current()
-        head = data + b',"seq":%d' % (self._seq + 1)
-        if not file.rows and self._chain:
-            head += b',"prev":"%s"' % self._chain
-        line, link = chained(head, self._chain)
+        prev = b',"prev":"%b"' % self._chain if not file.rows and self._chain else b""
+        line, link = chained(b'%b,"seq":%d%b' % (data, self._seq + 1, prev), self._chain)
         try:
             if os.write(file.fd, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
