@@ -116,9 +116,8 @@ def shown(key: Key) -> dict[str, Any]:
     """What may be said of a key to whoever may see it; never its hash."""
     said = {name: getattr(key, name) for name in ("name", "role", "prefix", "parent", "made", "expires", "revoked")}
     said |= {name: getattr(key, name) for name in (*CAPS, *LISTS)}
-    found: dict[str, Any] = msgspec.to_builtins(
-        {name: value for name, value in said.items() if value not in (None, "")}
-    )
+    kept = {name: list(v) if isinstance(v, tuple) else v for name, v in said.items() if v not in (None, "")}
+    found: dict[str, Any] = msgspec.to_builtins(kept)
     return found
 
 

@@ -33,21 +33,24 @@ class Tick:
 
 
 def follow(tick: Tick, wall: float, boot: float, *, back: bool) -> float:
-    """The time now, in epoch seconds; `tick` is brought up to it."""
-    expected = tick.seen + max(0.0, boot - tick.boot)
+    """The time now, in epoch seconds; `tick` is brought up to it. A clock that goes right is compared with what it said
+    up to an hour ago, so that one which stands still is found out."""
+    passed = max(0.0, boot - tick.boot)
+    expected = tick.seen + passed
     astray = wall - expected
     if -SKEW <= astray <= SKEW:
-        tick.seen, tick.off = wall, -1.0
-    elif astray < 0 and not back:
-        tick.seen, tick.off = expected, -1.0
+        tick.off = -1.0
+        if passed >= HOUR:
+            tick.seen, tick.boot = wall, boot
+        return wall
+    if astray < 0 and not back:
+        tick.off = -1.0
     elif tick.off < 0 or boot < tick.off:
-        tick.seen, tick.off = expected, boot
+        tick.off = boot
     elif boot - tick.off >= HOUR:
-        tick.seen, tick.off = wall, -1.0
-    else:
-        tick.seen = expected
-    tick.boot = boot
-    return tick.seen
+        expected, tick.off = wall, -1.0
+    tick.seen, tick.boot = expected, boot
+    return expected
 
 
 class Steady:

@@ -10,6 +10,7 @@ up. Days and months are UTC; a day never comes twice, whatever the clock says.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import math
 import mmap
@@ -97,8 +98,9 @@ class Spent:
         self._read = 0
         self._swept = -math.inf
         self._months: tuple[int, int] = (UNSAID, UNSAID)
-        with guarded(path):
+        with guarded(path), contextlib.ExitStack() as undo:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            undo.callback(os.close, self._file)
             self._alone = _Alone(self._file, path)
             with self._alone:
                 if os.fstat(self._file).st_size == 0:
@@ -107,11 +109,16 @@ class Spent:
                 self._map()
                 self._start()
                 self._slot = self._claim()
+            undo.pop_all()
 
     def close(self) -> None:
         """Give the place back; what is still reserved is free again."""
         with self._alone:
             self._free(self._slot)
+            _lock(self._file, fcntl.F_UNLCK, self._slot)  # the map holds the file open, so closing alone frees no lock
+        self._words.release()
+        self._times.release()
+        self._bytes.close()
         os.close(self._file)
 
     def sync(self) -> None:
