@@ -140,13 +140,14 @@ async def test_torn(hosts: Hosts, mode: str, stream: bool, other: bool) -> None:
             assert got.body == b""
 
 
-@pytest.mark.parametrize("began", [True, False], ids=["after content", "before"])
-async def test_an_endless_line_is_never_kept(hosts: Hosts, began: bool) -> None:
+@pytest.mark.parametrize("began", ["content", "role", "nothing"])
+async def test_an_endless_line_is_never_kept(hosts: Hosts, began: str) -> None:
     """Before content it fails at the limit; after content it passes on in the pieces that it came in."""
     sent: list[int] = []
+    starts = {"content": BEGUN, "role": OK_STREAM + chunk(role("a")), "nothing": OK_STREAM}
 
     def play(path: str, headers: dict[str, str], body: bytes) -> Any:
-        for piece in endless((BEGUN if began else OK_STREAM) + chunk(b"data: ")):
+        for piece in endless(starts[began] + chunk(b"data: ")):
             sent.append(len(piece))
             yield piece
 
@@ -158,7 +159,20 @@ async def test_an_endless_line_is_never_kept(hosts: Hosts, began: bool) -> None:
             while data := await reply.read():
                 largest = max(largest, len(data))
     except UpstreamFailed as error:
-        assert error.code == ("upstream_interrupted" if began else "upstream_too_long")  # noqa: PT017 (a stream)
+        assert error.code == ("upstream_interrupted" if began == "content" else "upstream_too_long")  # noqa: PT017 (a stream)
     await alone.close()
     assert largest <= 1 << 20
-    assert len(sent) == SENT + 2 if began else len(sent) < SENT
+    assert len(sent) == SENT + 2 if began == "content" else len(sent) < SENT
+
+
+async def test_endless_comments_are_passed_on_rather_than_kept(hosts: Hosts) -> None:
+    tick = chunk(b": still here\n\n" * 1000)
+    raws = await hosts(a=lambda path, headers, body: [OK_STREAM, *[tick] * 20, chunk(said("a", "x") + DONE), LAST])
+    alone = Fleet([Host("a", HttpUpstream(raws[0].url))], Clock().policy(held=HELD))
+    pieces = []
+    async with alone.send("POST", "/v1/chat/completions", {}, asked(True)) as reply:
+        while data := await reply.read():
+            pieces.append(data)
+    await alone.close()
+    assert len(pieces[0]) < 200_000
+    assert len(b"".join(pieces)) == 20 * 14_000 + len(said("a", "x") + DONE)

@@ -37,43 +37,51 @@ _read = msgspec.json.Decoder(_Event).decode
 
 
 class Scan:
-    """Feed it a stream until it has seen something. `held` is all that came; `events` how many of them were whole."""
+    """Feed it a stream until it has seen something. `held` is all that came, of which `whole` bytes are whole events,
+    `events` of them."""
 
-    __slots__ = ("_at", "events", "held")
+    __slots__ = ("_held", "events", "whole")
 
     def __init__(self) -> None:
-        self.held = b""
-        self.events = 0
-        self._at = 0
+        self._held = bytearray()
+        self.events = self.whole = 0
+
+    @property
+    def held(self) -> bytes:
+        return bytes(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
 
     def feed(self, chunk: bytes) -> Seen:
-        self.held = self.held + chunk if self.held else chunk
-        held = self.held
-        # an end of an event may be cut in two: look a little back
-        end = max((at + len(gap) for gap in GAPS if (at := held.rfind(gap, max(self._at - 4, 0))) >= 0), default=0)
-        if end <= self._at:
+        held = self._held
+        back = max(self.whole, len(held) - 4)  # an end of an event may be cut in two
+        held += chunk
+        end = max((at + len(gap) for gap in GAPS if (at := held.rfind(gap, back)) >= 0), default=0)
+        if end <= self.whole:
             return ""
-        ready, self._at = held[self._at : end], end
+        ready, self.whole = held[self.whole : end], end
         return self._events(ready)
 
     def end(self) -> Seen:
         """At the end of the stream: what its last event said where the empty line after it never came."""
-        rest, self._at = self.held[self._at :], len(self.held)
+        rest, self.whole = self._held[self.whole :], len(self._held)
         return self._events(rest + b"\n\n") if rest.strip() else ""
 
-    def _events(self, ready: bytes) -> Seen:
-        name, data = "", []
+    def _events(self, ready: bytearray) -> Seen:
+        name, data, begun = "", [], False
         for line in ready.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n").split("\n"):
             if line.startswith("data:"):
                 data.append(line[5:])
             elif line.startswith("event:"):
                 name = line[6:].strip()
-            elif not line:
+            elif not line and begun:
                 self.events += 1
                 seen = _seen(name, "\n".join(data).strip()) if data else "error" if name == "error" else ""
                 if seen:
                     return seen
                 name, data = "", []
+            begun = bool(line)
         return ""
 
 

@@ -11,27 +11,24 @@ Only calls that leave nothing behind at a host are tried again (AGAIN). Any othe
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from math import ceil
 from types import TracebackType
 
-from freehold import wire
 from freehold.engines.hosts.content import Scan, whole
 from freehold.engines.hosts.deadline import TIMEOUT, allowed, come_back
 from freehold.engines.hosts.host import Cleaned, Host, Policy, Sent
+from freehold.engines.hosts.own import KEY, all_there, encoded, key_of, late, nobody
 from freehold.engines.hosts.retry import LONGEST, TRIES, delay, may
-from freehold.engines.upstream import UP, Headers, Reply, UpstreamFailed
+from freehold.engines.upstream import UP, Reply, UpstreamFailed
 
 __all__ = ["AGAIN", "Send"]
 
 AGAIN = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/moderations", "/v1/responses"})
 KEPT_THERE = (b'"previous_response_id"', b'"conversation"')  # of /v1/responses: it builds on what one host remembers
 ERROR = 64 << 10  # bytes of an error's body
+ENOUGH = 64 << 10  # bytes of events without content that wait
 LARGE = 32 << 10  # bytes of a request whose reading for private data takes milliseconds
-KEY = "idempotency-key"
 Manager = AbstractAsyncContextManager[Reply]
 Read = Callable[[], Awaitable[bytes]]
 
@@ -75,7 +72,7 @@ class Send:
         self._tries = TRIES if again and self._again else 1
         self._up = {name: headers[name] for name in UP if name in headers}
         if method == "POST":
-            self._up[KEY] = _key(headers)
+            self._up[KEY] = key_of(headers)
         self._waits = allowed(headers, policy.total)
         self._ends = until
         self._until: float | None = None
@@ -95,7 +92,7 @@ class Send:
         policy.retries.call(now)
         host = self._next(now)
         if host is None:
-            return self._nobody(now)
+            return nobody(self._hosts, now, policy.draw)
         done = 1
         while True:
             try:
@@ -157,20 +154,6 @@ class Send:
         host.counts.retries += 1
         return host
 
-    def _nobody(self, now: float) -> Sent:
-        """The answer where no host may be asked."""
-        resting = [host for host in self._hosts if host.breaker.rests(now) > 0]
-        if not self._hosts:
-            return _own(503, "There is no upstream for this call.", "no_upstream")
-        if not resting:
-            message = "What may be spent on the upstream today is spent."
-            return _own(429, message, "upstream_budget", [("x-should-retry", "false")])
-        shortest = min(host.breaker.rests(now) for host in resting)
-        again = [("Retry-After", str(max(1, ceil(shortest + min(shortest, 10.0) * self._policy.draw() / 2))))]
-        if all(host.breaker.by_limit for host in resting):
-            return _own(429, "The upstream takes no more calls for now.", "upstream_limited", again)
-        return _own(503, "The upstream has failed too often and is left alone for a while.", "upstream_resting", again)
-
     # one try
 
     async def _in_time(self, host: Host, tries: int) -> Sent:
@@ -183,7 +166,7 @@ class Send:
         except TimeoutError:
             if not timeout.expired():
                 raise
-        raise _late()
+        raise late()
 
     async def _try(self, host: Host, tries: int) -> Sent:
         if host.private and self._cleaned is None:
@@ -244,7 +227,7 @@ class Send:
             host.breaker.answered(self._pass)
             self._pass = 0
             return self._sent(reply, reply.read, tries)
-        if not self._again or _encoded(reply):
+        if not self._again or encoded(reply):
             self._begun()
             return self._passing(reply, tries)
         if reply.header("content-type").lower().startswith("text/event-stream"):
@@ -258,7 +241,7 @@ class Send:
             while len(body) < ERROR and (chunk := await reply.read()):
                 body += chunk
         seconds = come_back({name.lower(): value for name, value in reply.headers})
-        last = self._sent(reply, _one(body[:ERROR]), tries)
+        last = self._sent(reply, all_there(body[:ERROR]), tries)
         if reply.status == 429:
             self._host.counts.limited += 1
             self._failed("rate_limited", seconds)
@@ -275,7 +258,7 @@ class Send:
                 message = f"The upstream's answer is longer than {self._policy.longest} bytes."
                 raise UpstreamFailed(502, "upstream_too_long", message)
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        sent = self._sent(reply, _one(body), tries)
+        sent = self._sent(reply, all_there(body), tries)
         seen = whole(body)
         if seen != "content":
             code = f"upstream_{seen}"
@@ -295,15 +278,13 @@ class Send:
             if seen:
                 code = f"upstream_{seen}"
                 self._failed(code)
-                raise _Failed(code, self._sent(reply, _one(scan.held), tries))
+                raise _Failed(code, self._sent(reply, all_there(scan.held), tries))
             if not chunk:
                 raise UpstreamFailed(502, "upstream_interrupted", "The upstream broke off before its answer began.")
-            if len(scan.held) > policy.held:
-                if not scan.events:
-                    message = f"The upstream sent more than {policy.held} bytes that are no whole event."
-                    raise UpstreamFailed(502, "upstream_too_long", message)
-                break
-            if scan.events and policy.clock() - self._started > policy.patience:
+            if len(scan) - scan.whole > policy.held:
+                message = f"The upstream sent more than {policy.held} bytes that are no whole event."
+                raise UpstreamFailed(502, "upstream_too_long", message)
+            if scan.events and (scan.whole > ENOUGH or policy.clock() - self._started > policy.patience):
                 break
         self._held = scan.held
         self._begun()
@@ -349,7 +330,7 @@ class Send:
             if not timeout.expired():
                 raise
         self._pass = 0
-        raise _late()
+        raise late()
 
     def _sent(self, reply: Reply, read: Read, tries: int) -> Sent:
         return Sent(  # by place: names take half as long again, of every call
@@ -369,36 +350,3 @@ class Send:
     def _well(self) -> None:
         self._host.breaker.succeeded(self._pass, self._policy.clock())
         self._pass = 0
-
-
-def _key(headers: Mapping[str, str]) -> str:
-    """The Idempotency-Key of every try: the client's own, told apart by its client (all of them share one key at the
-    host) and without what it may say, or a new one."""
-    said = headers.get(KEY)
-    if said is None:
-        return f"freehold-{secrets.token_hex(16)}"
-    owned = f"{headers.get('authorization', '')}\0{said}".encode("utf-8", "surrogatepass")
-    return f"freehold-{hashlib.blake2b(owned, digest_size=16).hexdigest()}"
-
-
-def _late() -> UpstreamFailed:
-    return UpstreamFailed(504, "deadline_passed", "No whole answer came in the time that the client allows.")
-
-
-def _encoded(reply: Reply) -> bool:
-    return reply.header("content-encoding").lower() not in ("", "identity")
-
-
-def _own(status: int, message: str, code: str, more: Headers | None = None) -> Sent:
-    body = wire.error(message, "upstream_error", code)
-    return Sent(status, [("Content-Type", "application/json"), *(more or [])], _one(body))
-
-
-def _one(body: bytes) -> Read:
-    """read() of an answer that is all there."""
-    left = [body] if body else []
-
-    async def read() -> bytes:
-        return left.pop() if left else b""
-
-    return read
