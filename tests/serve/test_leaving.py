@@ -7,13 +7,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freehold.engines.upstream import UpstreamFailed
+from freehold.engines.hosts.fleet import Fleet
+from freehold.engines.hosts.host import Host, Policy
+from freehold.engines.upstream import HttpUpstream, UpstreamFailed
 from freehold.errors import BadSetting, SecretExposed
+from freehold.project import Project
 from freehold.serve.leaving import Leaving, leaving_key
+
+from .conftest import QUICK, StandIn, Start, client
 
 LEAVING = Leaving(b"0123456789abcdef0123456789abcdef")
 PLANTED = [
@@ -237,3 +243,33 @@ def test_the_key_is_made_once_and_kept_to_us(tmp_path: Path) -> None:
     path.write_bytes(b"something else")
     with pytest.raises(BadSetting):
         leaving_key(tmp_path)
+
+
+# through the server
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_nothing_private_passes_the_server(
+    project: Project, start: Start, upstream: StandIn, stream: bool
+) -> None:
+    """The client's question leaves without its private data, the ledger keeps the question, the answer comes back."""
+    host = Host("upstream", HttpUpstream(upstream.url, timeouts=QUICK), private=True)
+    asked: Any = [{"role": "user", "content": "Write to ana@firm.com about 4111 1111 1111 1111"}]
+    data = {"url": "data:image/png;base64,iVBORw0KGgo="}
+    picture: Any = [{"role": "user", "content": [{"type": "image_url", "image_url": data}]}]
+    async with start(Fleet([host], Policy(leaves=LEAVING))) as app, client(app) as asks:
+        got: Any = await asks.chat.completions.create(model="gpt-4o-mini", messages=asked, stream=stream)
+        if stream:
+            said = [chunk.choices[0].delta.content async for chunk in got if chunk.choices]
+            assert "".join(filter(None, said)) == "transfer"
+        else:
+            assert got.choices[0].message.content == "transfer"
+        with pytest.raises(openai.UnprocessableEntityError) as caught:
+            await asks.chat.completions.create(model="gpt-4o-mini", messages=picture)
+        assert caught.value.code == "private_unread"
+        with pytest.raises(openai.UnprocessableEntityError):
+            await asks.embeddings.create(model="e", input=[1, 2, 3])
+    (_, headers, sent), *more = upstream.seen
+    assert not more
+    assert "ana@firm.com" not in sent.decode() + str(headers)
+    assert "4111 1111 1111 1111" not in sent.decode()
