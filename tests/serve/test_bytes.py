@@ -16,7 +16,8 @@ from freehold import wire
 from freehold.engines.upstream import HttpUpstream, Timeouts
 from freehold.nouns import Tokens
 from freehold.project import Project
-from freehold.serve import out, relay
+from freehold.project.gateway import Limits
+from freehold.serve import relay
 
 from .conftest import QUICK, Start, ledger, request
 from .test_door import raw, talk
@@ -228,10 +229,10 @@ async def test_headers_do_not_buy_time(start: Start) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_reader_that_stalls_is_cut_off(start: Start, monkeypatch: pytest.MonkeyPatch, stream: bool) -> None:
-    monkeypatch.setattr(out, "STALLED", 0.3)
+async def test_a_reader_that_stalls_is_cut_off(start: Start, stream: bool) -> None:
+    limits = Limits(write_seconds=0.3)
     body = SSE + event("a" * 100_000) * 120 + DONE if stream else whole(b'{"choices":"' + b"a" * (12 << 20) + b'"}')
-    async with speaking(saying(body), Timeouts()) as up, start(up) as app:
+    async with speaking(saying(body), Timeouts()) as up, start(up, limits=limits) as app:
         reader, writer = await asyncio.open_connection("127.0.0.1", app.port, limit=1024)
         writer.write(raw(app, UP if stream else ONE))
         got = len(await reader.read(10))
@@ -245,11 +246,11 @@ async def test_a_reader_that_stalls_is_cut_off(start: Start, monkeypatch: pytest
     assert got < 12 << 20
 
 
-async def test_a_slow_reader_is_not(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_reader_is_not(start: Start) -> None:
     """The deadline is for a write that stands still, not for the whole answer."""
-    monkeypatch.setattr(out, "STALLED", 0.5)
+    limits = Limits(write_seconds=0.5)
     text = wire.dumps({"x": "a" * (12 << 20)})
-    async with speaking(saying(whole(text)), Timeouts()) as up, start(up) as app:
+    async with speaking(saying(whole(text)), Timeouts()) as up, start(up, limits=limits) as app:
         reader, writer = await asyncio.open_connection("127.0.0.1", app.port, limit=1 << 16)
         writer.write(raw(app, ONE))
         got = 0

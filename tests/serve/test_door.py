@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from freehold import wire
-from freehold.serve import door, listen
+from freehold.project.gateway import Limits
 from freehold.serve.app import App
 
 from .conftest import StandIn, Start, request
@@ -163,14 +163,11 @@ async def test_commas_in_a_text_are_no_values(start: Start, upstream: StandIn) -
     assert len(upstream.seen) == 4
 
 
-async def test_what_comes_early_does_not_end_a_call(
-    start: Start, upstream: StandIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_comes_early_does_not_end_a_call(start: Start, upstream: StandIn) -> None:
     """A stray line end after a body, or the start of a next request, while the first one is answered."""
-    monkeypatch.setattr(listen, "HEADER_SECONDS", 0.3)
     upstream.mode = "steady"  # two seconds of a stream
     body = wire.dumps(request("sing to me", stream=True))
-    async with start(upstream) as app:
+    async with start(upstream, limits=Limits(header_seconds=0.3)) as app:
         first = raw(app, body, Connection="keep-alive")
         for early in (b"\r\n", b"POST /v1/x HTTP/1.1\r\n"):
             reader, writer = await asyncio.open_connection("127.0.0.1", app.port)
@@ -190,13 +187,14 @@ async def test_what_comes_early_does_not_end_a_call(
 
 
 async def test_a_body_over_the_cap_is_refused_while_it_comes(start: Start) -> None:
-    big = b"x" * (door.BODY + 1)
+    most = 4 << 20
+    big = b"x" * (most + 1)
     async with start(None) as app:
         assert status(await talk(app.port, raw(app, body=b"", Content_Length=len(big)))) == 413
         chunked = raw(app, body=b"", Content_Length=None, Transfer_Encoding="chunked")
         answer = await talk(app.port, chunked + f"{len(big):x}\r\n".encode() + big)
         assert status(answer) in (413, 0)  # 0: the server hung up while we were still sending
-        fits = raw(app, body=b" " * (door.BODY - len(GOOD)) + GOOD)
+        fits = raw(app, body=b" " * (most - len(GOOD)) + GOOD)
         assert status(await talk(app.port, fits)) == 200
 
 
@@ -213,7 +211,7 @@ async def test_headers_have_a_cap(start: Start) -> None:
         assert status(await talk(app.port, raw(app, **{f"X_{i}": "y" for i in range(70)}))) == 400
         assert status(await talk(app.port, raw(app, X_Long="y" * 9000))) == 200
         assert status(await talk(app.port, raw(app, X_Long="y" * 33_000))) in (431, 400)
-        assert status(await talk(app.port, b"POST / HTTP/1.1\r\n", *[b"A: " + b"y" * 8000 + b"\r\n"] * 6)) in (0, 400)
+        assert status(await talk(app.port, b"POST / HTTP/1.1\r\n", *[b"A: " + b"y" * 8000 + b"\r\n"] * 6)) in (0, 431)
 
 
 async def test_an_unreadable_request_does_not_come_back(start: Start, capfd: pytest.CaptureFixture[str]) -> None:
@@ -226,9 +224,8 @@ async def test_an_unreadable_request_does_not_come_back(start: Start, capfd: pyt
     assert "sk-client-secret" not in "".join(capfd.readouterr())
 
 
-async def test_slow_headers_are_cut_off(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listen, "HEADER_SECONDS", 0.3)
-    async with start(None) as app:
+async def test_slow_headers_are_cut_off(start: Start) -> None:
+    async with start(None, limits=Limits(header_seconds=0.3)) as app:
         began = time.monotonic()
         silent, trickling = await asyncio.gather(
             talk(app.port), talk(app.port, *[b"G", b"E", b"T", b" /", b" H", b"TT"], wait=0.1)
@@ -247,9 +244,8 @@ async def test_slow_headers_are_cut_off(start: Start, monkeypatch: pytest.Monkey
         writer.close()
 
 
-async def test_slow_bodies_are_cut_off(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "SECONDS", 0.3)
-    async with start(None) as app:
+async def test_slow_bodies_are_cut_off(start: Start) -> None:
+    async with start(None, limits=Limits(body_seconds=0.3)) as app:
         began = time.monotonic()
         answer = await talk(app.port, raw(app, body=b"{", Content_Length=500))
         assert status(answer) == 408
@@ -275,16 +271,29 @@ async def test_no_path_leaves_v1(start: Start, upstream: StandIn, path: str) -> 
     assert upstream.seen == []
 
 
-async def test_connections_have_a_cap(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listen, "CONNECTIONS", 2)
-    async with start(None) as app:
-        held = [await asyncio.open_connection("127.0.0.1", app.port) for _ in range(2)]
-        await asyncio.sleep(0.1)
-        assert await talk(app.port) == b""  # hung up at once, long before the header deadline
-        held[0][1].close()
+async def test_connections_have_a_cap(start: Start, upstream: StandIn) -> None:
+    """Those that ask nothing make room for one that does; those that are at work don't."""
+    upstream.mode = "steady"  # two seconds of a stream
+    body = wire.dumps(request("sing to me", stream=True))
+    async with start(upstream, limits=Limits(connections=2)) as app:
+        silent = [await asyncio.open_connection("127.0.0.1", app.port) for _ in range(2)]
         await asyncio.sleep(0.1)
         assert status(await talk(app.port, raw(app))) == 200
-        held[1][1].close()
+        assert await asyncio.wait_for(silent[0][0].read(), 5.0) == b""  # long before the header deadline
+        for _, writer in silent:
+            writer.close()
+        await asyncio.sleep(0.1)
+        busy = [await asyncio.open_connection("127.0.0.1", app.port) for _ in range(2)]
+        for reader, writer in busy:
+            writer.write(raw(app, body))
+            await reader.readuntil(b"still here")
+        answer = await talk(app.port, raw(app))
+        assert status(answer) == 503
+        assert error(answer)["code"] == "too_many_connections"
+        for reader, writer in busy:
+            assert (await reader.read()).endswith(b"0\r\n\r\n")
+            writer.close()
+        assert status(await talk(app.port, raw(app))) == 200
 
 
 async def test_expect_continue(start: Start) -> None:

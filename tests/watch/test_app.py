@@ -27,9 +27,9 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 async def site(project: Project) -> AsyncIterator[str]:
-    runner, port = await start(Watcher(project), "127.0.0.1", 0)
+    server, port = await start(Watcher(project), "127.0.0.1", 0)
     yield f"http://127.0.0.1:{port}"
-    await runner.cleanup()
+    await server.stop()
 
 
 async def get(url: str, method: str = "GET", **headers: str) -> tuple[int, str, Any]:

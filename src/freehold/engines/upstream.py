@@ -9,20 +9,18 @@ start; no redirect is followed, no proxy is read from the environment, and no cl
 
 from __future__ import annotations
 
-import asyncio
-import io
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Protocol
 from urllib.parse import urlsplit
 
-import aiohttp
-from yarl import URL
-
 from freehold.errors import BadSetting
+from freehold.http.client import Answer, AskFailed, Client
+from freehold.http.head import decode, name_of
 
 __all__ = ["HOP", "UP", "Headers", "HttpUpstream", "Reply", "Timeouts", "Upstream", "UpstreamFailed", "base_url"]
 
@@ -39,7 +37,6 @@ NOT_BACK = {
 }  # fmt: skip
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # no header may hold these
 HOP = "x-freehold-hop"  # stands on all that goes up, so that a server that is its own upstream notices
-HEADER = 32 << 10  # bytes of one header of an answer
 SECRET = 8  # a shorter key is a placeholder, such as EMPTY, and may stand in any text
 
 
@@ -126,13 +123,32 @@ class HttpUpstream:
 
     kind = "upstream"
 
-    def __init__(self, url: str, key: str = "", *, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str = "",
+        *,
+        timeouts: Timeouts | None = None,
+        allowed: Callable[[str], bool] | None = None,
+    ) -> None:
+        """`allowed(ip)` says whether an address that the host's name stands for may be asked (default: every one)."""
         self.url = base_url(url)
         if key and not re.fullmatch(r"[\x21-\x7e]+", key):
             raise BadSetting("The upstream key holds a space or a character that no key has.", "Set it again.")
         self._key = key
-        self._timeouts = timeouts or Timeouts()
-        self._session: aiohttp.ClientSession | None = None
+        quoted = json.dumps(key)[1:-1]
+        says = {key, quoted, quoted.replace("/", "\\/")} if len(key) >= SECRET else set()
+        self._says = [said.encode() for said in says]
+        self.timeouts = timeouts or Timeouts()
+        self._allowed = allowed
+        self._client: Client | None = None
+        parts = urlsplit(self.url)
+        tls = parts.scheme == "https"
+        self._origin = (parts.hostname or "", parts.port or (443 if tls else 80), tls)
+        self._path = parts.path
+        # What stands on all that goes up. Plain bytes, so that the ledger can read the answer while it passes.
+        fixed = f"Host: {parts.netloc}\r\nAccept-Encoding: identity\r\n{HOP}: 1\r\n"
+        self._fixed = fixed + (f"Authorization: Bearer {key}\r\n" if key else "")
 
     @property
     def local(self) -> bool:
@@ -144,116 +160,103 @@ class HttpUpstream:
 
     def redact(self, data: bytes) -> bytes:
         """`data` without the key: plain, and as JSON may write it."""
-        if len(self._key) >= SECRET:
-            quoted = json.dumps(self._key)[1:-1]
-            for said in {self._key, quoted, quoted.replace("/", "\\/")}:
-                data = data.replace(said.encode(), b"[key]")
+        for said in self._says:
+            data = data.replace(said, b"[key]")
         return data
 
-    @asynccontextmanager
-    async def send(
+    def send(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, whole: bool = False
-    ) -> AsyncIterator[Reply]:
+    ) -> AbstractAsyncContextManager[Reply]:
         """Send `body` to `path` ("/v1/...", with its query)."""
-        wait = self._timeouts.total if whole else self._timeouts.first
-        until = asyncio.get_running_loop().time() + wait  # for the headers and the first bytes together
-        response = await self._request(method, path, headers, body, until)
+        return _Sending(self, self._head(method, path, headers, body) + body, whole)
+
+    async def ask(self, data: bytes, whole: bool) -> Answer:
+        """A request's bytes to the host. Raises UpstreamFailed."""
+        if self._client is None:
+            times = self.timeouts
+            tick = min(times.connect, times.first, times.between, times.total) / 8
+            self._client = Client(connect=times.connect, allowed=self._allowed, tick=tick)
+        times, now = self.timeouts, self._client.loop.time()
+        end = now + times.total
+        until = end if whole else now + times.first  # for the headers and the first bytes together
         try:
-            back = _headers_back((name, self.redact(value)) for name, value in response.raw_headers)
-            framed = "content-length" in response.headers or "transfer-encoding" in response.headers
-            read = _Reader(response, until, self._timeouts.between, framed).read
-            yield Reply(response.status, back, read, framed, self.redact)
-        finally:
-            response.close()  # a response read to its end has given its connection back already
+            answer = await self._client.ask(self._origin, data, until=until, between=times.between, end=end)
+        except AskFailed as error:
+            if error.kind == "timeout":
+                raise UpstreamFailed(504, "upstream_timeout", "The upstream did not answer in time.") from None
+            message = f"The upstream can't be reached ({error.word or error.kind})."
+            raise UpstreamFailed(502, "upstream_unreachable", message) from None
+        if answer.status in (301, 302, 303, 307, 308):
+            answer.close()
+            message = f"The upstream answered {answer.status}, a redirect; freehold follows none."
+            raise UpstreamFailed(502, "upstream_redirects", message)
+        return answer
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._client is not None:
+            await self._client.close()
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            t = self._timeouts
-            self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=t.total, connect=t.connect),
-                connector=aiohttp.TCPConnector(limit=0),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-                max_field_size=HEADER,
-            )
-        return self._session
+    def _head(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+        lines = [f"{method} {self._path}{path.removeprefix('/v1')} HTTP/1.1\r\n", self._fixed]
+        for name in UP:
+            value = headers.get(name)
+            if value is not None:
+                lines.append(f"{name}: {value}\r\n")
+        lines.append(f"Content-Length: {len(body)}\r\n\r\n" if body or method == "POST" else "\r\n")
+        if any(line.count("\n") != 1 or line.count("\r") != 1 for line in (lines[0], *lines[2:-1])):
+            raise ValueError("a path or a header holds a line break")
+        return "".join(lines).encode("utf-8", "surrogateescape")
 
-    def _headers_up(self, headers: Mapping[str, str]) -> dict[str, str]:
-        up = {name: headers[name] for name in UP if name in headers}
-        # Plain bytes, so that the ledger can read the answer while it passes.
-        up["accept-encoding"] = "identity"
-        up[HOP] = "1"
-        if self._key:
-            up["authorization"] = f"Bearer {self._key}"
-        return up
 
-    async def _request(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, until: float
-    ) -> aiohttp.ClientResponse:
-        url = URL(self.url + path.removeprefix("/v1"), encoded=True)
-        try:
-            async with asyncio.timeout_at(until):
-                response = await self._open().request(
-                    method,
-                    url,
-                    data=io.BytesIO(body) if body else None,  # sent in pieces
-                    headers=self._headers_up(headers),
-                    allow_redirects=False,
-                    skip_auto_headers=("User-Agent", "Content-Type", "Accept"),
-                )
-        except TimeoutError:
-            raise UpstreamFailed(504, "upstream_timeout", "The upstream did not answer in time.") from None
-        except aiohttp.ClientError as error:
-            message = f"The upstream can't be reached ({type(error).__name__})."
-            raise UpstreamFailed(502, "upstream_unreachable", message) from None
-        if response.status in (301, 302, 303, 307, 308):
-            response.close()
-            message = f"The upstream answered {response.status}, a redirect; freehold follows none."
-            raise UpstreamFailed(502, "upstream_redirects", message)
-        return response
+class _Sending:
+    """What `send` gives: entered it is the reply, left it lets the connection go."""
+
+    __slots__ = ("_answer", "_data", "_upstream", "_whole")
+
+    def __init__(self, upstream: HttpUpstream, data: bytes, whole: bool) -> None:
+        self._upstream = upstream
+        self._data = data
+        self._whole = whole
+        self._answer: Answer | None = None
+
+    async def __aenter__(self) -> Reply:
+        answer = self._answer = await self._upstream.ask(self._data, self._whole)
+        back = _headers_back(answer.raw, self._upstream.redact)
+        return Reply(answer.status, back, _Reader(answer).read, answer.framed, self._upstream.redact)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, place: TracebackType | None
+    ) -> None:
+        if self._answer is not None:
+            self._answer.close()  # one that was read to its end has given its connection back already
 
 
 class _Reader:
-    """Reads a response piece by piece: the first until `until`, each further one within `between` seconds."""
+    __slots__ = ("_answer",)
 
-    def __init__(self, response: aiohttp.ClientResponse, until: float, between: float, framed: bool) -> None:
-        self._content = response.content
-        self._until = until
-        self._between = between
-        self._reset = False
-        protocol = response.connection.protocol if response.connection and not framed else None
-        closed = protocol.closed if protocol is not None else None
-        if closed is not None:
-            closed.add_done_callback(self._closed)
-
-    def _closed(self, closed: asyncio.Future[None]) -> None:
-        self._reset = not closed.cancelled() and closed.exception() is not None
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
 
     async def read(self) -> bytes:
         try:
-            async with asyncio.timeout_at(self._until):
-                chunk = await self._content.readany()
-        except TimeoutError:
-            raise UpstreamFailed(504, "upstream_timeout", "The upstream stopped in the middle of its answer.") from None
-        except aiohttp.ClientError:
+            return await self._answer.read()
+        except AskFailed as error:
+            if error.kind == "timeout":
+                message = "The upstream stopped in the middle of its answer."
+                raise UpstreamFailed(504, "upstream_timeout", message) from None
             raise UpstreamFailed(502, "upstream_interrupted", "The upstream broke off its answer.") from None
-        if not chunk and self._reset:  # what ends with its connection has not ended where that was reset
-            raise UpstreamFailed(502, "upstream_interrupted", "The upstream broke off its answer.")
-        self._until = asyncio.get_running_loop().time() + self._between
-        return chunk
 
 
-def _headers_back(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
-    # surrogates stand for bytes that are no UTF-8; out.py writes them as they came
-    found = [(name.decode("latin-1"), value.decode("utf-8", "surrogateescape")) for name, value in raw]
-    named = {part.strip().lower() for name, value in found if name.lower() == "connection" for part in value.split(",")}
-
-    def back(name: str) -> bool:
-        return name not in NOT_BACK and name not in named and not name.startswith("access-control-")
-
-    return [(name, value) for name, value in found if back(name.lower()) and not CONTROL.search(value)]
+def _headers_back(raw: Sequence[tuple[bytes, bytes]], redact: Callable[[bytes], bytes]) -> Headers:
+    # surrogates stand for bytes that are no UTF-8; they are written as they came
+    named: set[str] = set()
+    found: Headers = []
+    for said, value in raw:
+        name = name_of(said)
+        if name == "connection":
+            named |= {part.strip().lower() for part in decode(value).split(",")}
+        elif name not in NOT_BACK and not name.startswith("access-control-"):
+            text = decode(redact(value))
+            if not CONTROL.search(text):
+                found.append((said.decode("latin-1"), text))
+    return [(name, value) for name, value in found if name.lower() not in named] if named else found

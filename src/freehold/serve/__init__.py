@@ -19,6 +19,7 @@ from freehold.tell import Tell, quiet
 
 if TYPE_CHECKING:
     from freehold.engines.upstream import Upstream
+    from freehold.project.gateway import Limits
     from freehold.serve.app import App
     from freehold.serve.listen import Stop
     from freehold.serve.pairs import Pairs
@@ -40,6 +41,7 @@ def serve(
     port: int = 8080,
     pairs: float = 0.02,
     machine_cost: float = 0.0,
+    limits: Limits | None = None,
     ready: Callable[[App], None] | None = None,
     tell: Tell = quiet,
 ) -> None:
@@ -52,7 +54,11 @@ def serve(
     Raises PortInUse, ServeRefused, UpstreamMissing, BadSetting, StorageFailed, and ArtifactDamaged or StudentUnusable
     where nothing else could be served.
     """
+    from freehold.http.loop import run
+    from freehold.project.gateway import Limits
     from freehold.serve.listen import Stop, raise_file_limit
+
+    limits = limits or Limits()
 
     async def until_signal() -> int:
         stop = Stop()
@@ -60,16 +66,17 @@ def serve(
         home = machine_cost / 3600
         with suppress(_Stopped):
             async with running(
-                project, audit, upstream, opener, host=host, port=port, pairs=pairs, home=home, stop=stop, tell=tell
-            ) as app:
+                project, audit, upstream, opener,
+                host=host, port=port, pairs=pairs, home=home, limits=limits, stop=stop, tell=tell,
+            ) as app:  # fmt: skip
                 if ready is not None:
                     ready(app)
                 await stop.asked.wait()
                 tell("stopping: what is under way may finish within 30 s; once more stops at once")
         return stop.number
 
-    raise_file_limit()
-    if asyncio.run(until_signal()) == signal.SIGINT:
+    raise_file_limit(limits.connections)
+    if run(until_signal()) == signal.SIGINT:
         raise KeyboardInterrupt
 
 
@@ -84,12 +91,14 @@ async def running(
     port: int = 0,
     pairs: float = 0.02,
     home: float = 0.0,
+    limits: Limits | None = None,
+    hosts: Sequence[str] = (),
     stop: Stop | None = None,
     tell: Tell = quiet,
 ) -> AsyncIterator[App]:
     """The server, accepting connections on `app.port` inside the context (0 finds a free port); leaving it drains.
 
-    `home` is USD a second.
+    `home` is USD a second; `hosts` are names of this server besides this machine's own.
     """
     from freehold.serve.app import App
     from freehold.serve.grow import Grow
@@ -125,8 +134,8 @@ async def running(
         ledger = Ledger(project)
         relay = Relay(upstream, ledger) if upstream is not None else None
         pairing = Pairs(upstream, ledger, pairs, closing, tell) if upstream is not None and watched else None
-        app = App(steps, ledger, relay, pairing, home, closing)
-        listener = Listener(app.handle, host, port)
+        app = App(steps, ledger, relay, pairing, home, closing, limits, hosts)
+        listener = Listener(app.handle, host, port, limits)
         await listener.start()
         app.port = listener.port
         tasks = [asyncio.create_task(ledger.keep_synced(log.retry))]

@@ -17,15 +17,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from aiohttp import web
-
 from freehold import wire
 from freehold.engines.record import failure
 from freehold.engines.upstream import UP
+from freehold.http.request import Request, Response
 from freehold.nouns import Answer, Tokens
-from freehold.serve.door import Refusal, check_address, check_type, read_body, read_json
+from freehold.project.gateway import Limits
+from freehold.serve.door import Own, Refusal, check_address, check_type, read_body, read_json
 from freehold.serve.ledger import Entry, Ledger
-from freehold.serve.out import deliver
+from freehold.serve.listen import OWN_HEADERS
 from freehold.serve.pairs import Pair, Pairs
 from freehold.serve.relay import ANSWERED_BY, Relay
 from freehold.serve.route import Decision, route, settle
@@ -36,6 +36,8 @@ __all__ = ["App"]
 
 CHAT = "/v1/chat/completions"
 PASSED_UP = re.compile(r"/v1(/(?!\.{1,2}(?:[/?]|$))[A-Za-z0-9._~:@-]+)+(\?[!-~]*)?")  # no segment is empty, . or ..
+JSON_HOME = [*OWN_HEADERS, (ANSWERED_BY, "student")]
+EVENTS_HOME = [("Content-Type", "text/event-stream"), *JSON_HOME[1:]]
 PATIENCE = 2.0  # seconds that a call waits at least for the student; then it goes up (a slow student has more)
 DEATHS = 2  # calls in a row on which an engine died: the rung closes until the next start
 
@@ -43,7 +45,8 @@ DEATHS = 2  # calls in a row on which an engine died: the rung closes until the 
 class App:
     """Answers requests. `relay` is None without an upstream, `pairs` where nothing is watched; `home` is USD a second.
 
-    `closing` is told of a student whose engine keeps dying. `port` is set once the socket is bound.
+    `closing` is told of a student whose engine keeps dying. `port` is set once the socket is bound; `hosts` are names
+    of this server besides this machine's own.
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class App:
         pairs: Pairs | None,
         home: float,
         closing: Callable[[Step, str, str], None],
+        limits: Limits | None = None,
+        hosts: Sequence[str] = (),
     ) -> None:
         self.steps = list(steps)
         self.ledger = ledger
@@ -63,6 +68,9 @@ class App:
         self.stopping = False
         self._home = home
         self._closing = closing
+        self._limits = limits or Limits()
+        self._hosts = tuple(hosts)
+        self._own = Own(0)
         self._started = int(time.time())
 
     def stop(self) -> None:
@@ -71,25 +79,18 @@ class App:
         if self.relay is not None:
             self.relay.stopping = True
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: Request) -> Response | None:
+        """The answer; None where it has gone out in pieces."""
+        if self._own.port != self.port:
+            self._own = Own(self.port, self._hosts)
         try:
-            check_address(request, self.port)
-            response = await self._dispatch(request)
+            check_address(request, self._own)
+            return await self._dispatch(request)
         except Refusal as refusal:
-            response = web.Response(status=refusal.http, body=refusal.body, headers=refusal.headers)
-            response.content_type = "application/json"
-            if refusal.close:
-                response.force_close()
-        if not response.prepared and isinstance(response, web.Response):
-            response.headers["Server"] = "freehold"
-            response.headers["X-Content-Type-Options"] = "nosniff"
-            if self.stopping:
-                response.force_close()
-            await deliver(request, response)
-        return response
+            return Response(refusal.http, refusal.body, [*OWN_HEADERS, *refusal.headers], refusal.close)
 
-    async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
-        path = request.raw_path.partition("?")[0]
+    async def _dispatch(self, request: Request) -> Response | None:
+        path = request.path
         routes = {CHAT: "POST", "/v1/models": "GET", "/health": "GET"}
         method = routes.get(path)
         if path == "/health" and request.method == method:
@@ -100,16 +101,16 @@ class App:
             return await self._other(request)
         if request.method != method:
             raise Refusal(405, f"{path} takes {method} only.", "method_not_allowed", Allow=method)
-        if path == CHAT and not PASSED_UP.fullmatch(request.raw_path):
+        if path == CHAT and not PASSED_UP.fullmatch(request.target):
             raise Refusal(400, "The query holds a character that a URL can't.", "bad_request")
         return await self._chat(request) if method == "POST" else _json(self.models())
 
     # chat calls
 
-    async def _chat(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _chat(self, request: Request) -> Response | None:
         check_type(request, json_only=True)
-        body = await read_body(request)
-        parsed = read_json(body)
+        body = await read_body(request, self._limits)
+        parsed = read_json(body, self._limits)
         entry = Entry(wire.call_from_request(parsed), parsed)
         try:
             return await self._home_or_up(request, body, entry)
@@ -127,8 +128,8 @@ class App:
                 self.ledger.write(entry)
             raise
 
-    async def _home_or_up(self, request: web.BaseRequest, body: bytes, entry: Entry) -> web.StreamResponse:
-        decision = route(entry.call, [step.rung for step in self.steps], query="?" in request.raw_path)
+    async def _home_or_up(self, request: Request, body: bytes, entry: Entry) -> Response | None:
+        decision = route(entry.call, [step.rung for step in self.steps], query="?" in request.target)
         step = next((step for step in self.steps if step.rung.task.name == decision.task), None)
         if decision.where == "student" and self.ledger.why:
             decision = replace(decision, where="upstream", why="closed", reason="the ledger can't be written")
@@ -158,7 +159,7 @@ class App:
             decision = settle(decision, step.rung, said.answer, entry.call)
         return decision, said
 
-    def _answer(self, step: Step, answer: Answer, entry: Entry) -> web.Response | None:
+    def _answer(self, step: Step, answer: Answer, entry: Entry) -> Response | None:
         """The home answer, its row written; None where the row can't be."""
         call, model = entry.call, step.rung.model
         tokens = Tokens(
@@ -171,19 +172,18 @@ class App:
         entry.ends(200, "complete", completion)
         if not self.ledger.write(entry):
             return None
-        headers = {ANSWERED_BY: "student"}
         if not call.params.get("stream"):
-            return web.Response(body=wire.dumps(completion), content_type="application/json", headers=headers)
+            return Response(200, wire.dumps(completion), JSON_HOME)
         usage = bool((call.params.get("stream_options") or {}).get("include_usage"))
         events = wire.chunks(model, answer.text, tokens, entry.id, int(entry.at), usage=usage, kind=kind)
-        return web.Response(body=b"".join(events), content_type="text/event-stream", headers=headers)
+        return Response(200, b"".join(events), EVENTS_HOME)
 
-    def _offer_pair(self, request: web.BaseRequest, body: bytes, step: Step, answer: Answer, entry: Entry) -> None:
+    def _offer_pair(self, request: Request, body: bytes, step: Step, answer: Answer, entry: Entry) -> None:
         if self.pairs is not None and step.monitor is not None:
             headers = {name: request.headers[name] for name in UP if name in request.headers}
             self.pairs.offer(Pair(step, entry, answer, headers, body))
 
-    async def _up(self, request: web.BaseRequest, body: bytes, decision: Decision, entry: Entry) -> web.StreamResponse:
+    async def _up(self, request: Request, body: bytes, decision: Decision, entry: Entry) -> Response | None:
         entry.task, entry.why, entry.reason = decision.task, decision.why, decision.reason
         entry.answered_by, entry.home, entry.saved = "upstream", 0.0, 0.0
         if self.relay is not None:
@@ -197,16 +197,16 @@ class App:
 
     # the rest
 
-    async def _other(self, request: web.BaseRequest) -> web.StreamResponse:
-        path = request.raw_path.partition("?")[0]
+    async def _other(self, request: Request) -> Response | None:
+        path = request.path
         # a host that takes capitals for small letters would answer a chat call that no ledger knows of
-        known = PASSED_UP.fullmatch(request.raw_path) and (path.lower().startswith(CHAT) <= path.startswith(CHAT))
+        known = PASSED_UP.fullmatch(request.target) and (path.lower().startswith(CHAT) <= path.startswith(CHAT))
         if self.relay is None or self.relay.upstream.kind != "upstream" or not known:
             raise Refusal(404, "There is no such route here.", "not_found")
         if request.method not in ("GET", "POST", "DELETE"):
             raise Refusal(405, "This route takes GET, POST or DELETE.", "method_not_allowed", Allow="GET, POST, DELETE")
         check_type(request, json_only=False)
-        return await self.relay.other(request, await read_body(request))
+        return await self.relay.other(request, await read_body(request, self._limits))
 
     def models(self) -> dict[str, Any]:
         logged = [model for step in self.steps for model in step.rung.task.models]
@@ -257,5 +257,5 @@ def _rung(step: Step) -> dict[str, Any]:
     return head | {"threshold": rung.threshold, "monitor": watch}
 
 
-def _json(body: dict[str, Any], status: int = 200) -> web.Response:
-    return web.Response(status=status, body=wire.dumps(body), content_type="application/json")
+def _json(body: dict[str, Any], status: int = 200) -> Response:
+    return Response(status, wire.dumps(body), OWN_HEADERS)

@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         port=settings.port if args.port is None else _port(args.port),
         pairs=settings.pairs if args.pairs is None else _share(args.pairs),
         machine_cost=cost or 0.0,
+        limits=settings.limits,
         ready=lambda app: _announce(app, project, args.host, args.json),
         tell=_say,
     )

@@ -8,33 +8,29 @@
     JSON      64 deep, 50,000 values, 1,024 messages, no key twice, else 400
     hop       none, else 508                             (a server that is its own upstream)
 
-Deadlines for headers are kept in listen.py, where the connection is.
+Figures are those of project.gateway.Limits. Deadlines are kept in http/, where the connection is.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
-
-from aiohttp import web
 
 from freehold import stream, wire
 from freehold.engines.upstream import HOP
+from freehold.http.request import BodyRefused, Request
+from freehold.project.gateway import Limits
 
-__all__ = ["BODY", "HEADERS", "Refusal", "check_address", "check_type", "read_body", "read_json"]
+__all__ = ["Own", "Refusal", "check_address", "check_type", "read_body", "read_json"]
 
-BODY = 4 << 20
-HEADERS = 32 << 10
-DEPTH = 64
-VALUES = 50_000  # a small body can hold a million of them, each of which takes memory and time
-MESSAGES = 1024
+LOCAL = ("127.0.0.1", "localhost", "[::1]")
+JSON = "application/json"
+NONE = "\0"  # no header's value
 # A text (matched to the end of the body where its closing quote lacks, so that one pass is enough), or what comes
 # before a value.
 TOKEN = re.compile(rb'"[^"\\]*+(?:\\.?[^"\\]*+)*+"?|[,{\[]', re.DOTALL)
-SECONDS = 30.0
-RATE = 64 << 10  # bytes that buy one more second
 
 
 class Refusal(Exception):
@@ -46,7 +42,7 @@ class Refusal(Exception):
         self.message = message
         self.code = code
         self.close = close
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.headers = [(name.replace("_", "-"), value) for name, value in headers.items()]
 
     @property
     def body(self) -> bytes:
@@ -54,69 +50,71 @@ class Refusal(Exception):
         return wire.error(self.message, kind, self.code)
 
 
-def check_address(request: web.BaseRequest, port: int) -> None:
+class Own:
+    """The names that this server answers to: this machine's, on `port`, and `more` (host names, with or without a
+    port)."""
+
+    def __init__(self, port: int, more: Iterable[str] = ()) -> None:
+        names = {*LOCAL, *(name.lower() for name in more)}
+        hosts = {name if _has_port(name) else f"{name}:{port}" for name in names}
+        if port == 80:
+            hosts |= names
+        self.port = port
+        self.hosts = frozenset(hosts)
+        self.origins = frozenset(f"http://{host}" for host in hosts)
+
+
+def _has_port(name: str) -> bool:
+    return name.rpartition(":")[2].isdecimal() and not name.endswith("]") and name.count(":") != 0
+
+
+def check_address(request: Request, own: Own) -> None:
     """Raises Refusal unless the request was meant for this server, and comes from no other web page."""
-    own = {f"{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]")}
-    if port == 80:
-        own |= {"127.0.0.1", "localhost", "[::1]"}
-    if [host.lower() for host in request.headers.getall("Host", [])] not in [[host] for host in own]:
-        raise Refusal(421, f"This server answers to 127.0.0.1:{port} and localhost:{port} only.", "wrong_host")
-    origin = request.headers.get("Origin")
-    if origin is not None and origin.lower() not in {f"http://{host}" for host in own}:
+    first = request.headers.first
+    host = first("host")
+    if host not in own.hosts and host.lower() not in own.hosts:
+        message = f"This server answers to 127.0.0.1:{own.port} and localhost:{own.port} only."
+        raise Refusal(421, message, "wrong_host")
+    origin = first("origin", NONE)
+    if origin is not NONE and origin.lower() not in own.origins:
         raise Refusal(403, "Web pages from elsewhere may not call this server.", "foreign_origin")
-    if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+    if first("sec-fetch-site", "none") not in ("none", "same-origin"):
         raise Refusal(403, "Web pages from elsewhere may not call this server.", "foreign_origin")
-    if HOP in request.headers:
+    if first(HOP, NONE) is not NONE:
         raise Refusal(508, "This call comes from freehold itself: its upstream is freehold again.", "loop")
-    if sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > HEADERS:
-        raise Refusal(431, f"The headers are longer than {HEADERS} bytes.", "headers_too_large", close=True)
 
 
-def check_type(request: web.BaseRequest, *, json_only: bool) -> None:
+def check_type(request: Request, *, json_only: bool) -> None:
     """Raises Refusal unless the body is plain bytes and, with `json_only`, JSON."""
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    first = request.headers.first
+    if first("content-encoding", "identity").lower() != "identity":
         raise Refusal(415, "Compressed requests are not read. Send the body as it is.", "content_encoding", close=True)
-    if json_only and request.content_type != "application/json":
-        message = "The body must be JSON. Send the header Content-Type: application/json."
-        raise Refusal(415, message, "content_type", close=True)
+    if json_only:
+        said = first("content-type")
+        if said != JSON and said.partition(";")[0].strip().lower() != JSON:
+            message = "The body must be JSON. Send the header Content-Type: application/json."
+            raise Refusal(415, message, "content_type", close=True)
 
 
-async def read_body(request: web.BaseRequest) -> bytes:
+async def read_body(request: Request, limits: Limits) -> bytes:
     """The whole body. Raises Refusal where it is too long or too slow."""
-    too_long = Refusal(413, f"The body is longer than {BODY} bytes.", "body_too_large", close=True)
-    if (request.content_length or 0) > BODY:
-        raise too_long
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # the answer itself has not begun
-    start = asyncio.get_running_loop().time()
-    body = bytearray()
     try:
-        while True:
-            async with asyncio.timeout_at(start + SECONDS + len(body) / RATE):
-                chunk = await request.content.readany()
-            if not chunk:
-                return bytes(body)
-            body += chunk
-            if len(body) > BODY:
-                raise too_long
-    except TimeoutError:
-        raise Refusal(408, "The body came too slowly.", "body_too_slow", close=True) from None
-    except web.RequestPayloadError:
-        raise Refusal(400, "The body is not what its headers say.", "bad_body", close=True) from None
+        return await request.read(int(limits.body_mib * (1 << 20)))
+    except BodyRefused as error:
+        raise Refusal(error.status, error.message, error.code, close=True) from None
 
 
-def read_json(body: bytes) -> dict[str, Any]:
+def read_json(body: bytes, limits: Limits) -> dict[str, Any]:
     """The request as an object. Raises Refusal for anything that two readers could read differently."""
     try:
-        if _too_many(body):
-            raise wire.RowError(f"it holds more than {VALUES:,} values")
+        if _too_many(body, limits.values):
+            raise wire.RowError(f"it holds more than {limits.values:,} values")
         found = wire.loads(body)
         wire.call_from_request(found)
-        if len(found["messages"]) > MESSAGES:
-            raise wire.RowError(f"it has more than {MESSAGES:,} messages")
-        if stream.depth(found, DEPTH) > DEPTH:
-            raise wire.RowError(f"nested deeper than {DEPTH}")
+        if len(found["messages"]) > limits.messages:
+            raise wire.RowError(f"it has more than {limits.messages:,} messages")
+        if stream.depth(found, limits.depth) > limits.depth:
+            raise wire.RowError(f"nested deeper than {limits.depth}")
         # A second reader, for the one thing the first can't say: whether a key stands twice.
         json.loads(body, object_pairs_hook=_once)
     except ValueError as error:
@@ -132,13 +130,13 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _too_many(body: bytes) -> bool:
-    """Whether there are more than VALUES values, before any of them is made.
+def _too_many(body: bytes, most: int) -> bool:
+    """Whether there are more than `most` values, before any of them is made.
 
     Each value but the first stands behind one of , { [ outside of a text. Those inside of texts are told apart only
     where there are many of them at all, and only so far as a body with few values can reach.
     """
-    if sum(body.count(mark) for mark in (b",", b"{", b"[")) < VALUES:
+    if sum(body.count(mark) for mark in (b",", b"{", b"[")) < most:
         return False
     marks = texts = 0
     for token in TOKEN.finditer(body):
@@ -146,6 +144,6 @@ def _too_many(body: bytes) -> bool:
             texts += 1
         else:
             marks += 1
-        if marks >= VALUES or texts > 2 * VALUES:  # a value has two texts at most: its key, and itself
+        if marks >= most or texts > 2 * most:  # a value has two texts at most: its key, and itself
             return True
     return False

@@ -13,15 +13,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from aiohttp import web
-from multidict import CIMultiDict
-
 from freehold import wire
 from freehold.engines.record import HOLDS_ERROR, Recorded, failure, read_reply
-from freehold.engines.upstream import Reply, Upstream, UpstreamFailed
+from freehold.engines.upstream import Headers, Reply, Upstream, UpstreamFailed
+from freehold.http.request import Request, Response
 from freehold.serve.door import Refusal
 from freehold.serve.ledger import Entry, Ledger
-from freehold.serve.out import Out, Streamed, Whole
+from freehold.serve.out import Out
 
 __all__ = ["ANSWERED_BY", "Relay"]
 
@@ -39,11 +37,11 @@ class Relay:
     ledger: Ledger
     stopping: bool = False
 
-    async def chat(self, request: web.BaseRequest, body: bytes, entry: Entry) -> web.StreamResponse:
+    async def chat(self, request: Request, body: bytes, entry: Entry) -> Response | None:
         """Answer a chat call from the upstream. Raises Refusal (502 or 504) where no answer came."""
         whole = not entry.body.get("stream")
         try:
-            async with self.upstream.send("POST", request.raw_path, request.headers, body, whole=whole) as reply:
+            async with self.upstream.send("POST", request.target, request.headers, body, whole=whole) as reply:
                 if reply.status < 400 and _type(reply).startswith("text/event-stream"):
                     return await self._stream(request, reply, entry)
                 return await self._whole(reply, entry)
@@ -52,14 +50,14 @@ class Relay:
             self.ledger.write(entry)
             raise Refusal(error.http, error.message, error.code) from None
 
-    async def other(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+    async def other(self, request: Request, body: bytes) -> Response | None:
         """Pass any other request up and its answer back, piece by piece. No row: it is no chat call."""
-        path, headers = request.raw_path, request.headers
+        path, headers = request.target, request.headers
         try:
             async with self.upstream.send(request.method, path, headers, body, whole=True) as reply:
                 if reply.status >= 400:
                     return self._answer(reply, await _read(reply))
-                out = Out(request, Streamed(status=reply.status, headers=self._headers(reply)))
+                out = Out(request, reply.status, self._headers(reply))
                 try:
                     while chunk := await reply.read():
                         await out.write(chunk)
@@ -67,29 +65,27 @@ class Relay:
                     if not out.begun:
                         raise
                     out.abort()
+                    return None
                 await out.end()
-                return out.response
+                return None
         except UpstreamFailed as error:
             raise Refusal(error.http, error.message, error.code) from None
 
-    def _headers(self, reply: Reply) -> CIMultiDict[str]:
-        headers = CIMultiDict(reply.headers)
-        headers["Server"] = "freehold"
-        headers[ANSWERED_BY] = self.upstream.kind
-        return headers
+    def _headers(self, reply: Reply) -> Headers:
+        return [*reply.headers, ("Server", "freehold"), (ANSWERED_BY, self.upstream.kind)]
 
-    def _answer(self, reply: Reply, body: bytes) -> web.Response:
+    def _answer(self, reply: Reply, body: bytes) -> Response:
         """An upstream that is told a wrong key may say it again: an error goes back without our key."""
         said = reply.redact(body) if reply.status >= 400 else body
-        return Whole(status=reply.status, headers=self._headers(reply), body=said)
+        return Response(reply.status, said, self._headers(reply))
 
-    async def _whole(self, reply: Reply, entry: Entry) -> web.StreamResponse:
+    async def _whole(self, reply: Reply, entry: Entry) -> Response | None:
         body = await _read(reply)
         self._record(reply, body, entry)
         return self._answer(reply, body)
 
-    async def _stream(self, request: web.BaseRequest, reply: Reply, entry: Entry) -> web.StreamResponse:
-        out = Out(request, Streamed(status=reply.status, headers=self._headers(reply)))
+    async def _stream(self, request: Request, reply: Reply, entry: Entry) -> Response | None:
+        out = Out(request, reply.status, self._headers(reply))
         kept, last, why = _Kept(), b"", ""
         try:
             while not last and (chunk := await reply.read()):
@@ -117,7 +113,7 @@ class Relay:
         if last:
             await _pass_rest(reply, out)
         await out.end()
-        return out.response
+        return None
 
     def _record(self, reply: Reply, body: bytes | None, entry: Entry, why: str = "") -> Recorded:
         """Write the row. `body` is None for one too long to keep; `why` is what broke it off."""

@@ -11,13 +11,14 @@ import asyncio
 import errno
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from importlib.resources import files
-
-from aiohttp import web, web_protocol
-from aiohttp.typedefs import Handler
 
 from freehold import wire
 from freehold.errors import FreeholdError, PortInUse, ServeRefused
+from freehold.http.request import Request, Response
+from freehold.http.server import Server
+from freehold.project.gateway import Limits
 from freehold.tell import Tell, quiet
 from freehold.watch.snapshot import Watcher
 
@@ -32,16 +33,18 @@ FILES = {
     "/uplot.js": ("text/javascript", "assets", "uplot", "uPlot.iife.min.js"),
     "/uplot.css": ("text/css", "assets", "uplot", "uPlot.min.css"),
 }
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'; "
-    "form-action 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
+HEADERS = [
+    (
+        "Content-Security-Policy",
+        "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cache-Control", "no-store"),
+]
 
 
 def check_host(host: str) -> None:
@@ -51,104 +54,72 @@ def check_host(host: str) -> None:
         raise ServeRefused(f"watch serves this machine only, and {host!r} is another address.", hint)
 
 
-@web.middleware
-async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Only this page, by its own name, may ask."""
-    name = request.host.rsplit(":", 1)[0].strip("[]")
-    site = request.headers.get("Sec-Fetch-Site", "none")
-    if name not in LOCAL or site not in ("none", "same-origin"):
-        return web.Response(status=403, text="This page is served to this machine only.\n")
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        return web.Response(status=error.status, text=f"{error.reason}\n")
+def _answer(status: int, kind: str, body: bytes) -> Response:
+    """Every answer carries the headers, an error's too."""
+    return Response(status, body, [("Content-Type", kind), ("Server", "freehold"), *HEADERS])
 
 
-async def dress(request: web.Request, response: web.StreamResponse) -> None:
-    """Every answer that goes out carries the headers, an error's too."""
-    response.headers.update(HEADERS)
+def _says(status: int, text: str) -> Response:
+    return _answer(status, "text/plain; charset=utf-8", text.encode() + b"\n")
 
 
-class Connection(web_protocol.RequestHandler):
-    """aiohttp's, but an error below the handlers carries the headers, and says nothing of what the client sent."""
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        if request.writer.output_size > 0 or isinstance(exc, ConnectionError):
-            raise ConnectionError("the answer has begun, or nobody is there")
-        if exc is not None and status >= 500:
-            print(f"freehold: error in watch: {type(exc).__name__}", file=sys.stderr)
-        said = "This is not a request that can be read.\n" if status < 500 else "freehold made an error.\n"
-        response = web.Response(status=status, text=said, headers=HEADERS)
-        response.force_close()
-        return response
+def _refuse(status: int, code: str, message: str) -> Response:
+    """What no handler sees; nothing of what the client sent is said again."""
+    return _says(status, message)
 
 
-class Server(web.Server):
-    def __call__(self) -> web_protocol.RequestHandler:
-        return Connection(self, loop=self._loop, **self._kwargs)
+def _complain(error: Exception) -> None:
+    print(f"freehold: error in watch: {type(error).__name__}", file=sys.stderr)
 
 
-class Runner(web.AppRunner):
-    async def _make_server(self) -> web.Server:
-        made = await super()._make_server()
-        return Server(made.request_handler, request_factory=made.request_factory, loop=made._loop, **made._kwargs)
-
-
-def application(watcher: Watcher) -> web.Application:
+def handler(watcher: Watcher) -> Callable[[Request], Awaitable[Response]]:
+    """What answers the page's requests. Only this page, by its own name, may ask."""
     turn = asyncio.Lock()  # one reader at a time; a second tab waits and gets the newer figures
+    fixed = {
+        path: _answer(200, f"{kind}; charset=utf-8", files("freehold").joinpath(*parts).read_bytes())
+        for path, (kind, *parts) in FILES.items()
+    }
 
-    async def data(request: web.Request) -> web.Response:
+    async def data() -> Response:
         async with turn:
             try:
                 body, status = wire.dumps(await asyncio.to_thread(watcher.snapshot)), 200
             except FreeholdError as error:
                 body, status = wire.dumps({"error": str(error)}), 503
-        return web.Response(body=body, status=status, content_type="application/json")
+        return _answer(status, "application/json", body)
 
-    def fixed(kind: str, *parts: str) -> Handler:
-        body = files("freehold").joinpath(*parts).read_bytes()
+    async def answer(request: Request) -> Response:
+        name = request.headers.first("host").rsplit(":", 1)[0].strip("[]")
+        if name not in LOCAL or request.headers.first("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return _says(403, "This page is served to this machine only.")
+        if request.path not in fixed and request.path != "/data.json":
+            return _says(404, "Not Found")
+        if request.method not in ("GET", "HEAD"):
+            return _says(405, "Method Not Allowed")
+        return fixed.get(request.path) or await data()
 
-        async def answer(request: web.Request) -> web.StreamResponse:
-            return web.Response(body=body, content_type=kind, charset="utf-8")
-
-        return answer
-
-    app = web.Application(middlewares=[guard])
-    app.on_response_prepare.append(dress)
-    for path, (kind, *parts) in FILES.items():
-        app.router.add_get(path, fixed(kind, *parts))
-    app.router.add_get("/data.json", data)
-    return app
+    return answer
 
 
-async def start(watcher: Watcher, host: str, port: int) -> tuple[web.AppRunner, int]:
-    """Listen, and return the runner and the port (the one the system chose, where `port` is 0)."""
+async def start(watcher: Watcher, host: str, port: int) -> tuple[Server, int]:
+    """Listen, and return the server and the port (the one the system chose, where `port` is 0)."""
     check_host(host)
-    runner = Runner(application(watcher), access_log=None)
-    await runner.setup()
+    server = Server(handler(watcher), Limits(), _refuse, _complain)
     try:
-        await web.TCPSite(runner, host, port).start()
+        return server, await server.listen(host, port)
     except OSError as error:
-        await runner.cleanup()
         if error.errno == errno.EADDRINUSE:
             raise PortInUse(f"Port {port} on {host} is taken.", "Give another with --port.") from None
         raise ServeRefused(f"Can't listen on {host}:{port}: {error.strerror}.", "Give another with --port.") from None
-    return runner, runner.addresses[0][1]
 
 
 async def serve(watcher: Watcher, host: str, port: int, tell: Tell = quiet) -> None:
     """Serve until SIGTERM."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    runner, actual = await start(watcher, host, port)
+    server, actual = await start(watcher, host, port)
     tell(f"watching {watcher.project.path} at http://{f'[{host}]' if ':' in host else host}:{actual}/")
     try:
         await stop.wait()
     finally:
-        await runner.cleanup()
+        await server.stop(seconds=2.0)
