@@ -32,7 +32,8 @@ import _run
 CHAT = "/v1/chat/completions"
 TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
-LITELLM = "1.108.7"
+LITELLM = "1.108.7"  # from 1.108.8 on a package that litellm[proxy] pins is not to be had
+KEY = "sk-6d0f3c1b9a8e47d2b5c4f7a1e09d8362"  # what every client sends; LiteLLM starts with a key alone
 SYSTEM = "You are a helpful assistant of the shop."
 ADDRESSES = [f"127.0.1.{i}" for i in range(1, 33)]  # loopback sources: a limit a client address is held to each
 
@@ -247,7 +248,7 @@ def litellm(up: Server) -> Iterator[Server | None]:
             "litellm_settings:\n  telemetry: false\n  drop_params: false\n  num_retries: 0\n"
         )
         argv = [str(python.with_name("litellm")), "--config", str(config), "--port", str(port), "--host", "127.0.0.1"]
-        env = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "NO_PROXY": "*"}
+        env = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "LITELLM_MASTER_KEY": KEY}
         out = (_run.CACHE / "litellm.log").open("wb")
         process = subprocess.Popen([*argv, "--num_workers", "1"], stdout=out, stderr=out, env=env, cwd=folder)
         server = Server("LiteLLM", port, process, _run.CACHE / "litellm.log")
@@ -284,7 +285,7 @@ def bodies(stream: bool = False, **fields: Any) -> list[str]:
 
 def job(server: Server, **how: Any) -> dict[str, Any]:
     """A load job on a server's chat route."""
-    known = {"port": server.port, "path": CHAT, "headers": {"Authorization": "Bearer sk-any"}, "bodies": bodies()}
+    known = {"port": server.port, "path": CHAT, "headers": {"Authorization": f"Bearer {KEY}"}, "bodies": bodies()}
     return known | how
 
 

@@ -41,6 +41,7 @@ ENV = _run.one_thread()  # before numpy comes in
 
 from _gateway import (  # noqa: E402
     CHAT,
+    KEY,
     LITELLM,
     Server,
     bodies,
@@ -197,7 +198,7 @@ def with_litellm(bench: Bench) -> Iterator[Callable[[], None]]:
                         "POST",
                         CHAT,
                         bodies()[0],
-                        {"Content-Type": "application/json", "Authorization": "Bearer sk-any"},
+                        {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"},
                     )
                     answer = line.getresponse()
                     body = answer.read()
@@ -210,7 +211,8 @@ def with_litellm(bench: Bench) -> Iterator[Callable[[], None]]:
                         return
                     bench.lite_why = f"LiteLLM {LITELLM} answers {answer.status}: {body[:200]!r}"
                 time.sleep(1.0)
-            bench.lite_why = bench.lite_why or f"LiteLLM {LITELLM} did not answer within 240 s"
+            ended = "" if server.alive() else f"; it ended with {server.process.returncode}"
+            bench.lite_why = bench.lite_why or f"LiteLLM {LITELLM} did not answer within 240 s{ended}"
             _run.say(bench.lite_why)
 
         yield ready

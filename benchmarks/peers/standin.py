@@ -6,7 +6,8 @@ An answer in one piece after `--delay`; a stream of 100 events, `--gap` seconds 
 httptools and uvloop. A body with "fault": NAME in its `metadata` (a text) misbehaves:
     dies_before, dies_after_role, dies_mid_word, dies_mid_utf8, dies_mid_tool, dies_after_done, stalls, error200,
     garbage, endless_line, status500, status429; "long" streams 16 MiB that are as they should be
-GET /seen says how many chat calls came, how many connections are open, and how many clients left before their answer.
+GET /seen says how many chat calls came and are under way, how many clients left before their answer, and how many
+connections are open.
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ class Host(asyncio.Protocol):
     def on_message_complete(self) -> None:
         (body, self.body), (url, self.url) = (self.body, b""), (self.url, b"")
         if url == b"/seen":
-            seen = {"calls": Host.calls, "left": Host.left, "open": len(Host.connections)}
+            busy = sum(one.task is not None and not one.task.done() for one in Host.connections)
+            seen = {"calls": Host.calls, "left": Host.left, "open": len(Host.connections), "busy": busy}
             self.transport.write(whole(json.dumps(seen).encode()))
             return
         Host.calls += 1
