@@ -45,7 +45,7 @@ def read_reply(http: int, content_type: str, body: bytes, *, why: str = "") -> R
         found = wire.loads(body)
     except wire.RowError:
         return _nonsense(http, "something that is not JSON", body)
-    if stream.depth(found, DEEPEST) > DEEPEST:
+    if body.count(b"{") + body.count(b"[") > DEEPEST and stream.depth(found, DEEPEST) > DEEPEST:
         return _nonsense(http, "JSON that is nested too deeply", body)
     if isinstance(found, dict) and found.get("error") and isinstance(found["error"], dict | str):
         return Recorded(found, "failed", f"the upstream answered {http} with an error")
@@ -70,9 +70,10 @@ def _stream(body: bytes, why: str) -> Recorded:
         except wire.RowError:
             why = why or "upstream_nonsense"
             continue
-        if isinstance(chunk, dict):
+        shallow = data.count("{") + data.count("[") <= DEEPEST or stream.depth(chunk, DEEPEST) <= DEEPEST
+        if isinstance(chunk, dict) and shallow:
             chunks.append(chunk)
-    merged = stream.merge(chunk for chunk in chunks if stream.depth(chunk, DEEPEST) <= DEEPEST)
+    merged = stream.merge(chunks)
     begun: Status = "partial" if merged["choices"] else "failed"
     if merged.get("error"):
         said = isinstance(merged["error"], dict | str)

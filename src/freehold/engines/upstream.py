@@ -149,6 +149,7 @@ class HttpUpstream:
         # What stands on all that goes up. Plain bytes, so that the ledger can read the answer while it passes.
         fixed = f"Host: {parts.netloc}\r\nAccept-Encoding: identity\r\n{HOP}: 1\r\n"
         self._fixed = fixed + (f"Authorization: Bearer {key}\r\n" if key else "")
+        self._breaks = self._fixed.count("\n")
 
     @property
     def local(self) -> bool:
@@ -202,10 +203,14 @@ class HttpUpstream:
             value = headers.get(name)
             if value is not None:
                 lines.append(f"{name}: {value}\r\n")
-        lines.append(f"Content-Length: {len(body)}\r\n\r\n" if body or method == "POST" else "\r\n")
-        if any(line.count("\n") != 1 or line.count("\r") != 1 for line in (lines[0], *lines[2:-1])):
+        if body or method == "POST":
+            lines.append(f"Content-Length: {len(body)}\r\n")
+        lines.append("\r\n")
+        head = "".join(lines)
+        breaks = len(lines) - 1 + self._breaks
+        if head.count("\n") != breaks or head.count("\r") != breaks:
             raise ValueError("a path or a header holds a line break")
-        return "".join(lines).encode("utf-8", "surrogateescape")
+        return head.encode("utf-8", "surrogateescape")
 
 
 class _Sending:

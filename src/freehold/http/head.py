@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
+from typing import Any
 
 __all__ = ["EMPTY", "Headers", "Pairs", "answer_head", "decode", "name_of"]
 
@@ -45,6 +46,9 @@ class Headers(Mapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         return self._first[name.lower()]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self._first.get(name.lower(), default)
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._first

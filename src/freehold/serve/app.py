@@ -23,7 +23,7 @@ from freehold.engines.upstream import UP
 from freehold.http.request import Request, Response
 from freehold.nouns import Answer, Tokens
 from freehold.project.gateway import Limits
-from freehold.serve.door import Own, Refusal, check_address, check_type, read_body, read_json
+from freehold.serve.door import Own, Refusal, check_address, check_type, read_body, read_chat
 from freehold.serve.ledger import Entry, Ledger
 from freehold.serve.listen import OWN_HEADERS
 from freehold.serve.pairs import Pair, Pairs
@@ -35,6 +35,7 @@ from freehold.serve.students import Said, Seat
 __all__ = ["App"]
 
 CHAT = "/v1/chat/completions"
+ROUTES = {CHAT: "POST", "/v1/models": "GET", "/health": "GET"}
 PASSED_UP = re.compile(r"/v1(/(?!\.{1,2}(?:[/?]|$))[A-Za-z0-9._~:@-]+)+(\?[!-~]*)?")  # no segment is empty, . or ..
 JSON_HOME = [*OWN_HEADERS, (ANSWERED_BY, "student")]
 EVENTS_HOME = [("Content-Type", "text/event-stream"), *JSON_HOME[1:]]
@@ -91,8 +92,7 @@ class App:
 
     async def _dispatch(self, request: Request) -> Response | None:
         path = request.path
-        routes = {CHAT: "POST", "/v1/models": "GET", "/health": "GET"}
-        method = routes.get(path)
+        method = ROUTES.get(path)
         if path == "/health" and request.method == method:
             return _json(self.health(), 503 if self.stopping else 200)
         if self.stopping:
@@ -101,7 +101,7 @@ class App:
             return await self._other(request)
         if request.method != method:
             raise Refusal(405, f"{path} takes {method} only.", "method_not_allowed", Allow=method)
-        if path == CHAT and not PASSED_UP.fullmatch(request.target):
+        if path == CHAT and request.target != CHAT and not PASSED_UP.fullmatch(request.target):
             raise Refusal(400, "The query holds a character that a URL can't.", "bad_request")
         return await self._chat(request) if method == "POST" else _json(self.models())
 
@@ -110,8 +110,8 @@ class App:
     async def _chat(self, request: Request) -> Response | None:
         check_type(request, json_only=True)
         body = await read_body(request, self._limits)
-        parsed = read_json(body, self._limits)
-        entry = Entry(wire.call_from_request(parsed), parsed)
+        parsed, call = read_chat(body, self._limits)
+        entry = Entry(call, parsed)
         try:
             return await self._home_or_up(request, body, entry)
         except (asyncio.CancelledError, ConnectionError):

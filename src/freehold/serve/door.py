@@ -21,9 +21,10 @@ from typing import Any
 from freehold import stream, wire
 from freehold.engines.upstream import HOP
 from freehold.http.request import BodyRefused, Request
+from freehold.nouns import Call
 from freehold.project.gateway import Limits
 
-__all__ = ["Own", "Refusal", "check_address", "check_type", "read_body", "read_json"]
+__all__ = ["Own", "Refusal", "check_address", "check_type", "read_body", "read_chat"]
 
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 JSON = "application/json"
@@ -104,22 +105,44 @@ async def read_body(request: Request, limits: Limits) -> bytes:
         raise Refusal(error.status, error.message, error.code, close=True) from None
 
 
-def read_json(body: bytes, limits: Limits) -> dict[str, Any]:
-    """The request as an object. Raises Refusal for anything that two readers could read differently."""
+def read_chat(body: bytes, limits: Limits) -> tuple[dict[str, Any], Call]:
+    """The request as an object, and as a call. Raises Refusal for anything that two readers could read differently."""
     try:
         if _too_many(body, limits.values):
             raise wire.RowError(f"it holds more than {limits.values:,} values")
         found = wire.loads(body)
-        wire.call_from_request(found)
-        if len(found["messages"]) > limits.messages:
+        call = wire.call_from_request(found)
+        if len(call.messages) > limits.messages:
             raise wire.RowError(f"it has more than {limits.messages:,} messages")
-        if stream.depth(found, limits.depth) > limits.depth:
+        if body.count(b"{") + body.count(b"[") > limits.depth and stream.depth(found, limits.depth) > limits.depth:
             raise wire.RowError(f"nested deeper than {limits.depth}")
-        # A second reader, for the one thing the first can't say: whether a key stands twice.
-        json.loads(body, object_pairs_hook=_once)
+        if _separators(body) != _pairs(found):
+            # A second reader, for the one thing the first can't say: whether a key stands twice.
+            json.loads(body, object_pairs_hook=_once)
     except ValueError as error:
         raise Refusal(400, f"The body can't be read as a chat request: {error}.", "bad_request") from None
-    assert isinstance(found, dict)
+    return found, call
+
+
+def _separators(body: bytes) -> int:
+    """At least as many as there are colons between a key and its value: all that stand behind a quote or a space.
+    Those in texts may count too, so that only an equal number of keys says something: no key stands twice."""
+    return (
+        body.count(b'":') + body.count(b" :") + body.count(b"\n:") + body.count(b"\r:") + body.count(b"\t:")
+    )  # fmt: skip
+
+
+def _pairs(value: dict[str, Any]) -> int:
+    """How many keys there are, at all depths."""
+    left: list[Any] = [value]
+    found = 0
+    while left:
+        one = left.pop()
+        if type(one) is dict:
+            found += len(one)
+            left += [inner for inner in one.values() if type(inner) is dict or type(inner) is list]
+        else:
+            left += [inner for inner in one if type(inner) is dict or type(inner) is list]
     return found
 
 
@@ -136,7 +159,7 @@ def _too_many(body: bytes, most: int) -> bool:
     Each value but the first stands behind one of , { [ outside of a text. Those inside of texts are told apart only
     where there are many of them at all, and only so far as a body with few values can reach.
     """
-    if sum(body.count(mark) for mark in (b",", b"{", b"[")) < most:
+    if len(body) < most or sum(body.count(mark) for mark in (b",", b"{", b"[")) < most:
         return False
     marks = texts = 0
     for token in TOKEN.finditer(body):

@@ -101,6 +101,8 @@ class Ledger:
         self.lost = 0
         self._file: Appender | None = None
         self._inode = (0, 0)
+        self._day = 0
+        self._today = self.folder
         self._unsynced: set[Path] = set()
 
     def write(self, entry: Entry) -> bool:
@@ -118,7 +120,11 @@ class Ledger:
         return not failed
 
     def _open(self) -> Appender:
-        path = self.folder / f"{datetime.now(UTC):%Y-%m-%d}-{os.getpid()}.jsonl"
+        day = int(time.time()) // 86400
+        if day != self._day:
+            self._day = day
+            self._today = self.folder / f"{datetime.fromtimestamp(day * 86400, UTC):%Y-%m-%d}-{os.getpid()}.jsonl"
+        path = self._today
         if self._file is not None and (self._file.path != path or _inode(path) != self._inode):
             self._drop()  # a new day, or someone removed or moved the file: rows must not follow it
         if self._file is None:

@@ -46,17 +46,20 @@ class Out:
 
     async def events(self, chunk: bytes) -> bytes:
         """Send the events that are whole, hold the rest. Returns the piece with [DONE], which is not sent yet."""
-        data = (self.held + chunk) if self.held else chunk
-        end = max((at + len(gap) for gap in GAPS if (at := data.rfind(gap)) >= 0), default=0)
-        ready, self.held = data[:end], data[end:]
-        if END.search(ready):
+        if not self.held and chunk.endswith(b"\n\n"):  # as nearly every chunk
+            ready = chunk
+        else:
+            data = self.held + chunk
+            end = max((at + len(gap) for gap in GAPS if (at := data.rfind(gap)) >= 0), default=0)
+            ready, self.held = data[:end], data[end:]
+        if b"[DONE]" in ready and END.search(ready):
             self._finish = True
             return ready
         if len(self.held) > HELD:
             ready, self.held, self.torn = data, b"", True
-        self._tail += ready
-        self._finish = self._finish or bool(FINISH.search(self._tail))
-        self._tail = self._tail[-64:]
+        if not self._finish:
+            self._finish = bool(FINISH.search(self._tail + ready))
+            self._tail = (self._tail + ready)[-64:]
         await self.write(ready)
         return b""
 
