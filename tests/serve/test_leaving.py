@@ -194,7 +194,7 @@ def test_numbers_that_are_somebodys() -> None:
     [
         b"not json", b"[1]", b'"text"', b'{"messages": [}', b'{"a": "\xff"}', b"--boundary\r\nContent-Disposition: x",
         b'{"input": [1, 2, 3]}', b'{"input": [[1, 2], [3]]}', b'{"prompt": [50256]}', b'{"a": ' * 3000,
-        b'{"input": "\\ud800 9"}',
+        b'{"input": "\\ud800 9"}', json.dumps({"input": " ".join(f"a{n}@firm.com" for n in range(2001))}).encode(),
         b'{"messages":[{"content":[{"image_url":{"url":"data:image/png;base64,iVBORw0KGgo="}}]}]}',
         b'{"messages":[{"content":[{"input_audio":{"data":"' + b"UklGR1QA" * 200 + b'","format":"wav"}}]}]}',
     ],

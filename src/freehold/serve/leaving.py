@@ -33,12 +33,13 @@ from freehold.traffic.private.record import label
 __all__ = ["Leaving", "Left", "leaving_key"]
 
 KEY_FILE = "leaving.key"
-# A text of JSON and whether it is a key; or a whole number that is long enough to be somebody's.
-TOKEN = re.compile(rb'"((?:[^"\\]++|\\.)*+)"(\s*+:)?|(?<![\d.eE+-])\d{7,}+(?![\d.eE])', re.DOTALL)
-HOLDS = re.compile(rb"[0-9@\\\x80-\xff]|A[KS]IA")  # what the rules find holds one of these; other digits are no ASCII
-# Ids of tokens as keys, which are no one's numbers.
-BIAS = re.compile(rb'"logit_bias"\s*+:\s*+\{(?:\s*+"\d{1,6}"\s*+:\s*+-?\d{1,3}(?:\.\d*+)?\s*+,?)*+\s*+\}')
+COLON = re.compile(rb"\s*+:")
+NUMBER = re.compile(rb"(?<![\d.eE+-])\d{7,}+(?![\d.eE])")  # a whole number that is long enough to be somebody's
+MARKS = b"0123456789@\\"  # what the rules find holds one of these, or no ASCII (other digits), or a prefix of AWS
+# After the key logit_bias: ids of tokens as keys, which are no one's numbers.
+BIAS = re.compile(rb'\s*+\{(?:\s*+"\d{1,6}"\s*+:\s*+-?\d{1,3}(?:\.\d*+)?\s*+,?)*+\s*+\}')
 DATA = re.compile(rb'"data:[\w/+.;= -]{0,100};base64,')
+BACKSLASH = 0x5C
 PACKED = re.compile(rb'"[A-Za-z0-9+/_-]{1000,}+={0,2}"')
 MIXED = (re.compile(rb"[0-9]"), re.compile(rb"[A-Z]"), re.compile(rb"[a-z]"))  # base64 has all of them
 NUMBERS = frozenset({"seed", "created", "max_tokens", "max_completion_tokens", "max_output_tokens", "timestamp"})
@@ -46,6 +47,7 @@ WHO = ("user", "safety_identifier", "prompt_cache_key")
 UNREAD = {*WHO, "metadata"}  # fields that no model reads
 MODEL = re.compile(r"[A-Za-z0-9][\w.:/@-]{0,199}", re.ASCII)
 SHORT = 80  # characters of a text that its key may say something about ("phone": "4673395")
+MOST = 2000  # private values of one request: each takes 50 us
 DEEPEST = 4  # levels of JSON in a text of JSON
 LONG = 9  # letters and digits of a value that is no other's pseudonym by chance
 SAYS = b"freehold leaving key 1 "
@@ -83,6 +85,12 @@ class _Found:
     kinds: dict[str, str] = field(default_factory=dict)
     who: dict[str, str] = field(default_factory=dict)
     model: str = ""
+
+    def add(self, value: str, kind: str) -> None:
+        if value not in self.kinds:
+            if len(self.kinds) >= MOST:
+                raise _refused(f"It holds more than {MOST:,} private values.")
+            self.kinds[value] = kind
 
 
 class Leaving:
@@ -148,14 +156,15 @@ class Leaving:
     # pass 1: what is there
 
     def _scan(self, data: bytes, found: _Found, depth: int) -> None:
-        for token, key, is_key in _tokens(data):
+        for start, end, key, is_key in _tokens(data):
+            token = data[start:end]
             if token[:1] != b'"':
                 if key not in NUMBERS:
                     self._number(token.decode(), key, found)
                 continue
             if DATA.match(token) or (PACKED.fullmatch(token) and all(some.search(token) for some in MIXED)):
                 raise _refused("It holds a picture, sound or a file, which is not read.")
-            if self._quick and not HOLDS.search(token):
+            if self._quick and not _holds(token):
                 continue
             text = _text(token)
             if _kept(key, text, found) and not is_key:
@@ -172,12 +181,12 @@ class Leaving:
                 start, end = widened(plain, start, end)
                 value = plain[start:end]
                 if any(c.isalnum() for c in value):
-                    found.kinds.setdefault(value, piece.kind)
+                    found.add(value, piece.kind)
 
     def _number(self, text: str, key: str, found: _Found) -> None:
         before = label(key)
         if any(piece.end > len(before) for piece in self._recogniser.find(before + text)):
-            found.kinds.setdefault(text, "number")
+            found.add(text, "number")
 
     def _who(self, value: str) -> str:
         return pseudonym(value, USER_KIND, self._key)
@@ -191,19 +200,16 @@ class _Swap:
 
     def swapped(self, data: bytes, depth: int) -> bytes:
         parts: list[bytes] = []
-        at, key = 0, ""
-        for match in _matches(data):
-            token = match[0]
-            if token[:1] != b'"':
-                new = self._digits(token) if key not in NUMBERS else token
+        at = 0
+        for start, end, key, is_key in _tokens(data):
+            token = data[start:end]
+            if token[:1] == b'"':
+                new = self._token(token, "" if is_key else key, depth)
             else:
-                is_key = match[2] is not None
-                quoted = token[: match.end(1) - match.start() + 1]
-                new = self._token(quoted, "" if is_key else key, depth) + token[len(quoted) :]
-                key = _text(quoted) if is_key else key
+                new = token if key in NUMBERS else self._digits(token)
             if new != token:
-                parts += [data[at : match.start()], new]
-                at = match.end()
+                parts += [data[at:start], new]
+                at = end
         return b"".join([*parts, data[at:]]) if parts else data
 
     def _token(self, token: bytes, key: str, depth: int) -> bytes:
@@ -223,24 +229,43 @@ class _Swap:
         return b"1" + new[1:].encode() if new[:1] == "0" else new.encode()
 
 
-def _matches(data: bytes) -> Iterator[re.Match[bytes]]:
-    """Every token; of logit_bias none."""
-    at = 0
-    while b'"logit_bias"' in data[at:] and (bias := BIAS.search(data, at)):
-        yield from TOKEN.finditer(data, at, bias.start())
-        at = bias.end()
-    yield from TOKEN.finditer(data, at)
+def _tokens(data: bytes) -> Iterator[tuple[int, int, str, bool]]:
+    """Where each text and each long number of a JSON document stands, the key before it, and whether it is a key; of
+    logit_bias none."""
+    at, key, size = 0, "", len(data)
+    while at < size:
+        start = data.find(b'"', at)
+        gap = start if start >= 0 else size
+        if gap - at >= 7:
+            for match in NUMBER.finditer(data, at, gap):
+                yield *match.span(), key, False
+        if start < 0:
+            return
+        at = end = _end(data, start)
+        colon = COLON.match(data, end)
+        yield start, end, key, colon is not None
+        if colon is not None:
+            at, key = colon.end(), _text(data[start:end])
+            if key == "logit_bias" and (bias := BIAS.match(data, at)):
+                at = bias.end()
 
 
-def _tokens(data: bytes) -> Iterator[tuple[bytes, str, bool]]:
-    """Each token without the colon of a key, the key before it, and whether it is a key."""
-    key = ""
-    for match in _matches(data):
-        is_key = match[2] is not None
-        token = match[0] if match[1] is None else b'"' + match[1] + b'"'
-        yield token, key, is_key
-        if is_key:
-            key = _text(token)
+def _end(data: bytes, start: int) -> int:
+    """Where a text of JSON ends: behind the first quote with an even number of backslashes before it."""
+    at = start
+    while True:
+        at = data.index(b'"', at + 1)
+        before = at - 1
+        while data[before] == BACKSLASH:
+            before -= 1
+        if (at - before) % 2:
+            return at + 1
+
+
+def _holds(token: bytes) -> bool:
+    """Could the rules find anything in it?"""
+    marked = len(token.translate(None, MARKS)) < len(token)
+    return marked or not token.isascii() or b"AKIA" in token or b"ASIA" in token
 
 
 def _kept(key: str, text: str, found: _Found) -> bool:

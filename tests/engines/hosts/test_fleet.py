@@ -468,6 +468,14 @@ async def test_a_total_outage_gets_at_most_a_fifth_more(
     assert breakers or sent > 1150, "the budget is used, so it was the budget that held"
 
 
+async def test_nor_do_a_thousand_at_once() -> None:
+    """All of them out before any has failed, so no breaker helps."""
+    dead = [Heard(), Heard()]
+    both = Fleet([Host(str(i), one) for i, one in enumerate(dead)], Clock().policy())
+    await asyncio.gather(*(call(both) for _ in range(1000)))
+    assert 1000 < sum(len(one.headers) for one in dead) <= 1200
+
+
 async def test_what_health_and_metrics_read(hosts: Hosts) -> None:
     raws = await hosts(a=always(*DOWN), b=good("b"))
     clock = Clock()
