@@ -22,7 +22,7 @@ TAIL = len(HEAD) + HEX + len(END)
 def chained(body: bytes, previous: bytes) -> tuple[bytes, bytes]:
     """The whole line of a body that lacks its last two braces, and its chain."""
     link = hashlib.sha256(previous + body).hexdigest()[:HEX].encode()
-    return b"%b%b%b%b" % (body, HEAD, link, END), link
+    return body + (HEAD + link + END), link
 
 
 def body_of(line: bytes) -> tuple[bytes, bytes]:

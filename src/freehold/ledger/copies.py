@@ -2,7 +2,7 @@
 
     DEST/manifest.json      {"freehold_backup": 1, "at", "files": [{"name", "sha256", "bytes", "rows"}], "sha256"}
     DEST/ledger/*.jsonl seals.log receipts/
-    DEST/project.json freehold.toml *.json *.jsonl verdicts/*.json
+    DEST/project.json freehold.toml keys.spent *.json *.jsonl verdicts/*.json pairs/*.jsonl
 
 No artefacts, bases or work in progress: those are large, named by their sha256, and can be copied beside it or made
 again. Files that others go on writing are copied up to the last whole row that was there when the backup began, so that
@@ -38,7 +38,9 @@ KEPT = (
     "*.json",
     "*.jsonl",
     "freehold.toml",
+    "keys.spent",
     "verdicts/*.json",
+    "pairs/*.jsonl",
     "ledger/*.jsonl",
     "ledger/*.log",
     "ledger/receipts/*.receipt",

@@ -82,9 +82,11 @@ class Entry:
         self.reason = "; ".join(said for said in (self.reason, reason) if said)
 
     def row(self) -> dict[str, Any]:
-        own: dict[str, Any] = {"id": self.id, "task": self.task, "answered_by": self.answered_by, "why": self.why}
-        own |= {"probability": self.probability, "status": self.status, "http": self.http, "student": self.student}
-        own |= {"money": {"home": self.home, "saved": self.saved}, "reason": self.reason}
+        own: dict[str, Any] = {
+            "id": self.id, "task": self.task, "answered_by": self.answered_by, "why": self.why,
+            "probability": self.probability, "status": self.status, "http": self.http, "student": self.student,
+            "money": {"home": self.home, "saved": self.saved}, "reason": self.reason,
+        }  # fmt: skip
         if self.why == "home":
             own["pairs"] = self.pairs
         if self.why == "pair":

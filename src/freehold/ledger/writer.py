@@ -77,8 +77,8 @@ class Ledger:
         self._seq, self._chain, self._label = 0, b"", 0
         self._suspect = False  # a sync failed, and none has succeeded since
         self._syncing = threading.Lock()
-        self._waiting: asyncio.Future[None] | None = None
-        self._running: asyncio.Future[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+        self._running: list[asyncio.Future[None]] = []
         self._thread: ThreadPoolExecutor | None = None
         self._started = clock(), time.monotonic()
         self._looked = -AGAIN
@@ -103,8 +103,8 @@ class Ledger:
             failed = self._failed(entry, data, error)
         else:
             failed = False
-            if not self._suspect:
-                self.why = ""
+        if not failed and not self._suspect:
+            self.why = ""
         self.lost += failed - entry.lost  # a home answer whose row failed is tried once more, as the call that went up
         entry.lost, entry.written = failed, not failed
         return not failed
@@ -125,8 +125,10 @@ class Ledger:
 
     def _append(self, entry: Entry, data: bytes) -> None:
         file = self._current()
-        prev = b',"prev":"%b"' % self._chain if not file.rows and self._chain else b""
-        line, link = chained(b'%b,"seq":%d%b' % (data, self._seq + 1, prev), self._chain)
+        own = b',"seq":%d' % (self._seq + 1)
+        if not file.rows and self._chain:
+            own += b',"prev":"%b"' % self._chain
+        line, link = chained(data + own, self._chain)
         try:
             if os.write(file.fd, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -192,34 +194,30 @@ class Ledger:
                 raise StorageFailed(file.bad, "What was written to it may be lost.")
             await self._round()
 
-    async def _round(self) -> None:
-        """The next sync that begins from now on."""
+    def _round(self) -> asyncio.Future[None]:
+        """The end of the next sync that begins from now on."""
         loop = asyncio.get_running_loop()
-        if self._waiting is None:
-            self._waiting = loop.create_future()
-            if self._running is None:
-                loop.call_soon(self._begin, loop)  # all who come in this turn of the loop go along
-        await asyncio.shield(self._waiting)
+        mine: asyncio.Future[None] = loop.create_future()  # each its own, so that who goes away takes nobody along
+        self._waiting.append(mine)
+        if not self._running and len(self._waiting) == 1:
+            loop.call_soon(self._begin, loop)  # all who come in this turn of the loop go along
+        return mine
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._running is not None or self._waiting is None:
+        if self._running or not self._waiting:
             return
-        self._running, self._waiting = self._waiting, None
+        self._running, self._waiting = self._waiting, []
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         loop.run_in_executor(self._thread, self.sync).add_done_callback(lambda done: self._ended(loop, done))
 
     def _ended(self, loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:
-        batch, self._running = self._running, None
-        assert batch is not None
+        batch, self._running = self._running, []
         error = done.exception()
-        if not batch.done():
-            if error is None:
-                batch.set_result(None)
-            else:
-                batch.set_exception(error)
-        if self._waiting is not None:
-            self._begin(loop)
+        for one in batch:
+            if not one.done():
+                one.set_result(None) if error is None else one.set_exception(error)
+        self._begin(loop)
 
     def sync(self) -> None:
         """Bring all that was written to the disk, and close the files that were let go. May run in any thread."""
