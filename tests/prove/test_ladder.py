@@ -116,6 +116,9 @@ def test_the_second_rung_is_proved_on_what_the_first_leaves(host: tuple[World, O
     assert len(one.seen) == asked
     assert len(w.project.verdicts()) == 2
 
+    w.project.drop_verdicts(keep=[w.task.name])
+    assert len(w.project.verdicts()) == 2
+
     # another threshold before it is another ladder
     other = prove(*w.proof, bar=0.9)
     assert other.threshold != first.threshold
@@ -130,9 +133,10 @@ def check_money(w: World, first: Verdict, verdict: Verdict) -> None:
     assert left.value is not None
     asked = verdict.evidence.cal_groups / verdict.kept_home.n  # type: ignore[union-attr]
     each = (100 * 0.1 + 4 * 0.4) / 1e6
+    assert verdict.money["call"].value == pytest.approx(each)
     assert home.value / bill.value == pytest.approx(w.task.calls * asked * each / (w.task.money.value or 0.0))
     assert left.value == pytest.approx((verdict.kept_home.value or 0) * bill.value - home.value)
-    assert "100 tokens read and 4.0 written each, $0.1 read and $0.4 written" in home.method
+    assert "100 tokens read and 4.0 written a call at local, $0.1 read and $0.4 written" in home.method
     one, two = (saved(v, replace(w.task.money, value=0.0)) for v in ([first], [first, verdict]))
     assert (two.value or 0) - (one.value or 0) == pytest.approx(left.value)
 

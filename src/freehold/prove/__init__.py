@@ -81,7 +81,7 @@ def prove(
     kept = kept_home(certificate, moves, held.drawn)
     timed = [held.texts[i] for i in held.cal]
     took, cpu_seconds = latency(student, timed if artifact.kind != "hosted" else timed[:HOSTED_TIMED], tell)
-    answered = evidence(task, traffic)
+    answered, each = evidence(task, traffic), cost.each(cpu_seconds, student)
     noise = noise_floor(task, answered, confidence)
     shown = (certificate.threshold or 0.0) if moves else 0.0
     found = replace(_evidence(held, scored, certificate, opening, shown, moves), method=_method(data))
@@ -96,7 +96,7 @@ def prove(
         labels=label_rows(held, scored, shown) if task.kind == "labels" else field_rows(held, scored, shown, ruling),
         noise=noise,
         latency=took,
-        money=monthly(task, answered, kept, cost.each(cpu_seconds, student), _asked(held), audit),
+        money=monthly(task, answered, kept, each, _asked(held), audit) | ({"call": each} if cost.host else {}),
         terms=notices(task, project.settings, artifact),
         notes=(*notes(held, scored, found, noise, moves, bar), *hosted_notes(artifact, before, held, _scored(scored))),
         after=after,

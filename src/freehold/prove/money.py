@@ -25,6 +25,7 @@ from freehold.totals import HOURS
 __all__ = ["Cost", "cost_of", "monthly", "notices", "priced_at"]
 
 SECONDS = HOURS * 3600
+CALLS = "{calls}"  # in a method: how many a month are asked
 DAY = 86400.0
 """A shorter log shows no pace: an hour of it says nothing of a month."""
 
@@ -43,7 +44,7 @@ class Machine:
         """USD a call."""
         price = self.rate.value or 0.0
         month = f"a machine for this alone costs ${price * HOURS:,.2f} a month"
-        method = f"CPU time of {{calls}} calls a month at {1000 * cpu_seconds:.2f} ms and {self}; {month}"
+        method = f"CPU time of {CALLS} calls a month at {1000 * cpu_seconds:.2f} ms and {self}; {month}"
         return Measure(cpu_seconds / 3600 * price, unit="USD", method=method)
 
 
@@ -68,10 +69,8 @@ class Host:
         if self.read is None or self.written is None or not asked or not used.prompt:
             return Measure(None, unit="USD", method=str(self))
         read, written = used.prompt / asked, used.completion / asked
-        method = (
-            f"{{calls}} calls a month at {self.host}, {read:,.0f} tokens read and {written:,.1f} written each, {self}"
-        )
-        return Measure((read * self.read + written * self.written) / 1e6, unit="USD", method=method)
+        method = f"{read:,.0f} tokens read and {written:,.1f} written a call at {self.host}, {self}"
+        return Measure((read * self.read + written * self.written) / 1e6, n=asked, unit="USD", method=method)
 
 
 Cost = Machine | Host
@@ -115,7 +114,7 @@ def monthly(
     if each.value is None:
         unknown = Measure(None, unit="USD/month", method=each.method)
         return {"bill": bill, "home": unknown, "saved": unknown}
-    how = each.method.replace("{calls}", f"{n * asked / months:,.0f}")
+    how = each.method.replace(CALLS, f"{n * asked / months:,.0f}")
     home = Measure(each.value * n * asked / months, n=n, unit="USD/month", method=how)
     value, low, high = ((share or 0.0) * (bill.value or 0.0) for share in (kept.value, kept.low, kept.high))
     spent = (home.value or 0.0) if kept.value else 0.0
