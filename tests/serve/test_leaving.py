@@ -229,6 +229,16 @@ def test_a_model_named_like_a_card_is_no_way_out() -> None:
         assert planted.encode() not in left.body
 
 
+def test_any_value_for_the_ledger() -> None:
+    row = {"request": body(messages=[{"role": "user", "content": "ana@firm.com"}]), "response": {"n": 1, "x": None}}
+    clean = LEAVING.value(row)
+    sent = json.loads(LEAVING.clean(json.dumps(row["request"]).encode()).body)
+    assert clean["request"]["messages"] == sent["messages"], "as it left"
+    assert clean["response"] == row["response"]
+    assert LEAVING.value(clean["response"]) is clean["response"]
+    assert LEAVING.value("ana@firm.com") == sent["messages"][0]["content"]
+
+
 def test_the_key_is_made_once_and_kept_to_us(tmp_path: Path) -> None:
     key = leaving_key(tmp_path)
     assert leaving_key(tmp_path) == key

@@ -128,6 +128,13 @@ class Leaving:
         new = _Swap(self, found, Index(self._names(found))).swapped(body, 0)
         return Left({}, new, new != body and _reads_other(body, new))
 
+    def value(self, value: Any) -> Any:
+        """Any value that JSON can hold, with the same pseudonyms: for the ledger, where its content is redacted. Raises
+        UpstreamFailed as clean does."""
+        said = msgspec.json.encode({"value": value})
+        new = self.clean(said).body
+        return value if new is said else msgspec.json.decode(new)["value"]
+
     def _found(self, body: bytes, head: _Head) -> _Found:
         for said in (head.prompt, head.input):
             if isinstance(said, list) and any(isinstance(item, int | list) for item in said):
