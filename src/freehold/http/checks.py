@@ -23,13 +23,15 @@ def read_head(head: bytes, pairs: Sequence[tuple[bytes, bytes]], most: int) -> R
     """Of a head that llhttp has read: each header's first value by its name, the body's length (None: not said),
     whether it comes in chunks, and whether this is HTTP/1.0. Raises BadHead; `most` is how many headers there may be.
     """
-    lines, version = head.count(b"\r\n"), head[: head.find(b"\r\n")][-9:]
+    lines, line = head.count(b"\r\n"), head[: head.find(b"\r\n")]
+    version = line[-9:]
     if (
         lines != head.count(b"\n")  # a bare LF
         or lines != head.count(b"\r")
         or b"\n " in head  # a folded header
         or b"\n\t" in head
         or b"\0" in head
+        or line.count(b" ") != 2
         or version not in (b" HTTP/1.1", b" HTTP/1.0")
         or len(pairs) > most
     ):

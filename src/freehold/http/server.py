@@ -58,10 +58,10 @@ class Server:
         """Accept connections on `host`:`port` (0: a free one), or on `sockets`; gives the port. Raises OSError."""
         backlog = self.limits.connections
         for one in sockets:
-            self._listening.append(await self.loop.create_server(self._connection, sock=one, backlog=backlog))
+            self._listening.append(await self.loop.create_server(self.connection, sock=one, backlog=backlog))
         if not sockets:
             made = await self.loop.create_server(
-                self._connection, host, port, backlog=backlog, reuse_port=reuse_port or None
+                self.connection, host, port, backlog=backlog, reuse_port=reuse_port or None
             )
             self._listening.append(made)
         found: int = self._listening[0].sockets[0].getsockname()[1]
@@ -108,7 +108,8 @@ class Server:
 
     # what connections tell
 
-    def _connection(self) -> Connection:
+    def connection(self) -> Connection:
+        """One for a socket that was accepted."""
         return Connection(self)
 
     def admit(self, new: Line) -> None:
