@@ -104,6 +104,7 @@ class HostedStudent:
                     f"Run: freehold tune --hosted {form.host}, and freehold prove.",
                 )
         self.form = form
+        self.parallel = PARALLEL  # calls that may be asked at a time, from as many threads
         self.tokens = Tokens()
         self.asked = 0
         self._to = to
@@ -141,9 +142,8 @@ class HostedStudent:
             asked = [pool.submit(self._answer, text) for text in texts]
             try:
                 return [one.result() for one in asked]
-            except BaseException:
+            finally:  # what has not begun when one fails is not asked
                 pool.shutdown(wait=False, cancel_futures=True)
-                raise
 
     def gives_logprobs(self, text: str) -> bool:
         """Ask once, and see whether log-probabilities come back."""
@@ -259,6 +259,7 @@ class HostedStudent:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self._to.key:
             headers["Authorization"] = f"Bearer {self._to.key.reveal()}"
+        whole = False
         try:
             connection.request("POST", f"{urlsplit(self._to.url).path}/chat/completions", data, headers)
             response = connection.getresponse()
@@ -270,9 +271,10 @@ class HostedStudent:
             if response.length:
                 raise http.client.IncompleteRead(b"", response.length)
             response.read()  # read1 leaves a response that is read to its end open
-        except BaseException:
-            connection.close()
-            raise
+            whole = True
+        finally:
+            if not whole:
+                connection.close()
         if connection.sock is not None:  # the host keeps it open
             with self._lock:
                 self._idle.append(connection)
