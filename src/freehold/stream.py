@@ -14,7 +14,7 @@ __all__ = ["DONE", "depth", "events", "finished", "is_completion", "merge"]
 
 DONE = "[DONE]"
 GROWS = ("content", "refusal", "reasoning_content", "arguments")
-HEAD = ("id", "created", "model", "system_fingerprint", "service_tier", "usage", "error")
+HEAD = frozenset(("id", "created", "model", "system_fingerprint", "service_tier", "usage", "error"))
 MOST = 128  # choices or tool calls of one answer, at most
 
 
@@ -60,40 +60,46 @@ def merge(chunks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     whole: dict[str, Any] = {"object": "chat.completion"}
     choices: dict[int, dict[str, Any]] = {}
     for chunk in chunks:
-        whole |= {k: chunk[k] for k in HEAD if chunk.get(k) is not None}
-        for piece in _parts(chunk.get("choices")):
-            at = piece["index"]
-            message: dict[str, Any] = {"role": "assistant", "content": None}
-            choice = choices.setdefault(at, {"index": at, "message": message, "finish_reason": None})
-            if isinstance(piece.get("delta"), dict):
-                _add(choice["message"], piece["delta"])
-            choice["finish_reason"] = piece.get("finish_reason") or choice["finish_reason"]
+        for key, value in chunk.items():
+            if value is not None and key in HEAD:
+                whole[key] = value
+        for at, piece in _parts(chunk.get("choices")):
+            choice = choices.get(at)
+            if choice is None:
+                message: dict[str, Any] = {"role": "assistant", "content": None}
+                choice = choices[at] = {"index": at, "message": message, "finish_reason": None}
+            delta, reason = piece.get("delta"), piece.get("finish_reason")
+            if isinstance(delta, dict):
+                _add(choice["message"], delta)
+            if reason:
+                choice["finish_reason"] = reason
     return whole | {"choices": [choices[at] for at in sorted(choices)]}
 
 
-def _parts(value: Any) -> Iterator[dict[str, Any]]:
+def _parts(value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
     """The parts that say, or imply, where they belong; a place no answer has is dropped."""
     for part in value if isinstance(value, list) else ():
         if isinstance(part, dict):
-            at = 0 if part.get("index") is None else part["index"]
+            at = part.get("index")
+            at = 0 if at is None else at
             if type(at) is int and 0 <= at < MOST:
-                yield part | {"index": at}
+                yield at, part
 
 
 def _add(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
     """Texts grow, tool calls grow at their index, anything else is replaced."""
     for key, value in delta.items():
-        if key == "tool_calls":
+        if key in GROWS and isinstance(value, str):
+            said = message.get(key)
+            message[key] = said + value if isinstance(said, str) else value
+        elif key == "tool_calls":
             calls = message.setdefault("tool_calls", [])
-            for part in _parts(value):
-                at = part.pop("index")
+            for at, part in _parts(value):
                 calls.extend({} for _ in range(at + 1 - len(calls)))
-                _add(calls[at], part)
+                _add(calls[at], {k: v for k, v in part.items() if k != "index"})
         elif isinstance(value, dict):
             if not isinstance(message.get(key), dict):
                 message[key] = {}
             _add(message[key], value)
-        elif isinstance(value, str) and key in GROWS and isinstance(message.get(key), str):
-            message[key] += value
         elif value is not None:
             message[key] = value
