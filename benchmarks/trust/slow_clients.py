@@ -143,7 +143,8 @@ def siege(work: Path, count: int, seconds: float) -> Row:
         beside = load(job(ours, **honest, seconds=seconds - 5.0))
         rss = ours.rss()
         thread.join()
-    found: Row = {"alone": alone["ok"], "beside": beside["ok"], "honest_by_status": beside["by_status"], "resets": beside["resets"],
+    found: Row = {"alone": alone["ok"], "beside": beside["ok"], "honest_by_status": beside["by_status"],
+    "resets": beside["resets"],
                   "rss_before": round(before, 1), "rss_after": round(rss, 1), "n": count, "method": METHOD}  # fmt: skip
     for kind in KINDS:
         mine = [one for one in slow if one.kind == kind]
@@ -167,7 +168,8 @@ def goals_of(found: Row) -> list[Row]:
         gone = at["closed"] + at["refused_at_the_door"] == at["of"]
         met = gone and (at["last_s"] or 0) <= LIMITS[kind]
         rows.append(_run.goal(f"slow {kind}: seconds until the last is closed", f"<= {LIMITS[kind]:g}, all of them",
-                              [at["last_s"], f"{at['closed'] + at['refused_at_the_door']} of {at['of']}"], met))  # fmt: skip
+                              [at["last_s"], f"{at['closed'] + at['refused_at_the_door']} of {at['of']}"],
+                              met))  # fmt: skip
     return rows
 
 

@@ -4,10 +4,11 @@
 
     engine    kill -9 of the text student's llama.cpp          stalls    the upstream stands still for 5 s (SIGSTOP)
     reload    SIGUSR1: the project is read again               dies      the upstream is killed, and back after 2 s
-    slow      60 connections that send a byte a second         disk      the ledger's file system is full for 5 s (tmpfs)
+    slow      60 connections that send a byte a second         disk      the ledger's disk (a tmpfs) is full for 5 s
 
 The order of faults is drawn from the seed. The ledger is rotated each 8 MiB. A 5xx is explained where an upstream fault
-lies at most 45 s before it (its own deadline, and the breaker's half minute). Memory's slope counts from the first third
+lies at most 45 s before it (its own deadline, and the breaker's half minute). Memory's slope counts from the first
+third
 on (--full: from minute 10).
 """
 
@@ -123,7 +124,9 @@ FAULTS: dict[str, Callable[[World], None]] = {
 @contextlib.contextmanager
 def small_disk(folder: Path, mib: int) -> Iterator[bool]:
     """A tmpfs of that size over the folder; False where mounting is not allowed."""
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=700", "tmpfs", str(folder)], capture_output=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=700", "tmpfs", str(folder)], capture_output=True
+    )
     try:
         yield done.returncode == 0
     finally:
@@ -134,7 +137,9 @@ def small_disk(folder: Path, mib: int) -> Iterator[bool]:
 def watch(world: World, begun: float) -> None:
     while not world.over.wait(1.0):
         with contextlib.suppress(OSError):
-            world.samples.append((time.monotonic() - begun, _own_rss(world.ours), world.ours.handles(), world.ours.threads()))
+            world.samples.append(
+                (time.monotonic() - begun, _own_rss(world.ours), world.ours.handles(), world.ours.threads())
+            )
 
 
 def _own_rss(server: Server) -> float:
@@ -189,35 +194,62 @@ def judged(world: World, trace: list[list[float]], seconds: float, full: bool) -
     after = 600.0 if full else seconds / 3
     grown = [(t, rss) for t, rss, _, _ in world.samples if t >= after]
     per_hour = slope(grown)
-    calm = [(due, s) for due, s, status in trace if status == 200 and not any(0 <= due - when <= SHADOW for when in shaken)]
-    p99 = [sorted(s for due, s in calm if low <= due < high) for low, high in ((0, seconds / 4), (3 * seconds / 4, seconds))]
+    calm = [
+        (due, s) for due, s, status in trace if status == 200 and not any(0 <= due - when <= SHADOW for when in shaken)
+    ]
+    p99 = [
+        sorted(s for due, s in calm if low <= due < high)
+        for low, high in ((0, seconds / 4), (3 * seconds / 4, seconds))
+    ]
     tails = [part[int(0.99 * len(part))] if len(part) > 100 else None for part in p99]
     handles, threads = ([s[i] for s in world.samples] for i in (2, 3))
-    low, high = min(handles[5:20]), min(handles[-15:])
+    quarter = len(handles) // 4
+    low, high = (
+        max(handles[quarter : 2 * quarter]),
+        max(handles[-quarter:]),
+    )  # connections that are kept for the upstream vary
     found = {
         "calls": len(trace), "by_status": dict(Counter(str(int(status)) for _, _, status in trace)),
         "home": dict(world.home_said), "faults": [[round(t, 1), name] for t, name in world.faults],
-        "unexplained": {str(k): v for k, v in odd.items()}, "rss_mib": [round(world.samples[5][1], 1), round(world.samples[-1][1], 1)],
+        "unexplained": {str(k): v for k, v in odd.items()}, "rss_mib": [round(world.samples[5][1], 1),
+        round(world.samples[-1][1], 1)],
         "rss_slope_mib_per_hour": round(per_hour, 2), "handles": [low, high], "threads": [threads[5], threads[-1]],
         "p99_ms": [None if t is None else round(1000 * t, 1) for t in tails], "tmpfs": world.mounted,
     }  # fmt: skip
     goals = [
         _run.goal("5xx and lost calls that no fault explains", "0", sum(odd.values()), not odd),
-        _run.goal("memory's slope, MiB an hour", "<= 1 (--full)", round(per_hour, 2), per_hour <= 1.0 if full else None),
-        _run.goal("open handles at the end, beside the start", "no more than 8 more", high - low, high - low <= 8),
-        _run.goal("threads at the end, beside the start", "no more than 4 more", threads[-1] - threads[5], threads[-1] - threads[5] <= 4),
+        _run.goal(
+            "memory's slope, MiB an hour", "<= 1 (--full)", round(per_hour, 2), per_hour <= 1.0 if full else None
+        ),
+        _run.goal(
+            "most handles of the last quarter, less the second's",
+            "<= 8 (--full)",
+            high - low,
+            high - low <= 8 if full else None,
+        ),
+        _run.goal(
+            "threads at the end, beside the start",
+            "no more than 4 more",
+            threads[-1] - threads[5],
+            threads[-1] - threads[5] <= 4,
+        ),
         _run.goal("the server lives", "yes", world.ours.alive(), world.ours.alive()),
     ]
     if None not in tails:
         times = round(tails[1] / tails[0], 2)  # type: ignore[operator]
-        goals.append(_run.goal("p99 of the last quarter, beside the first", "<= 1.1 (--full)", times, times <= 1.1 if full else None))
+        goals.append(
+            _run.goal(
+                "p99 of the last quarter, beside the first", "<= 1.1 (--full)", times, times <= 1.1 if full else None
+            )
+        )
     return found, goals
 
 
 def project(folder: Path) -> tuple[Path, list[str] | None]:
     """With a text student where the small base is here."""
-    from freehold.errors import FreeholdError
     from gateway import PROMPT, QUESTIONS, text_project
+
+    from freehold.errors import FreeholdError
 
     try:
         made = text_project(folder)
@@ -228,7 +260,12 @@ def project(folder: Path) -> tuple[Path, list[str] | None]:
         return made, None
     settings(made, TOML)
     return made, [
-        json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "system", "content": PROMPT}, {"role": "user", "content": q}]})
+        json.dumps(
+            {
+                "model": "gpt-4o-mini",
+                "messages": [{"role": "system", "content": PROMPT}, {"role": "user", "content": q}],
+            }
+        )
         for q in QUESTIONS
     ]
 
@@ -255,7 +292,8 @@ def main() -> int:
         running = start(job(ours, **how, seconds=seconds, rate=rate, poisson=args.seed, trace=True, tail=70.0))
         begun = time.monotonic() + 0.3  # its own start
         beside = [threading.Thread(target=watch, args=(world, begun), daemon=True),
-                  threading.Thread(target=inject, args=(world, begun, every, seconds - 5, args.seed), daemon=True)]  # fmt: skip
+                  threading.Thread(target=inject, args=(world, begun, every, seconds - 5, args.seed),
+                  daemon=True)]  # fmt: skip
         if home:
             beside.append(threading.Thread(target=keep_asking, args=(world,), daemon=True))
         for one in beside:
@@ -267,7 +305,13 @@ def main() -> int:
         row, goals = judged(world, found["trace"], seconds, args.full)
         log = (ours.log.read_text() if ours.log else "").count("Traceback")
         goals.append(_run.goal("tracebacks in its log", "0", log, log == 0))
-    row |= {"rate": round(rate, 1), "seed": args.seed, "seconds": seconds, "unfinished": found["unfinished"], "resets": found["resets"]}
+    row |= {
+        "rate": round(rate, 1),
+        "seed": args.seed,
+        "seconds": seconds,
+        "unfinished": found["unfinished"],
+        "resets": found["resets"],
+    }
     return _run.emit("trust/soak", full=args.full, n=row["calls"], goals=goals, case="G38", result=row)
 
 

@@ -55,7 +55,7 @@ def asked(server: Server, fault: str, stream: bool) -> Row:
 
 
 def right(found: Row) -> str:
-    """"" where the client was told the truth; else what was wrong."""
+    """ "" where the client was told the truth; else what was wrong."""
     said, fault, stream = found["said"], found["fault"], found["stream"]
     if found["status"] == 0:
         return "no answer at all"
@@ -65,7 +65,11 @@ def right(found: Row) -> str:
     if not stream or fault == "dies_before":
         if fault in ("error200", "garbage"):  # whole answers of an upstream that says nonsense come back as they are
             return "" if found["status"] < 500 or found["status"] == 502 else f"status {found['status']}"
-        return "" if found["status"] in (502, 504) and b'"error"' in said else f"status {found['status']} of a broken answer"
+        return (
+            ""
+            if found["status"] in (502, 504) and b'"error"' in said
+            else f"status {found['status']} of a broken answer"
+        )
     if b"[DONE]" in said:
         return "a broken stream said [DONE]"
     if b"transfer" in said:
@@ -129,7 +133,9 @@ def main() -> int:
     good = ways - len({name.removesuffix(", its row") for name in wrong})
     slowest = max(found, key=lambda one: one["seconds"])
     goals = [
-        _run.goal("ways in which client and ledger are told the truth", f"{ways} of {ways}", f"{good} of {ways}", good == ways),
+        _run.goal(
+            "ways in which client and ledger are told the truth", f"{ways} of {ways}", f"{good} of {ways}", good == ways
+        ),
         _run.goal("the server lives, without a traceback", "yes", f"{alive}, {log} tracebacks", alive and not log),
         _run.goal("memory with endless answers under way, MiB", "<= 400", round(peak), peak <= 400),
     ]

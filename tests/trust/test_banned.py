@@ -127,10 +127,12 @@ def test_no_check_at_the_door_is_an_assert(room: str) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "eval(x)", "import builtins\nbuiltins.exec(x)", "import pickle", "from joblib import load", "import os\nos.system(x)",
+        "eval(x)", "import builtins\nbuiltins.exec(x)", "import pickle", "from joblib import load",
+        "import os\nos.system(x)",
         "from os import popen as p\np(x)", "import subprocess as s\ns.run(x, shell=True)",
         "import subprocess\nsubprocess.run(x, shell=flag)", "import numpy as np\nnp.load(x, allow_pickle=True)",
-        "from yaml import load\nload(x)", "import torch\ntorch.load(x)", "import torch\ntorch.load(x, weights_only=False)",
+        "from yaml import load\nload(x)", "import torch\ntorch.load(x)",
+        "import torch\ntorch.load(x, weights_only=False)",
         "AutoModel.from_pretrained(x, trust_remote_code=True)", "import tarfile\ntarfile.open(x).extractall(y)",
         "requests.get(x, verify=False)", "import tempfile\ntempfile.mktemp()",
     ],

@@ -1,4 +1,4 @@
-"""G13: parameter bombs against a running server: 400 or 422 and little work, never a 500, and the next call is served."""
+"""G13: parameter bombs against a running server: 400 or 422 and little work, never a 500; the next call is served."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ BOMBS: dict[str, bytes | dict[str, Any]] = {
     "a_list": b"[]", "a_text": b'"x"', "nothing": b"", "a_number": b"1", "null": b"null",
     "messages_null": request(messages=None), "messages_text": request(messages="hello"),
     "messages_object": request(messages={"role": "user"}), "messages_numbers": request(messages=[1, 2]),
-    "role_missing": request(messages=[{"content": "x"}]), "role_number": request(messages=[{"role": 1, "content": "x"}]),
+    "role_missing": request(messages=[{"content": "x"}]), "role_number": request(messages=[{"role": 1,
+    "content": "x"}]),
     "model_number": request(model=1), "model_list": request(model=["gpt-4o-mini"]), "model_null": request(model=None),
 }  # fmt: skip
 LIMITED: dict[str, dict[str, Any]] = {

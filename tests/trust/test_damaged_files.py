@@ -18,6 +18,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from freehold.engines.llama.completion import completion
+from freehold.errors import EngineFailed
+
 CHECKER = """
 import hashlib, json, resource, sys, time
 from pathlib import Path
@@ -99,7 +102,8 @@ CORPUS = {
     "offset_outside.gguf": gguf([ARCHITECTURE], [tensor(b"w", at=1 << 60)], bytes(128)),
     "tensor_cut.gguf": gguf([ARCHITECTURE], [tensor(b"w")], bytes(100)),
     "tensor_twice.gguf": gguf([ARCHITECTURE], [tensor(b"w"), tensor(b"w")], bytes(256)),
-    "alignment_0.gguf": gguf([ARCHITECTURE, key(b"general.alignment", 4, struct.pack("<I", 0))], [tensor(b"w")], bytes(128)),
+    "alignment_0.gguf": gguf([ARCHITECTURE, key(b"general.alignment", 4, struct.pack("<I", 0))], [tensor(b"w")],
+    bytes(128)),
     "header_longer_than_file.safetensors": safe(b"{}", length=1 << 40),
     "offsets_overlap.safetensors": safe(
         json.dumps({n: {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]} for n in "ab"}).encode(), bytes(16)
@@ -114,10 +118,10 @@ def mutants(good: bytes, name: str, count: int, seed: int) -> Iterator[tuple[str
     for i in range(count):
         data = bytearray(good)
         for _ in range(chance.randint(1, 4)):
-            at = chance.randrange(len(data))
+            at = chance.randrange(max(1, len(data)))
             match chance.randrange(5):
                 case 0:
-                    data[at] ^= 1 << chance.randrange(8)
+                    data[at : at + 1] = bytes([(data[at : at + 1] or b"\0")[0] ^ 1 << chance.randrange(8)])
                 case 1:
                     data[at : at + 8] = chance.choice(
                         [b"\xff" * 8, b"\0" * 8, b"\x7f" + b"\xff" * 7, b"\0" * 7 + b"\x80"]
@@ -173,3 +177,11 @@ def test_every_mutant_is_refused_and_what_is_whole_is_not(verdicts: dict[str, tu
     assert {name for name, (said, _) in found.items() if said != "refused"} == set()
     assert max(seconds for _, seconds in found.values()) < 5.0
     assert (verdicts["good.gguf"][0], verdicts["good.safetensors"][0]) == ("whole", "whole")
+
+
+def test_weights_that_give_no_numbers_are_said_to_be_damaged() -> None:
+    """llama.cpp loads a base with a few bytes changed as if nothing were: its log-probabilities are null then."""
+    said = {"content": "x", "timings": {}, "stop_type": "eos", "tokens_evaluated": 1}
+    row = {"id": 1, "logprob": None, "top_logprobs": []}
+    with pytest.raises(EngineFailed, match="damaged"):
+        completion(said, [row], [1], 0.1)

@@ -33,6 +33,15 @@ def used(project: Path) -> list[Artifact]:
     return [opened.read_artifact(v.student.sha256) for v in opened.verdicts() if v.student is not None]
 
 
+def refusal(project: Path) -> int:
+    """The exit code of a start; 0 where nothing was found."""
+    try:
+        used(project)
+    except FreeholdError as error:
+        return error.exit_code
+    return 0
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project_at(tmp_path_factory.mktemp("whole") / "project").path
@@ -54,11 +63,8 @@ def test_every_flip_is_found(whole: Path, tmp_path: Path) -> None:
         path = files[i % len(files)]
         bit = chance.randrange(8 * path.stat().st_size)
         flip(path, bit)
-        try:
-            used(project)
+        if refusal(project) not in (21, 30):
             missed.append((path.name, bit))
-        except FreeholdError as error:
-            assert error.exit_code in (21, 30), error
         flip(path, bit)
     assert missed == []
     assert len(used(project)) == 1

@@ -18,18 +18,25 @@ from freehold.project.settings import read_settings
 from .world import ask, small_verdict
 
 NAMES = [
-    "..", ".", "", "../x", "../../etc/passwd", "..\\x", "..\\..\\windows\\win.ini", "/etc/passwd", "//etc/passwd", "~root/x",
-    "C:\\x", "C:x", "\\\\host\\share", "file:///etc/passwd", "x/../../y", "a/b", "a\\b", "./x", "x/.", "x/..", "....//x",
-    "..;/x", "%2e%2e%2fx", "%2e%2e/x", "..%2fx", "..%5cx", "%252e%252e%252fx", "%c0%ae%c0%ae%c0%afx", "%00", "x%00.json",
-    "x\0.json", "\0", "x\n", "\nx", "x\r\ny", "\x1b[2J", "\x7f", " ", "x ", " x", "CON", "CON.txt", "NUL", "AUX.json", "COM1",
-    "LPT1", "x" * 65, "x" * 4096, "\u202egnp.exe", "\u200bx", "\ufeffx", "K\u212a", "\uff0e\uff0e\uff0fx", "\u2215x", "İx", "ſ",
+    "..", ".", "", "../x", "../../etc/passwd", "..\\x", "..\\..\\windows\\win.ini", "/etc/passwd", "//etc/passwd",
+    "~root/x",
+    "C:\\x", "C:x", "\\\\host\\share", "file:///etc/passwd", "x/../../y", "a/b", "a\\b", "./x", "x/.", "x/..",
+    "....//x",
+    "..;/x", "%2e%2e%2fx", "%2e%2e/x", "..%2fx", "..%5cx", "%252e%252e%252fx", "%c0%ae%c0%ae%c0%afx", "%00",
+    "x%00.json",
+    "x\0.json", "\0", "x\n", "\nx", "x\r\ny", "\x1b[2J", "\x7f", " ", "x ", " x", "CON", "CON.txt", "NUL", "AUX.json",
+    "COM1",
+    "LPT1", "x" * 65, "x" * 4096, "\u202egnp.exe", "\u200bx", "\ufeffx", "K\u212a", "\uff0e\uff0e\uff0fx", "\u2215x",
+    "İx", "ſ",
     "É", "E\u0301", "-x", "$(touch x)", "`touch x`", "x;y",
 ]  # fmt: skip
 PATHS = [
     "/v1/../health", "/v1/%2e%2e/health", "/v1//chat/completions", "/v1/./chat/completions", "/v1/..%2f..%2fetc/passwd",
     "/v1/chat/completions/..", "/v1/files/../../x", "/v1/files/..%00", "/../../etc/passwd", "//127.0.0.1:1/v1/models",
-    "/v1/\\..\\x", "/v1/%00", "/v1/files/%2e%2e", "/v1/\u202e", "/v1/" + "x" * 40000, "/v1/..;/health", "/.%2e/etc/passwd",
-    "http://169.254.169.254/latest/meta-data", "/v1/chat/completions\u0000", "/V1/CHAT/COMPLETIONS", "/v1/CHAT/completions",
+    "/v1/\\..\\x", "/v1/%00", "/v1/files/%2e%2e", "/v1/\u202e", "/v1/" + "x" * 40000, "/v1/..;/health",
+    "/.%2e/etc/passwd",
+    "http://169.254.169.254/latest/meta-data", "/v1/chat/completions\u0000", "/V1/CHAT/COMPLETIONS",
+    "/v1/CHAT/completions",
     "*", "/v1", "/ledger", "/verdicts/intents.json", "/freehold.toml",
 ]  # fmt: skip
 
@@ -74,7 +81,7 @@ def test_it_is_no_path_of_the_server(name: str, server: int, upstream_calls: lis
 
 @pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
 def test_an_artefact_of_that_name_is_refused(name: str, tmp_path: Path) -> None:
-    """A verdict may have been written by somebody else: what it names is looked up among the artefacts, or not at all."""
+    """Somebody else may have written a verdict: what it names is looked up among the artefacts, or not at all."""
     project = Project.create(tmp_path / "project")
     with pytest.raises(FreeholdError):
         project.read_artifact(name)

@@ -1,4 +1,4 @@
-"""G15: llama.cpp's own parameters, sent by a client, never reach the embedded engine: what goes to its socket is recorded.
+"""G15: llama.cpp's own parameters, sent by a client, never reach the embedded engine; what goes to its socket is kept.
 
 The real engine with the small base. A call with a field that the student does not honour goes up as it came; one whose
 texts hold such names stays home, and its text is only text.
@@ -26,16 +26,19 @@ from freehold.serve import running
 from .world import Host, audit_of, post, small_verdict
 
 NATIVE: dict[str, Any] = {
-    "n_discard": -1, "n_keep": -1, "slot_id": 7, "id_slot": 7, "cache_prompt": True, "n_predict": 1 << 40, "n_probs": 9999,
+    "n_discard": -1, "n_keep": -1, "slot_id": 7, "id_slot": 7, "cache_prompt": True, "n_predict": 1 << 40,
+    "n_probs": 9999,
     "grammar": "root ::= root", "json_schema": {"$ref": "http://127.0.0.1:1/"}, "samplers": ["x"], "mirostat": 2,
     "n_cache_reuse": 1, "return_tokens": True, "lora": [{"id": 0, "scale": 1e9}], "slot_save_path": "/tmp/x",
     "speculative.n_max": 1 << 30, "t_max_predict_ms": -1, "ignore_eos": True, "dynatemp_range": 1e300, "seed": -1,
     "image_data": [{"data": "AAAA", "id": 1}], "response_fields": ["prompt"], "chat_template": "{{ 1 }}", "prompt": "x",
-    "xtc_probability": 1.0, "min_keep": -5, "repeat_last_n": -9, "chat_template_kwargs": {"x": 1}, "timings_per_token": True,
+    "xtc_probability": 1.0, "min_keep": -5, "repeat_last_n": -9, "chat_template_kwargs": {"x": 1},
+    "timings_per_token": True,
 }  # fmt: skip
 ASKED = {
     "prompt", "n_predict", "temperature", "stop", "cache_prompt", "return_tokens", "response_fields", "stream", "lora",
-    "n_probs", "post_sampling_probs", "json_schema", "messages", "content", "add_special", "parse_special", "with_pieces",
+    "n_probs", "post_sampling_probs", "json_schema", "messages", "content", "add_special", "parse_special",
+    "with_pieces",
     "n_keep", "id_slot", "seed", "samplers", "add_generation_prompt", "grammar", "max_tokens", "top_k",
 }  # fmt: skip
 """Every name that our own engine may write to llama.cpp."""

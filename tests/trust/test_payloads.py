@@ -2,6 +2,7 @@
 escape sequence on a terminal; and a page from elsewhere may ask nothing.
 """
 
+# ruff: noqa: E501 (payloads are not cut)
 from __future__ import annotations
 
 import http.client

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -10,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import freehold
 from freehold.nouns import (
     Audit,
     Evidence,
@@ -38,17 +40,20 @@ CHAT = "/v1/chat/completions"
 
 def wired() -> bool:
     """Whether the server asks its policy and its limits yet."""
-    from freehold.serve import app
-
-    return "freehold.serve.admit" in Path(app.__file__).read_text()
+    room = Path(freehold.__file__).parent / "serve"
+    return any("freehold.serve.admit import" in (room / name).read_text() for name in ("app.py", "chat.py",
+    "__init__.py")
+               if (room / name).exists())  # fmt: skip
 
 
 def small_verdict(task: str, sha256: str = "", **changes: Any) -> Verdict:
     kept = Measure(0.8, 0.75, 0.85, 290)
     said: dict[str, Any] = {
-        "task": task, "kind": "labels", "calls": 1000, "share": 0.8, "bar": 0.95, "confidence": 0.95, "decision": "move",
-        "reason": "", "needed": None, "kept_home": kept, "agreement": kept, "threshold": 0.9, "evidence": EVIDENCE,
-        "student": TaskStudent(sha256 or "0" * 64, "none", "MIT"), "asked": INTENTS, "made": "2026-10-02T00:00:00+00:00",
+        "task": task, "kind": "labels", "calls": 1000, "share": 0.8, "bar": 0.95, "confidence": 0.95,
+        "decision": "move", "reason": "", "needed": None, "kept_home": kept, "agreement": kept, "threshold": 0.9,
+        "evidence": EVIDENCE,
+        "student": TaskStudent(sha256 or "0" * 64, "none", "MIT"), "asked": INTENTS,
+        "made": "2026-10-02T00:00:00+00:00",
     }  # fmt: skip
     return Verdict(**said | changes)
 
@@ -85,10 +90,8 @@ def request(text: str = "Where is my parcel?", **fields: Any) -> dict[str, Any]:
 def ask(port: int, raw: bytes, seconds: float = 30.0) -> tuple[int, bytes]:
     """Send bytes as they are, and read the first answer. Status 0: the connection was closed without one."""
     with socket.create_connection(("127.0.0.1", port), timeout=seconds) as line:
-        try:
+        with contextlib.suppress(ConnectionError):  # the answer may have come before all was sent
             line.sendall(raw)
-        except ConnectionError:
-            pass  # the answer may have come before all was sent
         said = bytearray()
         while b"\r\n\r\n" not in said and (data := _some(line)):
             said += data

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from freehold.errors import BadSetting
+from freehold.errors import BadSetting, EngineFailed
 from freehold.nouns import Message
 
 __all__ = ["FIELDS", "Answers", "Completion", "Piece", "Request", "completion", "limit", "speculation"]
@@ -120,14 +120,24 @@ def completion(said: Mapping[str, Any], probs: list[dict[str, Any]], tokens: lis
     return Completion(
         text=said["content"],
         tokens=tokens,
-        logprobs=[math.nan if row is None else float(row["logprob"]) for row in rows],
-        top=[{} if row is None else {t["id"]: t["logprob"] for t in row["top_logprobs"]} for row in rows],
+        logprobs=[math.nan if row is None else _number(row["logprob"]) for row in rows],
+        top=[{} if row is None else {t["id"]: _number(t["logprob"]) for t in row["top_logprobs"]} for row in rows],
         stopped=STOPPED[said["stop_type"]],
         prompt_tokens=said["tokens_evaluated"],
         seconds=seconds,
         drafted=timings.get("draft_n", 0),
         accepted=timings.get("draft_n_accepted", 0),
     )
+
+
+def _number(said: float | None) -> float:
+    """llama.cpp writes null for what is no number."""
+    if said is None:
+        raise EngineFailed(
+            "The embedded engine's log-probabilities are no numbers: the model's weights are damaged.",
+            "Fetch or make the model again.",
+        )
+    return float(said)
 
 
 def _aligned(tokens: Sequence[int], probs: list[dict[str, Any]]) -> list[dict[str, Any] | None]:
