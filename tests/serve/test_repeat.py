@@ -8,13 +8,36 @@ from dataclasses import dataclass
 
 import pytest
 
-from freehold.serve.repeat import Conflict, Full, Repeats
+from freehold.http.head import Headers
+from freehold.http.request import Request
+from freehold.serve.repeat import Conflict, Full, Gather, Repeats
 
 
 @dataclass(frozen=True)
 class Reply:
     status: int
     body: bytes
+
+
+class Gone:
+    """The connection of a client that has hung up: it takes nothing."""
+
+    peer = "10.0.0.9"
+
+    async def read(self, most: int) -> bytes:
+        raise ConnectionResetError
+
+    async def begin(self, status: int, headers: object) -> None:
+        raise ConnectionResetError
+
+    async def write(self, data: bytes) -> None:
+        raise ConnectionResetError
+
+    async def end(self) -> None:
+        raise ConnectionResetError
+
+    def abort(self) -> None:
+        raise AssertionError("it is gone already")
 
 
 class Host:
@@ -75,6 +98,29 @@ async def test_a_failure_is_told_to_all_that_wait_and_forgotten(status: int) -> 
     assert len(repeats) == repeats.bytes == 0
     answer, again = await repeats.once("batch", "k", b"{}", host)
     assert (answer.status, again, host.asked) == (200, False, 2)
+
+
+async def test_a_good_status_without_a_whole_answer_is_not_kept() -> None:
+    repeats, host = Repeats[Reply](), Host()
+    host.go.set()
+    for number in (1, 2):
+        answer, again = await repeats.once("batch", "k", b"{}", host, lambda found: found.body == b"answer 2")
+        assert (answer.body, again) == (b"answer %d" % number, False)
+    assert (await repeats.once("batch", "k", b"{}", host))[1]
+
+
+async def test_a_stream_is_gathered_into_one_answer() -> None:
+    way = Gather(Request(Gone(), "POST", "/v1/chat/completions?a", Headers([(b"user-agent", b"x")]), 2, False))
+    assert (way.request.path, way.request.query, way.request.peer) == ("/v1/chat/completions", "a", "10.0.0.9")
+    await way.request.begin(200, [("Content-Type", "text/event-stream")])
+    for piece in (b"data: 1\n\n", b"data: [DONE]\n\n"):
+        await way.request.write(piece)
+    await way.request.end()
+    assert (way.response.status, way.response.body) == (200, b"data: 1\n\ndata: [DONE]\n\n")
+    way.request.abort()
+    assert way.response.status == 502
+    with pytest.raises(ConnectionError):
+        await way.write(b"x" * (16 << 20))
 
 
 async def test_an_error_reaches_all_that_wait_and_is_forgotten() -> None:

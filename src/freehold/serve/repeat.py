@@ -20,13 +20,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["HEADER", "Conflict", "Dispatched", "Full", "Repeats"]
+from freehold.http.head import Pairs
+from freehold.http.request import Request, Response
+
+__all__ = ["HEADER", "Conflict", "Dispatched", "Full", "Gather", "Repeats"]
 
 HEADER = "idempotency-key"
 SECONDS = 24 * 3600.0
 ENTRIES = 10_000
 BYTES = 64 << 20
 LONGEST = 255  # characters of a key
+LONGEST_ANSWER = 16 << 20  # bytes of a stream
 TRANSIENT = (408, 409, 425, 429)
 OVERHEAD = 400  # bytes of an entry beside its answer
 
@@ -38,6 +42,43 @@ class Dispatched(Protocol):
     def status(self) -> int: ...
     @property
     def body(self) -> bytes: ...
+
+
+class Gather:
+    """A way that keeps what is written, so that a stream under a key becomes one answer: its `request` stands in the
+    client's place while the call is made, and `response` has it all afterwards."""
+
+    def __init__(self, request: Request) -> None:
+        self.peer = request.peer
+        self.request = Request(
+            self, request.method, request.target, request.headers, request.content_length, request.old
+        )
+        self._status = 502
+        self._headers: Pairs = []
+        self._body = bytearray()
+        self._torn = False
+
+    @property
+    def response(self) -> Response:
+        """What was written; 502 where it was broken off, so that it is not kept."""
+        return Response(502 if self._torn else self._status, bytes(self._body), self._headers)
+
+    async def read(self, most: int) -> bytes:
+        return b""  # the body was read before
+
+    async def begin(self, status: int, headers: Pairs) -> None:
+        self._status, self._headers = status, headers
+
+    async def write(self, data: bytes) -> None:
+        self._body += data
+        if len(self._body) > LONGEST_ANSWER:
+            raise ConnectionResetError("the answer is too long to be kept under an Idempotency-Key")
+
+    async def end(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        self._torn = True
 
 
 A = TypeVar("A", bound=Dispatched)
@@ -88,9 +129,17 @@ class Repeats(Generic[A]):
     def __len__(self) -> int:
         return len(self._kept)
 
-    async def once(self, tenant: str, key: str, body: bytes, dispatch: Callable[[], Awaitable[A]]) -> tuple[A, bool]:
+    async def once(
+        self,
+        tenant: str,
+        key: str,
+        body: bytes,
+        dispatch: Callable[[], Awaitable[A]],
+        keep: Callable[[A], bool] = lambda answer: True,
+    ) -> tuple[A, bool]:
         """The answer, and whether it is a repeat's. `dispatch` makes the call: it runs in a task of its own, which the
-        client that goes away does not end. Raises Conflict, Full, and what `dispatch` raises."""
+        client that goes away does not end. `keep` says whether an answer with a good status is a whole one (a stream
+        may break off, an error may come as 200). Raises Conflict, Full, and what `dispatch` raises."""
         if not key or len(key) > LONGEST or not key.isascii() or not key.isprintable():
             raise Conflict(
                 400, "idempotency_key_invalid", f"Idempotency-Key is not 1 to {LONGEST} printable ASCII characters."
@@ -99,7 +148,7 @@ class Repeats(Generic[A]):
         self._expire()
         kept = self._kept.get(name)
         if kept is None:
-            kept = self._begin(name, digest, dispatch)
+            kept = self._begin(name, digest, dispatch, keep)
             return await asyncio.shield(_running(kept)), False
         if kept.digest != digest:
             raise Conflict(
@@ -117,7 +166,13 @@ class Repeats(Generic[A]):
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
 
-    def _begin(self, name: tuple[str, str], digest: bytes, dispatch: Callable[[], Awaitable[A]]) -> _Kept[A]:
+    def _begin(
+        self,
+        name: tuple[str, str],
+        digest: bytes,
+        dispatch: Callable[[], Awaitable[A]],
+        keep: Callable[[A], bool],
+    ) -> _Kept[A]:
         self._make_room()
 
         async def run() -> A:
@@ -126,13 +181,13 @@ class Repeats(Generic[A]):
         kept = _Kept[A](digest, asyncio.get_running_loop().create_task(run()))
         self._kept[name] = kept
         self.bytes += kept.size
-        _running(kept).add_done_callback(lambda call: self._done(name, kept, call))
+        _running(kept).add_done_callback(lambda call: self._done(name, kept, keep, call))
         return kept
 
-    def _done(self, name: tuple[str, str], kept: _Kept[A], call: asyncio.Task[A]) -> None:
+    def _done(self, name: tuple[str, str], kept: _Kept[A], keep: Callable[[A], bool], call: asyncio.Task[A]) -> None:
         kept.call = None
         failed = call.cancelled() or call.exception() is not None  # looked at: nobody may be waiting for it any more
-        if failed or (answer := call.result()).status >= 500 or answer.status in TRANSIENT:
+        if failed or (answer := call.result()).status >= 500 or answer.status in TRANSIENT or not keep(answer):
             self._drop(name)
             return
         kept.answer, kept.until = answer, self._clock() + self._seconds

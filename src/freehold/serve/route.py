@@ -27,7 +27,11 @@ from freehold.nouns import Answer, Call, Task
 __all__ = ["Decision", "Rung", "Where", "Why", "route", "rung", "settle", "without"]
 
 Where = Literal["student", "upstream", "refused"]
-Why = Literal["home", "escalated", "closed", "unmatched", "refused", "declared", "never_leaves", "below_bar"]
+Why = Literal[
+    "home", "escalated", "closed", "unmatched", "refused", "declared", "never_leaves", "below_bar",
+    "shadow", "canary", "capped",
+]  # fmt: skip
+"""The last three are a rollout's, and a client key's: its student may answer, and it goes up all the same."""
 
 
 @dataclass(frozen=True, slots=True)
