@@ -234,6 +234,16 @@ def test_a_jump_of_the_clock_gives_no_second_budget(path: Path, jump: float) -> 
     assert left(spent), "and a day later there is a new one"
 
 
+def test_a_small_step_back_over_midnight_gives_no_second_budget(path: Path) -> None:
+    clocks = Clocks(at=20_001 * DAY + 60)
+    spent = clocks.open(path)
+    spent.charge(["web"], 1.0)
+    clocks.at -= 180
+    assert not left(spent)
+    clocks.passes(240)
+    assert not left(spent)
+
+
 @pytest.mark.parametrize("jump", [10 * YEAR, -10 * YEAR])
 def test_a_clock_that_stays_wrong_takes_no_budget_away(path: Path, jump: float) -> None:
     """Every day has one budget, whatever its date is taken to be."""

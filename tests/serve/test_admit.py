@@ -223,7 +223,7 @@ def test_a_large_call_is_passed_only_so_often() -> None:
         large = asyncio.ensure_future(come(admit, APP, 60))
         await asyncio.sleep(0)
         passed = 0
-        while True:
+        while passed < 10 * PASSED:
             last = asyncio.ensure_future(come(admit, BOT, 20))
             await asyncio.sleep(0)
             if not last.done():
@@ -235,6 +235,28 @@ def test_a_large_call_is_passed_only_so_often() -> None:
         (await large).leave()
         (await last).leave()
         assert admit.tokens == 0
+
+    run(work())
+
+
+def test_who_stops_waiting_makes_way_for_those_behind() -> None:
+    async def work() -> None:
+        admit = admission(running_tokens=100, queue_seconds=5.0)
+        place = await come(admit, APP, 50)
+        for how in ("cancelled", "too late"):
+            large = asyncio.ensure_future(come(admit, WEB, 60, deadline=now() + 1.0))
+            small = asyncio.ensure_future(come(admit, WEB, 10))
+            await asyncio.sleep(0)
+            assert not small.done()
+            if how == "cancelled":
+                large.cancel()
+            start = now()
+            (await small).leave()
+            assert now() - start <= 1.0
+            await asyncio.wait([large])
+            assert large.cancelled() or isinstance(large.exception(), Denied)
+        place.leave()
+        assert (admit.tokens, admit.waiting) == (0, 0)
 
     run(work())
 
