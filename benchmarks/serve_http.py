@@ -90,7 +90,7 @@ def scripted_project(folder: Path) -> tuple[list[str], list[dict[str, Any]]]:
     project.save(Audit(log, 1, 0, (), (task,), Tokens(), none, none, None, None, (), Repeats(0, 0, none)))
     student = TaskStudent(made.sha256, "none", "none")
     head = ("t", "labels", 1, 1.0, 0.95, 0.95, "move", "", None, none, none, 0.9, student, None)
-    project.save(Verdict(*head, made="2026-01-01T00:00:00+00:00"))
+    project.save(Verdict(*head, asked=task, made="2026-01-01T00:00:00+00:00"))
     head = {"role": "system", "content": system}
     asked = [{"model": "m", "messages": [head, {"role": "user", "content": text}]} for text in script]
     return ["-c", SCRIPTED, str(folder)], asked
