@@ -9,10 +9,10 @@ from typing import Any
 
 from freehold import wire
 from freehold.engines.upstream import Reply
+from freehold.ledger import Entry, Ledger
 from freehold.nouns import Audit, Tokens
 from freehold.project import Project
 from freehold.project.gateway import RolloutSettings
-from freehold.serve.ledger import Entry, Ledger
 from freehold.serve.pairlog import PairLog
 from freehold.serve.pairs import Pairs
 from freehold.serve.runglog import RungLog
