@@ -6,9 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
+import pytest
+import uvloop
+
 from freehold.http.request import BodyRefused, Request, Response
 from freehold.http.server import Server
 from freehold.project.gateway import Limits
+
+
+@pytest.hookimpl(optionalhook=True)  # where pytest-asyncio is too old for it, asyncio's own loop is tested
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Every test on both loops."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 async def echo(request: Request) -> Response:
