@@ -4,9 +4,9 @@
 
 Cases: a writer that acks each row once it is on the disk and seals its file at the end; a backup; a restore; an
 erasure. Faults, put in by strace: write fails with ENOSPC, with EIO, with EINTR, or says that it wrote 40 bytes and
-wrote none; fdatasync, fsync and rename fail with EIO. After each run, without faults: the ledger opens, no row that was
-acked is missing, none is torn, the chain holds; a backup or a restored project is whole or not there; an erasure ends
-when it is run again.
+wrote none; fdatasync, fsync and rename fail with EIO; and kill -9 at a write, an fsync, a rename. After each run,
+without faults: the ledger opens, no row that was acked is missing, none is torn, the chain holds; a backup or a restored
+project is whole or not there; an erasure ends when it is run again.
 One line of JSON goes to stdout; the exit code is 1 where an invariant broke.
 """
 
@@ -38,6 +38,9 @@ FAULTS = {
     "fdatasync:EIO": ("fdatasync", "error=EIO"),
     "fsync:EIO": ("fsync", "error=EIO"),
     "rename:EIO": ("rename", "error=EIO"),
+    "write:KILL": ("write", "signal=SIGKILL"),
+    "fsync:KILL": ("fsync", "signal=SIGKILL"),
+    "rename:KILL": ("rename", "signal=SIGKILL"),
 }
 FEW = ("write:ENOSPC", "write:EIO", "fdatasync:EIO", "fsync:EIO", "rename:EIO")
 CALLS = {"writer": ("write", "fdatasync", "fsync"), "erase": ("write", "fsync", "rename")}
@@ -117,14 +120,17 @@ def one(case: str, fault: str, n: int, place: Path, clean: Path) -> tuple[bool, 
     aside.mkdir()
     call, how = FAULTS[fault]
     trace = place / "trace"
-    command = ["strace", "-f", "--seccomp-bpf", "-qq", "-o", trace, "-e", f"trace={call}"]
+    kills = fault.endswith(":KILL")
+    quick = [] if kills else ["--seccomp-bpf"]  # which drops signals
+    command = ["strace", "-f", *quick, "-qq", "-o", trace, "-e", f"trace={call}"]
     command += ["-e", f"inject={call}:{how}:when={n}", sys.executable, __file__, "--act", case, folder, aside]
     env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run([str(a) for a in command], capture_output=True, text=True, check=False, env=env, timeout=120)
     lines = done.stdout.split("\n")
-    hit = "INJECTED" in trace.read_text(errors="replace")
-    wrong = [] if done.returncode == 0 else [f"exit {done.returncode}: {done.stderr[-300:]}"]
-    said = any(line.startswith("error") for line in lines)
+    seen = trace.read_text(errors="replace")
+    hit = done.returncode in (-9, 137) if kills else "INJECTED" in seen
+    wrong = [] if done.returncode == 0 or (kills and hit) else [f"exit {done.returncode}: {done.stderr[-300:]}"]
+    said = kills or any(line.startswith("error") for line in lines)
     if hit and not said and fault != "write:EINTR":  # Python tries again what a signal interrupted
         wrong.append("nothing was said")
     if case == "restore":

@@ -30,6 +30,8 @@ class _Own(msgspec.Struct):
     pairs: float = 0.0
     probability: float = 0.0
     agrees: bool | None = None
+    against: str = ""
+    id: str = ""
 
 
 class PastRow(msgspec.Struct):
