@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from freehold.nouns import Audit, LogFile, Measure, Repeats, Slot, Task, TaskStudent, Template, Tokens, Verdict
-from freehold.project import Settings
+from freehold.project import Project, Settings
 from freehold.project.settings import TaskSettings
-from freehold.serve.check import Row, check, refused, show
+from freehold.serve.check import Row, check, refused, run, show
 
 TOOL = {"type": "function", "function": {"name": "cancel_order", "parameters": {}}}
 TASK = Task(
@@ -97,3 +99,23 @@ def test_it_prints_what_it_says(capsys: pytest.CaptureFixture[str], monkeypatch:
     monkeypatch.setenv("COLUMNS", "160")
     show([Row("orders", "tool", "[red]x", "upstream", "why", 3)])
     assert "[red]x" in capsys.readouterr().out
+
+
+def test_of_a_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project = Project.create(tmp_path / "p")
+    project.save(replace(AUDIT, tasks=(TASK,), calls=900))
+    made = project.write_artifact(
+        {"a": b"b"}, kind="hosted", task="intents", base="m", licence="MIT", data_sha256="",
+        recipe={"url": "https://api.example.com/v1"},
+    )  # fmt: skip
+    project.save(replace(FIRST, student=TaskStudent(made.sha256, "m", "MIT", "there")))
+    assert run(project, upstream=True, as_json=True) == 0
+    assert {r["by"] for r in json.loads(capsys.readouterr().out)} == {"upstream", f"student {made.sha256[:8]}"}
+    assert run(project, upstream=False, as_json=False) == 1
+    toml = project.path / "freehold.toml"
+    toml.write_text(toml.read_text() + "\n[tasks.intents]\nleaves = false\n")
+    capsys.readouterr()
+    assert run(Project.open(project.path), upstream=True, as_json=True) == 1
+    rows = json.loads(capsys.readouterr().out)
+    assert {r["by"] for r in rows} == {"refused"}
+    assert "outside the house" in rows[0]["otherwise"]

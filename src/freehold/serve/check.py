@@ -18,12 +18,14 @@ from typing import Any
 
 import msgspec
 
+from freehold import wire
+from freehold.engines.hosted_form import is_outside
 from freehold.nouns import Audit, Call, Message, Task, Verdict
-from freehold.project import Settings
+from freehold.project import Project, Settings
 from freehold.project.settings import TaskSettings
 from freehold.serve.route import Decision, Rung, route, rung
 
-__all__ = ["Row", "check", "refused", "show"]
+__all__ = ["Row", "check", "refused", "run", "show"]
 
 WIDEST = 40  # characters of a value
 TOOL_FIELDS = ("tools", "functions")
@@ -68,6 +70,23 @@ def check(
 def refused(rows: Sequence[Row]) -> bool:
     """Whether any logged kind of request would get no answer at all: the exit code is 1 then."""
     return any(row.by == "refused" for row in rows)
+
+
+def run(project: Project, *, upstream: bool, as_json: bool) -> int:
+    """Print the rows of a project; the exit code. `upstream`: whether one is given for this start."""
+    closed = upstream or any(not said.open for said in project.settings.upstreams.values())
+    known = {artifact.sha256: artifact for artifact in project.artifacts()}
+
+    def outside(verdict: Verdict) -> bool:
+        made = known.get(verdict.student.sha256) if verdict.student is not None else None
+        return made is not None and made.kind == "hosted" and is_outside(str(made.recipe["url"]))
+
+    found = check(project.load(Audit), project.verdicts(), project.settings, upstream=closed, outside=outside)
+    if as_json:
+        print(wire.dumps(found).decode())
+    else:
+        show(found)
+    return 1 if refused(found) else 0
 
 
 def _ladder(task: Task, verdicts: Sequence[Verdict], settings: Settings, outside: Outside | None) -> list[Rung]:
