@@ -5,7 +5,7 @@
 Cases: a writer that acks each row once it is on the disk and seals its file at the end; a backup; a restore; an
 erasure. Faults, put in by strace: write fails with ENOSPC, with EIO, with EINTR, or says that it wrote 40 bytes and
 wrote none; fdatasync, fsync and rename fail with EIO; and kill -9 at a write, an fsync, a rename. After each run,
-without faults: the ledger opens, no row that was acked is missing, none is torn, the chain holds; a backup or a restored
+without faults: the ledger opens, no row that was acked is missing, none is torn, the chain holds; a backup or restored
 project is whole or not there; an erasure ends when it is run again.
 One line of JSON goes to stdout; the exit code is 1 where an invariant broke.
 """

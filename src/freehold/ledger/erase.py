@@ -4,8 +4,8 @@
     seals.log says what it was and becomes → renamed → receipt
 
 A row is a person's where the request says so: user, safety_identifier, metadata.user_id or metadata.user. It stays as a
-count: model, tokens, money, what the monitor counts; so nobody can change evidence by being erased. Its texts, names,
-metadata and id are gone. Rows keep their numbers, and the chain is made again over the file.
+count: model, tokens, money, what the monitor counts; so nobody can change evidence by being erased. Its texts, names
+and metadata are gone; its own id stays, a random number by which pairs/ knows that it was counted. Rows keep their numbers, and the chain is made again over the file.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def _emptied(line: bytes, chains: bool) -> tuple[bytes, bytes]:
     row = without_text({**row, "freehold": own})
     row.pop("user", None)
     row["response"].pop("id", None)
-    row["freehold"] |= {"id": "", "reason": "", "erased": True, **numbers}
+    row["freehold"] |= {"reason": "", "erased": True, **numbers}
     data = msgspec.json.encode(row)
     return (data[:-2], b"") if chains else (b"", data + b"\n")
 
