@@ -5,7 +5,8 @@
 
 A row is a person's where the request says so: user, safety_identifier, metadata.user_id or metadata.user. It stays as a
 count: model, tokens, money, what the monitor counts; so nobody can change evidence by being erased. Its texts, names
-and metadata are gone; its own id stays, a random number by which pairs/ knows that it was counted. Rows keep their numbers, and the chain is made again over the file.
+and metadata are gone; its own id stays, a random number by which pairs/ knows that it was counted. Rows keep their
+numbers, and the chain is made again over the file.
 """
 
 from __future__ import annotations
