@@ -50,6 +50,7 @@ class DecoderStudent:
         self._prefix: list[int] | None = None
         self._end: int | None = None
         self._open = True
+        self._gone = threading.Event()
 
     @classmethod
     def open(cls, folder: Path, artifact: Artifact, engine: Answers | None = None) -> DecoderStudent:
@@ -96,7 +97,12 @@ class DecoderStudent:
         return self.engine.network if isinstance(self.engine, Engine) else ""
 
     def answers(self, texts: Sequence[str], /) -> list[Answer]:
+        self._gone.clear()
         return [self._answer(text) for text in texts]
+
+    def abandon(self) -> None:
+        """Nobody waits for what is being answered: it ends with the next token. May be called from any thread."""
+        self._gone.set()
 
     def ask(self, text: str) -> Request | None:
         """The request that a text becomes; None where it doesn't fit the context."""
@@ -112,6 +118,7 @@ class DecoderStudent:
             stop=recipe.stop,
             logprobs=TOP if recipe.schema is not None else 0,
             prefix=len(kept) if kept and ids[: len(kept)] == kept and len(ids) > len(kept) else 0,
+            gone=self._gone.is_set,
         )
 
     def _answer(self, text: str) -> Answer:

@@ -48,6 +48,13 @@ class Confined(Protocol):
     def network(self) -> str: ...
 
 
+@runtime_checkable
+class Abandons(Protocol):
+    """A student that can end the answer it is at."""
+
+    def abandon(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """What came of asking; `reason` says why there is no answer, `quarantined` that there will be none tomorrow."""
@@ -75,6 +82,7 @@ class Seat:
     deaths: int = 0
     waiting: int = 0
     _since: float = 0.0  # when the student began with the call it is at; 0 where it is at none
+    _at: object = None  # which call that is
 
     @property
     def network(self) -> str:
@@ -93,15 +101,18 @@ class Seat:
         if self.waiting >= self._room(patience) or (self._since and time.monotonic() - self._since > patience):
             return Said(reason="the student is busy")
         self.waiting += 1
-        asked = asyncio.get_running_loop().run_in_executor(self.thread, self._timed, text)
+        turn = object()
+        asked = asyncio.get_running_loop().run_in_executor(self.thread, self._timed, text, turn)
         asked.add_done_callback(_seen)
         try:
             await asyncio.wait([asked], timeout=patience)
         finally:
             self.waiting -= 1
             late = not asked.done()
-            if late:  # nobody waits any more: a call that has not begun never will
+            if late:  # nobody waits any more: a call that has not begun never will, and one that has is ended
                 asked.cancel()
+                if self._at is turn and isinstance(self.student, Abandons):
+                    self.student.abandon()
         if late:
             return Said(reason=f"the student took longer than {patience:g} s")
         return self._heard(asked)
@@ -119,11 +130,11 @@ class Seat:
         answer, seconds = asked.result()
         return Said(answer, seconds)
 
-    def _timed(self, text: str) -> tuple[Answer, float]:
+    def _timed(self, text: str, turn: object) -> tuple[Answer, float]:
         """In the student's thread. A text may have killed the engine while it waited in the queue once more."""
         if self.quarantine.holds(self.name, text):
             raise _Poison
-        self._since = time.monotonic()
+        self._since, self._at = time.monotonic(), turn
         try:
             start = time.perf_counter()
             (answer,) = self.student.answers([text])
@@ -132,7 +143,7 @@ class Seat:
             self.quarantine.killed(self.name, text, death.kills)
             raise
         finally:
-            self._since = 0.0
+            self._since, self._at = 0.0, None
 
 
 @dataclass

@@ -7,7 +7,7 @@ Completion(text="Hello!", tokens=[19556, 17, 2], logprobs=[-0.2, -0.1, -0.01], s
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -30,6 +30,7 @@ class Request:
     to. `logprobs` is how many of the likeliest tokens to report at each position (0: the chosen one alone; None: not
     even that).
     `prefix`: how many leading ids to keep from question to question (one slot only). Temperature 0 is greedy.
+    `gone` says whether nobody waits any more: it is asked between tokens, and ends the answer in the child.
     """
 
     messages: Sequence[Message] = ()
@@ -41,6 +42,7 @@ class Request:
     logprobs: int | None = 0
     temperature: float = 0.0
     prefix: int = 0
+    gone: Callable[[], bool] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -318,6 +318,8 @@ class Engine:
         return body
 
     def _one(self, process: Process, request: Request, body: Mapping[str, Any]) -> Completion:
+        if request.gone is not None:
+            return self._unless_gone(process, request, body, request.gone)
         with process.turn:
             start = time.perf_counter()
             kept = self._prime(process, request, body)
@@ -325,6 +327,21 @@ class Engine:
             self._kept(request, said)
             found = self._told(said.get("completion_probabilities", []))
             return completion(said, found, said["tokens"], time.perf_counter() - start)
+
+    def _unless_gone(
+        self, process: Process, request: Request, body: Mapping[str, Any], gone: Callable[[], bool]
+    ) -> Completion:
+        """The same answer, asked for token by token: llama.cpp looks only once a second whether a reader of a whole one
+        is still there, and computes on for nobody meanwhile."""
+        pieces = self._pieces(process, request, {**body, "stream": True})
+        with contextlib.closing(pieces):
+            while not gone():
+                try:
+                    next(pieces)
+                except StopIteration as end:
+                    whole: Completion = end.value
+                    return whole
+        raise EngineFailed("Nobody waits for this answer any more.")
 
     def _pieces(
         self, process: Process, request: Request, body: Mapping[str, Any]
