@@ -79,6 +79,13 @@ def test_a_further_cost_counts_though_nothing_was_put_aside_for_it(path: Path) -
     assert spent.read("web")[0] == pytest.approx(0.6)
 
 
+def test_the_smallest_cost_is_not_lost_by_rounding(path: Path) -> None:
+    spent = Spent(path)
+    for _ in range(10):
+        spent.charge(["web"], 4e-10)
+    assert spent.read("web")[0] == 10e-9
+
+
 def test_a_budget_above_holds_too_and_nothing_is_put_aside_by_halves(path: Path) -> None:
     spent = Spent(path)
     boss = Account("boss", day=1.5)

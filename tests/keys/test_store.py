@@ -42,6 +42,13 @@ def test_without_a_file_no_key_is_required(project: Project) -> None:
     assert store.required
 
 
+def test_a_file_without_keys_lets_nobody_in(project: Project) -> None:
+    path = project.path / "keys.json"
+    path.write_text('{"freehold_keys": 1, "keys": []}')
+    path.chmod(0o600)
+    assert Keys.open(project).required
+
+
 def test_a_revoked_key_is_seen_to_be_one_within_a_second(project: Project) -> None:
     _, secret = add(project, Wanted(name="web"), by="os:test")
     time = Time()

@@ -99,6 +99,7 @@ class Spend:
     def __init__(self, spent: Spent, prices: Prices, keys: Keys) -> None:
         self.spent, self.prices, self._keys = spent, prices, keys
         self.refused = 0
+        self._hosts: set[str] = set()  # those that have a budget
 
     def reserve(self, key: Key | None, models: Sequence[str], most: Most) -> Reservation:
         """Put the price of a call aside, before it may be asked of any of these upstream `models`. Raises Denied: 429
@@ -131,6 +132,16 @@ class Spend:
         usd = self.prices.of(model, tokens)
         if key is not None and usd:
             self.spent.charge([one.name for one in self._keys.payers(key)], usd)
+
+    def left(self, host: str, budget_day: float) -> Callable[[], float]:
+        """What tells how many USD of a host's day are left; from here on `bill` counts for it."""
+        self._hosts.add(host)
+        return lambda: budget_day - self.spent.read(f"host:{host}")[0]
+
+    def bill(self, host: str, model: str, tokens: Tokens) -> None:
+        """Count an answer against the host that gave it, where that has a budget."""
+        if host in self._hosts and (usd := self.prices.of(model, tokens)):
+            self.spent.charge([f"host:{host}"], usd)
 
     def _until_tomorrow(self) -> int:
         """Seconds until a day begins (UTC), by the clock of the keys."""
