@@ -143,3 +143,12 @@ def test_a_set_that_no_minting_makes_is_refused() -> None:
     circle[1] = msgspec.structs.replace(circle[1], sha256="0" * 64)
     with pytest.raises(BadSetting, match="parent"):
         check_all(circle)
+
+
+@pytest.mark.parametrize("field", [*CAPS, *LISTS, "expires"])
+def test_a_child_that_says_nothing_is_wider_than_a_parent_that_does(field: str) -> None:
+    """As it may stand in a file from elsewhere: minting fills in the parent's."""
+    limit = {"expires": NOW, "home_share": 0.5, "budget_day": 1.0, "budget_month": 1.0}.get(field, 5)
+    parent = key(role="admin", **{field: ("a",) if field in LISTS else limit})
+    assert wider(parent, key("child")) == field
+    assert wider(parent, mint(parent, Wanted(name="child"), NOW)[0]) == ""
