@@ -170,6 +170,7 @@ class Host(asyncio.Protocol):
             if self.transport.is_closing():
                 return
             self.transport.write(piece)
+            await asyncio.sleep(0.05)  # 320 kB/s, above what a model writes
             while self.transport.get_write_buffer_size() > 1 << 16 and not self.transport.is_closing():
                 await asyncio.sleep(0.05)
         self.transport.write(chunk(event({}, "stop")) + chunk(DONE) + b"0\r\n\r\n")
