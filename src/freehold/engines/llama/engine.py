@@ -331,10 +331,8 @@ class Engine:
     def _unless_gone(
         self, process: Process, request: Request, body: Mapping[str, Any], gone: Callable[[], bool]
     ) -> Completion:
-        """The same answer, asked for token by token: llama.cpp looks only once a second whether a reader of a whole one
-        is still there, and computes on for nobody meanwhile."""
-        pieces = self._pieces(process, request, {**body, "stream": True})
-        with contextlib.closing(pieces):
+        """The same, token by token: llama.cpp looks only once a second whether a whole answer's reader is still there."""
+        with contextlib.closing(self._pieces(process, request, {**body, "stream": True})) as pieces:
             while not gone():
                 try:
                     next(pieces)
