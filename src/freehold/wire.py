@@ -25,7 +25,7 @@ from freehold.nouns import Call, Message, Tokens
 __all__ = [
     "EXPECTED", "RowError", "ShapeError", "answer", "call_from_request", "call_from_row", "calls_tools",
     "chunks", "completion", "dumps", "error", "estimate_tokens", "finished", "loads", "models", "row_from_call",
-    "shape_of", "time_given", "timestamp", "unseen",
+    "shape_of", "time_given", "timestamp", "unseen", "usage_tokens",
 ]  # fmt: skip
 
 TOOL = {"name", "arguments"}
@@ -160,7 +160,9 @@ def _logged(row: dict[str, Any], line: int) -> Call:
     whole, by, why, probability = True, "upstream", "", None
     own = row.get("freehold")
     if isinstance(own, dict):
-        whole = own.get("status", "complete") == "complete"  # a ledger row of a failed or cut answer holds no evidence
+        # a ledger row of a failed or cut answer holds no evidence, nor one about a question that left without its
+        # private data: the answer is to another question
+        whole = own.get("status", "complete") == "complete" and own.get("redacted") is not True
         by, why = str(own.get("answered_by", by)), str(own.get("why", why))
         probability = _number(own.get("probability"))
     choice = _first(response)
@@ -170,7 +172,7 @@ def _logged(row: dict[str, Any], line: int) -> Call:
         params,
         _answer(response, choice) if whole else None,
         at,
-        _tokens(response.get("usage")),
+        usage_tokens(response.get("usage")),
         _number(row.get("seconds")),
         user or _text(row.get("user")) or None,
         by,
@@ -306,7 +308,7 @@ def _count(value: Any) -> int:
     return value
 
 
-def _tokens(usage: Any) -> Tokens | None:
+def usage_tokens(usage: Any) -> Tokens | None:
     """Token counts as logged; None where any of them is missing or no count."""
     if not isinstance(usage, dict):
         return None

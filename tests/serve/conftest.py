@@ -35,6 +35,7 @@ from freehold.nouns import (
     Verdict,
 )
 from freehold.project import Project
+from freehold.project.gateway import RolloutSettings
 from freehold.serve import running
 from freehold.serve.app import App
 
@@ -234,7 +235,11 @@ def start(project: Project) -> Start:
     def started(to: StandIn | Upstream | None = None, *, key: str = "sk-ours", **options: Any) -> Any:
         up = HttpUpstream(to.url, key, timeouts=QUICK) if isinstance(to, StandIn) else to
         audit = project.load(Audit)
-        return running(project, audit, up, options.pop("opener", scripted), **({"pairs": 0.0} | options))
+        said = options.pop("settings", project.settings)
+        full = replace(said, rollout=options.pop("rollout", RolloutSettings(start="full")))
+        full = replace(full, limits=options.pop("limits", said.limits))
+        opener = options.pop("opener", scripted)
+        return running(project, audit, up, opener, settings=full, **({"pairs": 0.0} | options))
 
     return started
 

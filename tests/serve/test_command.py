@@ -14,7 +14,8 @@ import pytest
 from freehold.cli import main
 from freehold.engines.upstream import HttpUpstream
 from freehold.project import Project
-from freehold.serve.command import _announce, _key
+from freehold.serve.announce import announce
+from freehold.serve.command import _key
 
 from .conftest import Start, request
 
@@ -22,7 +23,7 @@ from .conftest import Start, request
 @pytest.mark.parametrize(
     ("flags", "code", "said"),
     [
-        (["--host", "0.0.0.0"], 52, "no client keys yet"),
+        (["--host", "0.0.0.0"], 52, "no client keys"),
         (["--port", "99999"], 2, "--port is '99999'"),
         (["--port", "http"], 2, "--port is 'http'"),
         (["--pairs", "1.5"], 2, "--pairs is '1.5'"),
@@ -119,13 +120,12 @@ def test_a_replay_says_that_it_is_one(project: Project) -> None:
     assert f"listening on {said['url']}" in err
 
 
-async def test_an_example_that_cannot_be_written_stops_nothing(
-    project: Project, start: Start, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_an_example_that_cannot_be_written_stops_nothing(project: Project, start: Start) -> None:
+    said: list[str] = []
     (project.path / "example-request.json").mkdir()
     async with start(None) as app:
-        _announce(app, project, "127.0.0.1", True)
-    out, err = capsys.readouterr()
-    assert json.loads(out)["rungs"][0]["open"]
+        found = announce(app, project, "127.0.0.1", lambda what, done=None, /: said.append(what))
+    err = "\n".join(said)
+    assert found["rungs"][0]["open"]
     assert f"Can't write {project.path}/example-request.json" in err
     assert "try:" not in err

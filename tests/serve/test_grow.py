@@ -41,11 +41,11 @@ async def test_a_new_verdict_grows_a_rung(project: Project, start: Start, upstre
     async with start(upstream, opener=opening(engine), stop=stop, tell=tell, pairs=0.5) as app, client(app) as api:
         await api.chat.completions.create(**request("what do i have"))
         assert (await api.chat.completions.create(**ask(FIELDS, "two seats"))).model == "gpt-4o-mini-2024"
-        before = next(s for s in app.steps if s.rung.task.name == "intents")
+        before = next(s for s in app.parts.steps if s.rung.task.name == "intents")
         moved(project, FIELDS)
         await again(app, stop, said)
         assert (await api.chat.completions.create(**ask(FIELDS, "two seats"))).model.startswith("freehold/fields@")
-        after = next(s for s in app.steps if s.rung.task.name == "intents")
+        after = next(s for s in app.parts.steps if s.rung.task.name == "intents")
         assert after is before  # with its monitor and its student
         assert "home fields" in said
         assert said[-1] == "read again: 2 of 3 tasks are answered at home"
@@ -76,9 +76,9 @@ async def test_a_changed_verdict_takes_over_and_the_old_engine_ends(
 async def test_what_the_monitor_closed_stays_closed(project: Project, start: Start, upstream: StandIn) -> None:
     stop, (said, tell) = Stop(), telling()
     async with start(upstream, stop=stop, tell=tell, pairs=0.5) as app:
-        close(project, app.steps[0], "the promise of 0.95 fails")
+        close(project, app.parts.steps[0], "the promise of 0.95 fails")
         await again(app, stop, said)
-        step = next(s for s in app.steps if s.rung.task.name == "intents")
+        step = next(s for s in app.parts.steps if s.rung.task.name == "intents")
         assert (step.rung.open, step.rung.why) == (False, "the promise of 0.95 fails")
 
 
@@ -96,10 +96,10 @@ async def test_an_engine_s_rung_opens_again(project: Project, start: Start, upst
 async def test_a_project_that_can_t_be_read_changes_nothing(project: Project, start: Start, upstream: StandIn) -> None:
     stop, (said, tell) = Stop(), telling()
     async with start(upstream, stop=stop, tell=tell) as app, client(app) as api:
-        steps = app.steps
+        steps = app.parts.steps
         (project.path / "audit.json").write_bytes(b'{"half')
         await again(app, stop, said)
-        assert app.steps is steps
+        assert app.parts.steps is steps
         assert "audit.json" in said[-1]
         assert (await api.chat.completions.create(**request("what do i have"))).model.startswith("freehold/")
 

@@ -13,7 +13,7 @@ import pytest
 from freehold.engines.scripted import ScriptedStudent
 from freehold.nouns import Answer
 from freehold.project import Project
-from freehold.serve import app as app_module
+from freehold.serve import chat as app_module
 from freehold.traffic import read
 
 from .conftest import SCRIPT, SYSTEM, StandIn, Start, client, ledger, new_verdict, request

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import aiohttp
+import openai
 import pytest
 
-from freehold.nouns import Call
 from freehold.project import Project
-from freehold.serve.ledger import Entry, Ledger
 from freehold.traffic import read
 
-from .conftest import StandIn, Start, client, ledger, request, until
+from .conftest import StandIn, Start, client, ledger, request
 
 
 @contextmanager
@@ -80,8 +78,9 @@ async def test_no_secret_and_no_header_in_any_file(
         for mode in ("fine", "nonsense", "error200", "gzip"):
             upstream.mode = mode
             for text in ("move 50 to savings", "sing to me"):
-                await api.chat.completions.with_raw_response.create(**request(text))
-        assert "sk-" not in str(app.health()) + repr(app.relay)
+                with suppress(openai.APIStatusError):  # an upstream that fails too often is left alone for a while
+                    await api.chat.completions.with_raw_response.create(**request(text))
+        assert "sk-" not in str(app.health()) + repr(app.parts.fleet)
     everything = b"".join(path.read_bytes() for path in project.path.rglob("*") if path.is_file())
     assert b"sk-ours" not in everything
     assert b"sk-client-secret" not in everything
@@ -114,24 +113,3 @@ async def test_a_file_that_is_taken_away_swallows_no_rows(project: Project, star
         for _ in range(2):
             assert (await api.chat.completions.create(**home)).model.startswith("freehold/")
     assert len(ledger(project)) == 2
-
-
-async def test_a_file_that_cannot_be_synced_is_tried_again(project: Project) -> None:
-    """os.open fails with another error than that of a missing file: said, kept for the next second, and no more."""
-    file = Ledger(project)
-    also: list[int] = []
-    keeping = asyncio.create_task(file.keep_synced(lambda: also.append(1)))
-    assert file.write(Entry(Call(()), {}))
-    (path,) = file.folder.glob("*.jsonl")
-    aside = path.rename(project.path / "aside.jsonl")
-    path.symlink_to(path)  # ELOOP
-    await until(lambda: len(also) == 2)
-    assert file.why.startswith(f"Can't sync {path}")
-    assert not keeping.done()
-    path.unlink()
-    aside.rename(path)
-    keeping.cancel()
-    file.close()
-    assert file.write(Entry(Call(()), {}))
-    assert file.why == ""
-    file.close()

@@ -22,11 +22,12 @@ from .test_up import post
 
 async def test_its_own_upstream(project: Project, start: Start) -> None:
     async with start(HttpUpstream("http://127.0.0.1:9/v1", "", timeouts=QUICK)) as app:
-        assert app.relay is not None
-        app.relay.upstream = HttpUpstream(f"http://127.0.0.1:{app.port}", "", timeouts=QUICK)
+        assert app.parts.fleet is not None
+        host = app.parts.fleet.hosts[0]
+        host.upstream = HttpUpstream(f"http://127.0.0.1:{app.port}", "", timeouts=QUICK)
         code, _, body = await post(app.port, ONE)
         other = await talk(app.port, raw(app, path="/v1/embeddings"))
-        await app.relay.upstream.close()
+        await host.upstream.close()
     assert (code, json.loads(body)["error"]["code"]) == (508, "loop")
     assert status(other) == 508
     assert [row["freehold"]["http"] for row in ledger(project)] == [508]

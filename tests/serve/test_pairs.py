@@ -19,8 +19,8 @@ async def test_a_pair_is_a_row_of_its_own(project: Project, start: Start, upstre
     upstream.answer = " balance\n"  # the same label
     async with start(upstream, pairs=1.0) as app, client(app) as api:
         answer = await api.chat.completions.create(**HOME, user="u-1")
-        assert app.pairs is not None
-        await until(lambda: app.pairs.asked == 1)  # type: ignore[union-attr]
+        assert app.parts.pairs is not None
+        await until(lambda: app.parts.pairs.asked == 1)  # type: ignore[union-attr]
         watch = app.health()["rungs"][0]["monitor"]
     assert (watch["pairs"], watch["differ"]) == (1, 0)
     home, pair = [row["freehold"] for row in ledger(project)]
@@ -43,7 +43,7 @@ async def test_a_streamed_call_makes_a_streamed_pair(project: Project, start: St
     async with start(upstream, pairs=1.0) as app, client(app) as api:
         async for _ in await api.chat.completions.create(**HOME, stream=True):
             pass
-        await until(lambda: app.pairs.asked == 1)  # type: ignore[union-attr]
+        await until(lambda: app.parts.pairs.asked == 1)  # type: ignore[union-attr]
     assert ledger(project)[1]["freehold"]["agrees"] is True
 
 
@@ -51,7 +51,7 @@ async def test_a_refusal_disagrees_as_it_does_in_the_proof(project: Project, sta
     upstream.mode = "refuses"
     async with start(upstream, pairs=1.0) as app, client(app) as api:
         await api.chat.completions.create(**HOME)
-        await until(lambda: app.pairs.asked == 1)  # type: ignore[union-attr]
+        await until(lambda: app.parts.pairs.asked == 1)  # type: ignore[union-attr]
         watch = app.health()["rungs"][0]["monitor"]
     assert (watch["pairs"], watch["differ"]) == (1, 1)
     assert ledger(project)[1]["freehold"]["agrees"] is False
@@ -60,12 +60,12 @@ async def test_a_refusal_disagrees_as_it_does_in_the_proof(project: Project, sta
 async def test_the_share_is_kept(start: Start, upstream: StandIn) -> None:
     upstream.answer = "balance"
     async with start(upstream, pairs=0.25) as app, client(app) as api:
-        assert app.pairs is not None
+        assert app.parts.pairs is not None
         draws = iter([0.1, 0.3, 0.249, 0.25] * 5)
-        app.pairs.draw = lambda: next(draws)
+        app.parts.pairs.draw = lambda: next(draws)
         for _ in range(20):
             await api.chat.completions.create(**HOME)
-        await until(lambda: app.pairs.asked == 10)  # type: ignore[union-attr]
+        await until(lambda: app.parts.pairs.asked == 10)  # type: ignore[union-attr]
         await asyncio.sleep(0.05)
         assert len(upstream.seen) == 10
 
@@ -75,12 +75,12 @@ async def test_clients_do_not_wait_for_pairs_and_lost_ones_are_counted(
 ) -> None:
     upstream.mode = "slow"
     async with start(upstream, pairs=0.1) as app, client(app) as api:
-        assert app.pairs is not None
-        app.pairs.draw = lambda: 0.0
+        assert app.parts.pairs is not None
+        app.parts.pairs.draw = lambda: 0.0
         async with asyncio.timeout(20.0):  # a pair takes 0.4 s to fail: one after the other they would take 40 s
             for _ in range(WAITING + 40):
                 await api.chat.completions.create(**HOME)
-        lost = app.pairs.lost
+        lost = app.parts.pairs.lost
         assert lost > 0
         assert app.health()["pairs"]["lost"] == lost
     assert all(own["status"] == "failed" for row in ledger(project) if (own := row["freehold"])["why"] == "pair")
@@ -95,7 +95,7 @@ async def test_the_rung_closes_by_itself_and_stays_closed(project: Project, star
             answer = await api.chat.completions.create(**HOME)
             if not answer.model.startswith("freehold/"):
                 break
-            await until(lambda i=i: app.pairs.asked == i + 1)  # type: ignore[misc, union-attr]
+            await until(lambda i=i: app.parts.pairs.asked == i + 1)  # type: ignore[misc, union-attr]
         assert 3 < i < 20
         assert not app.health()["rungs"][0]["open"]
     (closing,) = [event for event in project.rows("rungs.jsonl") if event["event"] == "closed"]
@@ -114,12 +114,12 @@ async def test_the_monitor_remembers_across_restarts(project: Project, start: St
     evidence = []
     for i in range(3):
         async with start(upstream, pairs=0.5) as app, client(app) as api:
-            assert app.pairs is not None
+            assert app.parts.pairs is not None
             evidence.append(app.health()["rungs"][0]["monitor"]["evidence"])
-            app.pairs.draw = iter([0.9, 0.1]).__next__
+            app.parts.pairs.draw = iter([0.9, 0.1]).__next__
             await api.chat.completions.create(**HOME)
             await api.chat.completions.create(**HOME)
-            await until(lambda: app.pairs.asked == 1)  # type: ignore[union-attr]
+            await until(lambda: app.parts.pairs.asked == 1)  # type: ignore[union-attr]
             after = app.health()["rungs"][0]["monitor"]
             assert after["pairs"] == after["differ"] == i + 1
     assert evidence[0] == 0.0 < evidence[1] < evidence[2]
@@ -129,8 +129,8 @@ async def test_unwatched_closes(project: Project, start: Start, upstream: StandI
     """At a share of 0.5, 40 kept calls without a pair close the rung; the count goes on after a restart."""
     for _ in range(2):
         async with start(upstream, pairs=0.5) as app, client(app) as api:
-            assert app.pairs is not None
-            app.pairs.draw = lambda: 0.99
+            assert app.parts.pairs is not None
+            app.parts.pairs.draw = lambda: 0.99
             for _ in range(20):
                 assert (await api.chat.completions.create(**HOME)).model.startswith("freehold/")
     assert "went by without a pair" in project.rows("rungs.jsonl")[-1]["why"]

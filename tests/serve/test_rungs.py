@@ -99,7 +99,7 @@ async def test_a_difference_within_tolerance_is_fine(start: Start) -> None:
 
 async def test_closed_stays_closed_until_newer_evidence(project: Project, start: Start, upstream: StandIn) -> None:
     async with start(upstream, pairs=0.5) as app:
-        close(project, app.steps[0], "the promise of 0.95 fails")
+        close(project, app.parts.steps[0], "the promise of 0.95 fails")
     for _ in range(2):
         async with start(upstream, pairs=0.5) as app, client(app) as api:
             assert (intents(app)["open"], intents(app)["why"]) == (False, "the promise of 0.95 fails")
@@ -119,7 +119,7 @@ async def test_closed_stays_closed_until_newer_evidence(project: Project, start:
 
 async def test_a_log_without_times_never_reopens(project: Project, start: Start, upstream: StandIn) -> None:
     async with start(upstream, pairs=0.5) as app:
-        close(project, app.steps[0], "the promise of 0.95 fails")
+        close(project, app.parts.steps[0], "the promise of 0.95 fails")
     new_verdict(project, evidence=replace(EVIDENCE, newest=None))
     async with start(upstream) as app:
         assert not intents(app)["open"]
@@ -185,7 +185,7 @@ async def test_what_was_certified_is_served_whatever_was_audited_since(project: 
     wider = replace(audit.tasks[0], models=("gpt-4o-mini", "gpt-5-mini"), params={"temperature": [0, 0.7]})
     project.save(replace(audit, tasks=(wider, *audit.tasks[1:])))
     async with start(None) as app:
-        step = next(s for s in app.steps if s.rung.task.name == "intents")
+        step = next(s for s in app.parts.steps if s.rung.task.name == "intents")
         assert step.rung.task == audit.tasks[0]
         assert intents(app)["open"]
 

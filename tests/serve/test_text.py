@@ -165,7 +165,7 @@ async def test_pairs_agree_by_the_task_s_rule(
     upstream.answer = theirs
     async with start(upstream, opener=opening(Engine()), pairs=1.0) as app, client(app) as api:
         await api.chat.completions.create(**ask(FIELDS, "two seats in oslo"))
-        await until(lambda: app.pairs.asked == 1)  # type: ignore[union-attr]
+        await until(lambda: app.parts.pairs.asked == 1)  # type: ignore[union-attr]
         watch = rung(app, FIELDS)["monitor"]
     assert (watch["pairs"], watch["differ"]) == (1, int(not agrees))
     assert ledger(project)[1]["freehold"]["agrees"] is agrees

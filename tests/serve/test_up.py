@@ -261,7 +261,7 @@ async def test_other_routes_go_up(start: Start, upstream: StandIn) -> None:
             assert response.headers["x-freehold-answered-by"] == "upstream"
         async with session.delete("/v1/files/file-1") as response:
             assert await response.read() == b'{"data": "DELETE"}'
-        for odd in ("/v2/chat", "/", "/v1", "/v1/%2e%2e/admin", "/metrics"):
+        for odd in ("/v2/chat", "/", "/v1", "/v1/%2e%2e/admin", "/metric"):
             async with session.get(aiohttp.client.URL(odd, encoded=True)) as response:
                 assert (odd, response.status) == (odd, 404)
                 assert (await response.json())["error"]["code"] == "not_found"

@@ -64,11 +64,11 @@ async def home(api: Any, times: int = 1) -> bool:
 
 
 async def until_closed(app: App, api: Any) -> None:
-    assert app.pairs is not None
+    assert app.parts.pairs is not None
     while rung(app)["open"]:
-        asked = app.pairs.asked
+        asked = app.parts.pairs.asked
         assert await home(api)
-        await until(lambda asked=asked: app.pairs.asked > asked)  # type: ignore[misc, union-attr]
+        await until(lambda asked=asked: app.parts.pairs.asked > asked)  # type: ignore[misc, union-attr]
 
 
 def rung(app: App) -> dict[str, Any]:
@@ -85,7 +85,7 @@ async def test_an_odd_time_in_an_answer_is_still_a_pair(project: Project, start:
     async with start(opened(lambda n: completion(created=created)), pairs=1.0) as app, client(app) as api:
         for n in (1, 2):
             assert await home(api)
-            await until(lambda n=n: app.pairs.asked == n)  # type: ignore[misc, union-attr]
+            await until(lambda n=n: app.parts.pairs.asked == n)  # type: ignore[misc, union-attr]
     assert [row["freehold"]["agrees"] for row in ledger(project) if row["freehold"]["why"] == "pair"] == [True, True]
 
 
@@ -100,7 +100,7 @@ async def test_whatever_is_raised_the_next_pair_is_asked(start: Start) -> None:
     options = {"pairs": 1.0, "tell": lambda what, done=None, /: said.append(what)}
     async with start(opened(says), **options) as app, client(app) as api:
         assert await home(api, 2)
-        await until(lambda: app.pairs.asked == 1)  # type: ignore[union-attr]
+        await until(lambda: app.parts.pairs.asked == 1)  # type: ignore[union-attr]
         assert app.health()["pairs"]["lost"] == 1
     assert "a pair of intents is lost: LookupError" in said
     assert "what a user wrote" not in "".join(said)
@@ -109,13 +109,13 @@ async def test_whatever_is_raised_the_next_pair_is_asked(start: Start) -> None:
 async def test_kept_calls_count_with_the_share_of_their_own_run(start: Start) -> None:
     """30 calls at a share of 0.5 are 15 pairs expected: no reason to close, also where the next run asks them all."""
     async with start(opened(lambda n: completion()), pairs=0.5) as app, client(app) as api:
-        assert app.pairs is not None
-        app.pairs.draw = lambda: 0.99
+        assert app.parts.pairs is not None
+        app.parts.pairs.draw = lambda: 0.99
         assert await home(api, 30)
     async with start(opened(lambda n: completion()), pairs=1.0) as app, client(app) as api:
-        assert app.pairs is not None
+        assert app.parts.pairs is not None
         assert rung(app)["open"]
-        app.pairs.draw = lambda: 1.0
+        app.parts.pairs.draw = lambda: 1.0
         assert await home(api, 5)  # the fifth is the twentieth pair expected, and closes
         assert "went by without a pair" in rung(app)["why"]
 
@@ -123,12 +123,12 @@ async def test_kept_calls_count_with_the_share_of_their_own_run(start: Start) ->
 async def differing(start: Start, share: float, stop: Callable[[App], bool]) -> float:
     """Pairs that differ, until `stop`; the evidence then."""
     async with start(opened(lambda n: completion("transfer")), pairs=share) as app, client(app) as api:
-        assert app.pairs is not None
-        app.pairs.draw = lambda: 0.0
+        assert app.parts.pairs is not None
+        app.parts.pairs.draw = lambda: 0.0
         while not stop(app):
-            asked = app.pairs.asked
+            asked = app.parts.pairs.asked
             assert await home(api)
-            await until(lambda asked=asked: app.pairs.asked > asked)  # type: ignore[misc, union-attr]
+            await until(lambda asked=asked: app.parts.pairs.asked > asked)  # type: ignore[misc, union-attr]
         return float(rung(app)["monitor"]["evidence"])
 
 
@@ -141,8 +141,8 @@ async def test_evidence_is_the_same_for_a_run_with_another_share(project: Projec
             assert rung(app)["open"]
             assert share == 0.0 or rung(app)["monitor"]["evidence"] == pytest.approx(evidence)
     async with start(opened(lambda n: completion("transfer")), pairs=0.02) as app, client(app) as api:
-        assert app.pairs is not None
-        app.pairs.draw = lambda: 0.0
+        assert app.parts.pairs is not None
+        app.parts.pairs.draw = lambda: 0.0
         assert await home(api)
         await until(lambda: not rung(app)["open"])
     (closing,) = closings(project)
@@ -164,10 +164,10 @@ async def test_an_alarm_whose_closing_was_lost_closes_at_the_next_start(
 async def test_a_pair_under_way_is_a_watch_for_as_long_as_it_may_take(project: Project, start: Start) -> None:
     gated = Gated()
     async with start(gated, pairs=1.0) as app, client(app) as api:
-        assert app.pairs is not None
+        assert app.parts.pairs is not None
         assert await home(api, 40)  # 40 pairs expected, one under way, 39 in the queue
         assert rung(app)["open"]
-        app.pairs.patience = 0.0
+        app.parts.pairs.patience = 0.0
         await home(api)
         assert "went by without a pair" in rung(app)["why"]
     assert len(closings(project)) == 1
@@ -180,7 +180,7 @@ async def test_an_alarm_closes_once(project: Project, start: Start) -> None:
     async with start(gated, **options) as app, client(app) as api:
         assert await home(api, 30)
         gated.gate.set()
-        await until(lambda: app.pairs.asked == 30)  # type: ignore[union-attr]
+        await until(lambda: app.parts.pairs.asked == 30)  # type: ignore[union-attr]
         assert rung(app)["monitor"]["pairs"] == 30
     assert len(closings(project)) == 1
     assert len([line for line in said if line.startswith("closed intents")]) == 1
@@ -225,7 +225,7 @@ async def test_a_pair_under_way_at_the_stop_is_lost_and_counted(project: Project
     async with start(gated, **options) as app, client(app) as api:
         assert await home(api, 3)
         await until(lambda: gated.asked == 1)
-    assert "3 pairs were lost, 0 were asked" in said
+    assert "3 pairs were lost, 0 were compared" in said
     (own,) = [row["freehold"] for row in ledger(project) if row["freehold"]["why"] == "pair"]
     assert (own["status"], own["agrees"], own["reason"]) == ("failed", None, "server_stopped")
 
@@ -245,7 +245,7 @@ async def test_a_pair_keeps_no_key_that_the_upstream_repeats(project: Project, s
         upstream = HttpUpstream(f"http://127.0.0.1:{port}/v1", key.decode())
         async with start(upstream, pairs=1.0) as app, client(app) as api:
             assert await home(api)
-            await until(lambda: app.pairs.lost == 1)  # type: ignore[union-attr]
+            await until(lambda: app.parts.pairs.lost == 1)  # type: ignore[union-attr]
     rows = b"".join(wire.dumps(row) for row in ledger(project))
     assert b"bad key" in rows
     assert key not in rows

@@ -106,7 +106,7 @@ async def test_from_the_client_to_the_engine_and_back(
         stored = ledger(written)[-1]["freehold"]["student"]
         long = await api.chat.completions.create(**ask(FIELDS, "seats " * 300))
         assert long.model == "gpt-4o-mini-2024"
-        await until(lambda: app.pairs and app.pairs.asked == 2)
+        await until(lambda: app.parts.pairs and app.parts.pairs.asked == 2)
 
         os.kill(engine, signal.SIGKILL)
         again = await api.chat.completions.create(**ask(FIELDS, TEXT))  # its own call starts the next one
@@ -124,10 +124,10 @@ async def test_an_engine_that_hangs_lets_calls_up_and_leaves_no_orphan(
     """The child stands still, as on a machine that swaps: nobody waits past the patience, and the stop ends it."""
     async with start(upstream, opener=decoder) as app, client(app) as api:
         (engine,) = child()
-        step = next(s for s in app.steps if s.rung.task.name == "fields")
+        step = next(s for s in app.parts.steps if s.rung.task.name == "fields")
         assert step.seat is not None
         step.seat.usual = 0.03
-        monkeypatch.setattr("freehold.serve.app.PATIENCE", 0.3)
+        monkeypatch.setattr("freehold.serve.chat.PATIENCE", 0.3)
         os.kill(engine, signal.SIGSTOP)
         begun = time.perf_counter()
         for _ in range(3):

@@ -28,7 +28,10 @@ Headers = list[tuple[str, str]]
 
 # Request headers that go up. Everything else stays: the client's key and cookies, its host, its organisation
 # (which belongs to the client's key, not to ours), and whatever a later API may read as a command.
-UP = ("accept", "content-type", "idempotency-key", "openai-beta", "traceparent", "user-agent", "x-client-request-id")
+UP = (
+    "accept", "content-type", "idempotency-key", "openai-beta", "traceparent", "user-agent", "x-client-request-id",
+    "x-stainless-read-timeout",
+)  # fmt: skip
 # Response headers that don't come back: hop-by-hop (RFC 9110, 7.6.1), and what belongs to the upstream's own host.
 NOT_BACK = {
     "alt-svc", "connection", "content-length", "keep-alive", "proxy-authenticate", "proxy-connection", "server",

@@ -1,14 +1,14 @@
 """An OpenAI-compatible server: home where the promise holds, else up. `serve` runs it until a signal.
 
-client ──→ door ──→ route ──┬─→ student ──→ ledger row ──→ answer          (a share is asked upstream too: pairs)
-                            └─→ upstream ─→ the same bytes back, ledger row
+client ─→ door, key, admission ─→ route ─┬→ student ─→ ledger row ─→ answer     (a share is asked upstream too: pairs)
+                                         └→ upstreams ─→ the same bytes back, ledger row
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +19,18 @@ from freehold.tell import Tell, quiet
 
 if TYPE_CHECKING:
     from freehold.engines.upstream import Upstream
-    from freehold.project.gateway import Limits
+    from freehold.project import Settings
     from freehold.serve.app import App
     from freehold.serve.listen import Stop
-    from freehold.serve.pairs import Pairs
+    from freehold.serve.parts import Parts
     from freehold.serve.runglog import RungLog
     from freehold.serve.rungs import Opener, Step
+    from freehold.serve.workers import Worker
 
 __all__ = ["running", "serve"]
 
 ENDING = 5.0  # seconds that the students' engines have to end
+AWAY = 1.0  # seconds after a signal in which a load balancer may still send calls: they are told to go elsewhere
 
 
 def serve(
@@ -41,24 +43,27 @@ def serve(
     port: int = 8080,
     pairs: float = 0.02,
     machine_cost: float = 0.0,
-    limits: Limits | None = None,
+    settings: Settings | None = None,
+    environ: Mapping[str, str] | None = None,
+    worker: Worker | None = None,
+    workers: int = 1,
     ready: Callable[[App], None] | None = None,
     tell: Tell = quiet,
 ) -> None:
     """Serve the tasks of `audit` that have a `move` verdict, and pass everything else up, until SIGTERM or ctrl-C.
 
     `opener` makes a Student of an artefact; `pairs` is the share of home answers that are asked upstream too (0: none);
-    `machine_cost` is in USD an hour. `ready` is called once it accepts connections, with what is served.
+    `machine_cost` is in USD an hour; `settings` are the project's own where none are given; `environ` holds the keys of
+    [upstreams.NAME]; `worker` is this process's place among `workers`. `ready` is called once it accepts connections.
     SIGUSR1 reads the project again, for new verdicts. A second signal to stop does so at once; ctrl-C ends in
     KeyboardInterrupt.
-    Raises PortInUse, ServeRefused, UpstreamMissing, BadSetting, StorageFailed, and ArtifactDamaged or StudentUnusable
-    where nothing else could be served.
+    Raises PortInUse, ServeRefused, UpstreamMissing, BadSetting, SecretExposed, StorageFailed, and ArtifactDamaged or
+    StudentUnusable where nothing else could be served.
     """
     from freehold.http.loop import run
-    from freehold.project.gateway import Limits
-    from freehold.serve.listen import Stop, raise_file_limit
+    from freehold.serve.listen import HOSTS, Stop, raise_file_limit
 
-    limits = limits or Limits()
+    limits = (settings or project.settings).limits
 
     async def until_signal() -> int:
         stop = Stop()
@@ -66,13 +71,19 @@ def serve(
         home = machine_cost / 3600
         with suppress(_Stopped):
             async with running(
-                project, audit, upstream, opener,
-                host=host, port=port, pairs=pairs, home=home, limits=limits, stop=stop, tell=tell,
+                project, audit, upstream, opener, host=host, port=port, pairs=pairs, home=home, settings=settings,
+                environ=environ, worker=worker, workers=workers, stop=stop, tell=tell,
             ) as app:  # fmt: skip
                 if ready is not None:
                     ready(app)
                 await stop.asked.wait()
-                tell("stopping: what is under way may finish within 30 s; once more stops at once")
+                app.stop()
+                tell(
+                    f"stopping: what is under way may finish within {limits.drain_seconds:g} s; once more stops at once"
+                )
+                if host not in HOSTS:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(stop.hurry.wait(), AWAY)
         return stop.number
 
     raise_file_limit(limits.connections)
@@ -91,8 +102,11 @@ async def running(
     port: int = 0,
     pairs: float = 0.02,
     home: float = 0.0,
-    limits: Limits | None = None,
+    settings: Settings | None = None,
+    environ: Mapping[str, str] | None = None,
     hosts: Sequence[str] = (),
+    worker: Worker | None = None,
+    workers: int = 1,
     stop: Stop | None = None,
     tell: Tell = quiet,
 ) -> AsyncIterator[App]:
@@ -100,61 +114,95 @@ async def running(
 
     `home` is USD a second; `hosts` are names of this server besides this machine's own.
     """
+    from freehold.keys import Keys
     from freehold.serve.app import App
+    from freehold.serve.build import build
+    from freehold.serve.follow import Follow
     from freehold.serve.grow import Grow
-    from freehold.serve.ledger import Ledger
-    from freehold.serve.listen import Listener, Stop, check_host
+    from freehold.serve.listen import HOSTS, Listener, Stop, check_host
+    from freehold.serve.pairlog import PairLog
     from freehold.serve.pairs import Pairs
-    from freehold.serve.relay import Relay
     from freehold.serve.runglog import RungLog
-    from freehold.serve.rungs import close, open_rungs
+    from freehold.serve.rungs import AFTER, close, open_rungs, rest_on, went_up
+    from freehold.serve.status import state
     from freehold.serve.students import Students
     from freehold.serve.thread import StudentThread
 
-    check_host(host)
+    settings = settings or project.settings
+    keys = Keys.open(project, tell=tell)
+    check_host(host, keys.required)
     watched = upstream is not None and upstream.kind == "upstream" and pairs > 0
     stop = stop or Stop()
-    log = RungLog(project, tell)
+    log, pair_log = RungLog(project, tell), PairLog(project, tell)
+    students, opening, ending = Students(), StudentThread(), StudentThread()
 
     def closing(step: Step, why: str, by: str = "monitor") -> None:
         tell(f"closed {step.rung.task.name}: {why}")
         close(log, step, why, by)
+        for further in rest_on(parts.steps, step):
+            closing(further, AFTER, "ladder")
 
-    students, opening, ending = Students(), StudentThread(), StudentThread()
+    def rising(step: Step, why: str) -> None:
+        tell(f"{step.rung.task.name} goes up to {step.stage}: {why}")
+        went_up(log, step, why)
+
+    parts = build(
+        project, settings, upstream, keys, closing,
+        environ=environ or {}, home=home, worker=worker, workers=workers, tell=tell,
+    )  # fmt: skip
     try:
         share = pairs if watched else 0.0
 
         def opened(kept: Sequence[Step] = ()) -> list[Step]:
-            held = project.load(Audit) if kept else audit
-            return open_rungs(project, held, log, opener=opener, students=students, pairs=share, kept=kept, tell=tell)
+            return open_rungs(
+                project, project.load(Audit) if kept else audit, log, opener=opener, students=students, pairs=share,
+                kept=kept, rollout=settings.rollout, successor=settings.successor, pair_log=pair_log, tell=tell,
+            )  # fmt: skip
 
-        steps = await _unless_stopped(asyncio.wrap_future(opening.submit(opened)), stop)
-        if upstream is None:
-            _something_to_serve(steps)
-        ledger = Ledger(project)
-        relay = Relay(upstream, ledger) if upstream is not None else None
-        pairing = Pairs(upstream, ledger, pairs, closing, tell) if upstream is not None and watched else None
-        app = App(steps, ledger, relay, pairing, home, closing, limits, hosts)
-        listener = Listener(app.handle, host, port, limits)
+        parts.steps = await _unless_stopped(asyncio.wrap_future(opening.submit(opened)), stop)
+        if parts.fleet is None:
+            _something_to_serve(parts.steps)
+        if parts.fleet is not None and watched:
+            first = parts.fleet.one(parts.fleet.hosts[0].name)  # another may be another model
+            parts.pairs = Pairs(first, parts.ledger, pairs, closing, tell, rising=rising, log=pair_log)
+        parts.metrics.watch(lambda: state(parts))
+        parts.know()
+        app = App(parts, hosts, any_host=host not in HOSTS)
+        sockets = [worker.listen] if worker is not None else []
+        listener = Listener(app.handle, host, port, settings.limits, sockets)
         await listener.start()
         app.port = listener.port
-        tasks = [asyncio.create_task(ledger.keep_synced(log.retry))]
-        tasks += [asyncio.create_task(pairing.run())] if pairing else []
-        tasks += [asyncio.create_task(Grow(app, opened, students, opening, tell).run(stop.again))]
+        loop = asyncio.get_running_loop()
+        follow = Follow(lambda: parts.steps, log, pair_log, closing, rising, loop.call_soon_threadsafe, tell)
+
+        def each_second() -> None:
+            log.retry()
+            follow.look()
+            parts.spend.sync()
+
+        beside = [parts.ledger.keep_synced(each_second), parts.admission.watch(), parts.metrics.keep()]
+        beside += [Grow(parts, opened, students, opening, tell).run(stop.again)]
+        beside += [parts.pairs.run()] if parts.pairs is not None else []
+        beside += [worker.adopt(listener.http.connection)] if worker is not None else []
+        tasks = [asyncio.create_task(one) for one in beside]
         try:
             yield app
         finally:
             app.stop()
             await listener.stop(stop.hurry)
+            await parts.repeats.close()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if upstream is not None:
-                await upstream.close()
-            ledger.close()
             log.retry()
-            _farewell(ledger.lost, pairing, log, tell)
+            pair_log.close()
+            _farewell(parts, log, tell)
     finally:
+        if parts.fleet is not None:
+            await parts.fleet.close()
+        parts.ledger.close()
+        parts.metrics.close()
+        parts.spend.close()
         opening.shutdown(wait=False, cancel_futures=True)
         ended = asyncio.wrap_future(ending.submit(students.close))  # an engine is a process: none is left behind
         await asyncio.wait([ended], timeout=ENDING)
@@ -178,7 +226,7 @@ class _Stopped(Exception):
     """A signal came before there was anything to serve."""
 
 
-def _something_to_serve(steps: list[Step]) -> None:
+def _something_to_serve(steps: Sequence[Step]) -> None:
     """Raises the first damage, or UpstreamMissing, where there is neither an open rung nor an upstream."""
     if any(step.rung.open for step in steps):
         return
@@ -188,10 +236,11 @@ def _something_to_serve(steps: list[Step]) -> None:
     raise UpstreamMissing("No task may be answered at home, and there is no upstream.", "Give --upstream URL.")
 
 
-def _farewell(lost: int, pairs: Pairs | None, log: RungLog, tell: Tell) -> None:
-    if lost:
-        tell(f"{lost} ledger rows could not be written")
+def _farewell(parts: Parts, log: RungLog, tell: Tell) -> None:
+    pairs = parts.pairs
+    if parts.ledger.lost:
+        tell(f"{parts.ledger.lost} ledger rows could not be written")
     if pairs is not None and pairs.lost + pairs.waiting:
-        tell(f"{pairs.lost + pairs.waiting} pairs were lost, {pairs.asked} were asked")
+        tell(f"{pairs.lost + pairs.waiting} pairs were lost, {pairs.asked + pairs.freed} were compared")
     for _, event in log.pending:
         tell(f"the closing of {event['task']} could not be written to rungs.jsonl; the next start reads the ledger")

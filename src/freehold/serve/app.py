@@ -1,260 +1,143 @@
-"""What the server does with a request: the door, the route, then home or up.
+"""The server's routes: who may call each, and what answers it.
 
-    POST /v1/chat/completions   home where the promise holds, else up as it came
-    GET  /v1/models             the logged models of each task, and freehold/<task>@<sha8> of each open rung
-    GET  /health                rungs, ledger, pairs
-    any  /v1/...                up unchanged, where there is an upstream
+    POST /v1/chat/completions       chat.py       home where the promise holds, else up as it came
+    POST /v1/completions, embeddings passing.py   up, with budgets
+    GET  /v1/models                 the logged models of each task, and freehold/<task>@<sha8> of each open rung
+    GET, POST, DELETE /v1/keys      keys/face.py  for admin keys
+    GET  /health, /ready, /metrics  status.py
+    any  /v1/...                    passing.py    up unchanged, where there is an upstream
 
-A home answer's row is written before the answer goes out; where it can't be written the call goes up instead.
+Each handler begins with policy.authorise; a route that has no row in policy.TABLE is denied.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from freehold import wire
-from freehold.engines.record import failure
-from freehold.engines.upstream import UP
+from freehold.errors import FreeholdError
 from freehold.http.request import Request, Response
-from freehold.nouns import Answer, Tokens
-from freehold.project.gateway import Limits
-from freehold.serve.door import Own, Refusal, check_address, check_type, read_body, read_chat
-from freehold.serve.ledger import Entry, Ledger
+from freehold.keys import Key
+from freehold.keys.face import delete_key, get_keys, post_key
+from freehold.serve.chat import Chat
+from freehold.serve.door import Own, Refusal, check_address, check_type, read_body
 from freehold.serve.listen import OWN_HEADERS
-from freehold.serve.pairs import Pair, Pairs
-from freehold.serve.relay import ANSWERED_BY, Relay
-from freehold.serve.route import Decision, route, settle
-from freehold.serve.rungs import Step
-from freehold.serve.students import Said, Seat
+from freehold.serve.parts import Parts
+from freehold.serve.passing import Passing
+from freehold.serve.policy import Denied, authorise, bearer, denied, policy_for, sees_details
+from freehold.serve.relay import Relay
+from freehold.serve.status import health, models, ready
 
 __all__ = ["App"]
 
-CHAT = "/v1/chat/completions"
-ROUTES = {CHAT: "POST", "/v1/models": "GET", "/health": "GET"}
-PASSED_UP = re.compile(r"/v1(/(?!\.{1,2}(?:[/?]|$))[A-Za-z0-9._~:@-]+)+(\?[!-~]*)?")  # no segment is empty, . or ..
-JSON_HOME = [*OWN_HEADERS, (ANSWERED_BY, "student")]
-EVENTS_HOME = [("Content-Type", "text/event-stream"), *JSON_HOME[1:]]
-PATIENCE = 2.0  # seconds that a call waits at least for the student; then it goes up (a slow student has more)
-DEATHS = 2  # calls in a row on which an engine died: the rung closes until the next start
+Handler = Callable[[Request, Key | None], Awaitable[Response | None]]
+KEYS = "/v1/keys"
 
 
 class App:
-    """Answers requests. `relay` is None without an upstream, `pairs` where nothing is watched; `home` is USD a second.
+    """Answers requests. `port` is set once the socket is bound; `hosts` are names of this server besides this machine's
+    own, `any_host` says that it answers to every name."""
 
-    `closing` is told of a student whose engine keeps dying. `port` is set once the socket is bound; `hosts` are names
-    of this server besides this machine's own.
-    """
-
-    def __init__(
-        self,
-        steps: Sequence[Step],
-        ledger: Ledger,
-        relay: Relay | None,
-        pairs: Pairs | None,
-        home: float,
-        closing: Callable[[Step, str, str], None],
-        limits: Limits | None = None,
-        hosts: Sequence[str] = (),
-    ) -> None:
-        self.steps = list(steps)
-        self.ledger = ledger
-        self.relay = relay
-        self.pairs = pairs
+    def __init__(self, parts: Parts, hosts: Sequence[str] = (), *, any_host: bool = False) -> None:
+        self.parts = parts
         self.port = 0
-        self.stopping = False
-        self._home = home
-        self._closing = closing
-        self._limits = limits or Limits()
         self._hosts = tuple(hosts)
+        self._any_host = any_host
         self._own = Own(0)
-        self._started = int(time.time())
+        relay = Relay(parts, parts.fleet) if parts.fleet is not None else None
+        self.chat = Chat(parts, relay)
+        self.passing = Passing(parts, relay)
+        self.routes: dict[str, Handler] = {
+            "GET /health": self._health,
+            "GET /ready": self._ready,
+            "GET /metrics": self._metrics,
+            "GET /v1/models": self._models,
+            "POST /v1/chat/completions": self.chat.answer,
+            "POST /v1/completions": self.passing.metered,
+            "POST /v1/embeddings": self.passing.metered,
+            "GET /v1/keys": self._keys,
+            "POST /v1/keys": self._new_key,
+            "DELETE /v1/keys/{name}": self._drop_key,
+            "GET /v1/...": self.passing.other,
+            "POST /v1/...": self.passing.other,
+            "DELETE /v1/...": self.passing.other,
+        }
 
     def stop(self) -> None:
         """New calls are refused from here on; what is under way goes on."""
-        self.stopping = True
-        if self.relay is not None:
-            self.relay.stopping = True
+        self.parts.stopping = True
+        self.parts.admission.drain()
 
     async def handle(self, request: Request) -> Response | None:
         """The answer; None where it has gone out in pieces."""
         if self._own.port != self.port:
-            self._own = Own(self.port, self._hosts)
+            self._own = Own(self.port, self._hosts, any_host=self._any_host)
         try:
             check_address(request, self._own)
-            return await self._dispatch(request)
+            policy = policy_for(request.method, request.path)
+            keys = self.parts.keys
+            key = authorise(policy, bearer(request.headers.first("authorization")), keys, keys.clock.now())
+            if key is not None and self.parts.admission.spent is None:
+                self.parts.admission.spent = self.parts.spend.spent  # the first keys came while it ran
+            if self.parts.stopping and not policy.public:
+                raise Refusal(503, "This server is stopping.", "stopping", Retry_After="1")
+            if request.query and not request.query.isprintable():
+                raise Refusal(400, "The query holds a character that a URL can't.", "bad_request")
+            return await self.routes[policy.route](request, key)
         except Refusal as refusal:
+            self.parts.metrics.refused(refusal.code, refusal.http)
             return Response(refusal.http, refusal.body, [*OWN_HEADERS, *refusal.headers], refusal.close)
+        except Denied as error:
+            self.parts.metrics.refused(error.code, error.http)
+            body = wire.error(error.message, "invalid_request_error", error.code)
+            return Response(error.http, body, [*OWN_HEADERS, *error.headers.items()])
 
-    async def _dispatch(self, request: Request) -> Response | None:
-        path = request.path
-        method = ROUTES.get(path)
-        if path == "/health" and request.method == method:
-            return _json(self.health(), 503 if self.stopping else 200)
-        if self.stopping:
-            raise Refusal(503, "This server is stopping.", "stopping", Retry_After="1")
-        if method is None:
-            return await self._other(request)
-        if request.method != method:
-            raise Refusal(405, f"{path} takes {method} only.", "method_not_allowed", Allow=method)
-        if path == CHAT and request.target != CHAT and not PASSED_UP.fullmatch(request.target):
-            raise Refusal(400, "The query holds a character that a URL can't.", "bad_request")
-        return await self._chat(request) if method == "POST" else _json(self.models())
-
-    # chat calls
-
-    async def _chat(self, request: Request) -> Response | None:
-        check_type(request, json_only=True)
-        body = await read_body(request, self._limits)
-        parsed, call = read_chat(body, self._limits)
-        entry = Entry(call, parsed)
-        try:
-            return await self._home_or_up(request, body, entry)
-        except (asyncio.CancelledError, ConnectionError):
-            if not entry.written:
-                code = "server_stopped" if self.stopping else "client_gone"
-                entry.ends(entry.http, "partial", failure(code, "nobody waited for the answer"), code)
-                self.ledger.write(entry)
-            raise
-        except Refusal:
-            raise
-        except Exception as error:  # a defect of ours has its row too; listen.py says it to the client
-            if not entry.written:
-                entry.ends(502, "failed", failure("server_error", "freehold made an error"), type(error).__name__)
-                self.ledger.write(entry)
-            raise
-
-    async def _home_or_up(self, request: Request, body: bytes, entry: Entry) -> Response | None:
-        decision = route(entry.call, [step.rung for step in self.steps], query="?" in request.target)
-        step = next((step for step in self.steps if step.rung.task.name == decision.task), None)
-        if decision.where == "student" and self.ledger.why:
-            decision = replace(decision, where="upstream", why="closed", reason="the ledger can't be written")
-        if step is not None and step.seat is not None and decision.text is not None and _worth(decision, step.seat):
-            decision, said = await self._ask(step, step.seat, decision, entry)
-            answer = said.answer
-            if decision.where == "student" and answer is not None:
-                entry.home = self._home * said.seconds
-                entry.saved = None if step.bill is None else step.bill - entry.home
-                home = self._answer(step, answer, entry)
-                if home is not None:
-                    self._offer_pair(request, body, step, answer, entry)
-                    return home
-                decision = replace(decision, where="upstream", why="closed", reason="the ledger can't be written")
-        return await self._up(request, body, decision, entry)
-
-    async def _ask(self, step: Step, seat: Seat, decision: Decision, entry: Entry) -> tuple[Decision, Said]:
-        """The student's word on this call; of a closed rung, for the record only."""
-        assert decision.text is not None
-        said = await seat.ask(decision.text, PATIENCE)
-        if seat.deaths >= DEATHS and step.rung.open:
-            self._closing(step, f"the student's engine died on {seat.deaths} calls in a row", "engine")
-        if said.answer is None:
-            return _without(decision, said.reason), said
-        entry.says(step.rung.student, step.rung.threshold, said.answer)
-        if decision.where == "student":
-            decision = settle(decision, step.rung, said.answer, entry.call)
-        return decision, said
-
-    def _answer(self, step: Step, answer: Answer, entry: Entry) -> Response | None:
-        """The home answer, its row written; None where the row can't be."""
-        call, model = entry.call, step.rung.model
-        tokens = Tokens(
-            wire.estimate_tokens(call.messages), max(1, wire.estimate_tokens([{"content": answer.text}]) - 3)
-        )
-        kind = step.rung.task.kind
-        completion = wire.completion(model, answer.text, tokens, entry.id, int(entry.at), kind=kind)
-        entry.task, entry.answered_by, entry.why = step.rung.task.name, "student", "home"
-        entry.pairs = self.pairs.share if self.pairs else 0.0
-        entry.ends(200, "complete", completion)
-        if not self.ledger.write(entry):
-            return None
-        if not call.params.get("stream"):
-            return Response(200, wire.dumps(completion), JSON_HOME)
-        usage = bool((call.params.get("stream_options") or {}).get("include_usage"))
-        events = wire.chunks(model, answer.text, tokens, entry.id, int(entry.at), usage=usage, kind=kind)
-        return Response(200, b"".join(events), EVENTS_HOME)
-
-    def _offer_pair(self, request: Request, body: bytes, step: Step, answer: Answer, entry: Entry) -> None:
-        if self.pairs is not None and step.monitor is not None:
-            headers = {name: request.headers[name] for name in UP if name in request.headers}
-            self.pairs.offer(Pair(step, entry, answer, headers, body))
-
-    async def _up(self, request: Request, body: bytes, decision: Decision, entry: Entry) -> Response | None:
-        entry.task, entry.why, entry.reason = decision.task, decision.why, decision.reason
-        entry.answered_by, entry.home, entry.saved = "upstream", 0.0, 0.0
-        if self.relay is not None:
-            entry.answered_by = self.relay.upstream.kind
-            return await self.relay.chat(request, body, entry)
-        said = decision.reason or "it is not a call that is answered at home"
-        message = f"This call would go to the upstream ({said}), and there is none. Start with --upstream URL."
-        entry.ends(503, "failed", failure("no_upstream", message))
-        self.ledger.write(entry)
-        raise Refusal(503, message, "no_upstream")
-
-    # the rest
-
-    async def _other(self, request: Request) -> Response | None:
-        path = request.path
-        # a host that takes capitals for small letters would answer a chat call that no ledger knows of
-        known = PASSED_UP.fullmatch(request.target) and (path.lower().startswith(CHAT) <= path.startswith(CHAT))
-        if self.relay is None or self.relay.upstream.kind != "upstream" or not known:
-            raise Refusal(404, "There is no such route here.", "not_found")
-        if request.method not in ("GET", "POST", "DELETE"):
-            raise Refusal(405, "This route takes GET, POST or DELETE.", "method_not_allowed", Allow="GET, POST, DELETE")
-        check_type(request, json_only=False)
-        return await self.relay.other(request, await read_body(request, self._limits))
-
-    def models(self) -> dict[str, Any]:
-        logged = [model for step in self.steps for model in step.rung.task.models]
-        home = [step.rung.model for step in self.steps if step.rung.open]
-        return wire.models(list(dict.fromkeys([*logged, *home])), self._started)
+    # what the server says of itself
 
     def health(self) -> dict[str, Any]:
-        rungs = [_rung(step) for step in self.steps]
-        closed = any(step.rung.student and not step.rung.open for step in self.steps)
-        status = "stopping" if self.stopping else "degraded" if closed or self.ledger.why else "ok"
-        pairs = self.pairs
-        return {
-            "status": status,
-            "upstream": self.relay.upstream.kind if self.relay else "none",
-            "unmonitored": pairs is None,
-            "rungs": rungs,
-            "ledger": {"writable": not self.ledger.why, "why": self.ledger.why, "rows_lost": self.ledger.lost},
-            "pairs": {
-                "share": pairs.share if pairs else 0.0,
-                "asked": pairs.asked if pairs else 0,
-                "lost": pairs.lost if pairs else 0,
-                "waiting": pairs.waiting if pairs else 0,
-            },
-        }
+        return health(self.parts)
+
+    async def _health(self, request: Request, key: Key | None) -> Response:
+        said = self.health()
+        if not sees_details(key, self.parts.keys):
+            said = {"status": said["status"]}
+        return _json(said, 503 if self.parts.stopping else 200)
+
+    async def _ready(self, request: Request, key: Key | None) -> Response:
+        why = ready(self.parts)
+        return _json({"ready": not why} | ({"why": why} if why else {}), 503 if why else 200)
+
+    async def _metrics(self, request: Request, key: Key | None) -> Response:
+        kind, text = await self.parts.metrics.scrape()
+        return Response(200, text, [("Content-Type", kind), *OWN_HEADERS[1:]])
+
+    async def _models(self, request: Request, key: Key | None) -> Response:
+        return _json(models(self.parts))
+
+    # keys
+
+    async def _keys(self, request: Request, key: Key | None) -> Response:
+        return _json(get_keys(self.parts.keys))
+
+    async def _new_key(self, request: Request, key: Key | None) -> Response:
+        assert key is not None, "the policy asks for a key"
+        check_type(request, json_only=True)
+        body = await read_body(request, self.parts.settings.limits)
+        return _json(await _changed(post_key, self.parts.project, key, body))
+
+    async def _drop_key(self, request: Request, key: Key | None) -> Response:
+        assert key is not None, "the policy asks for a key"
+        return _json(await _changed(delete_key, self.parts.project, key, request.path.rpartition("/")[2]))
 
 
-def _without(decision: Decision, reason: str) -> Decision:
-    """Up, because the student has nothing to say; a call that was on its way up keeps its reason."""
-    return (
-        decision if decision.where == "upstream" else replace(decision, where="upstream", why="refused", reason=reason)
-    )
-
-
-def _worth(decision: Decision, seat: Seat) -> bool:
-    """Whether to ask: of a closed rung only a quick student, since its word is for the record and somebody waits."""
-    return decision.where == "student" or seat.patience(PATIENCE) == PATIENCE
-
-
-def _rung(step: Step) -> dict[str, Any]:
-    rung, monitor = step.rung, step.monitor
-    if not rung.student:
-        return {"task": rung.task.name, "open": False, "why": rung.why}
-    head = {"task": rung.task.name, "open": rung.open, "why": rung.why, "model": rung.model}
-    head |= {"kind": rung.task.kind, "student": step.title}
-    if step.seat is not None:
-        head["patience"] = step.seat.patience(PATIENCE)
-    watch = {"pairs": monitor.seen, "differ": monitor.differed, "evidence": monitor.evidence} if monitor else None
-    return head | {"threshold": rung.threshold, "monitor": watch}
+async def _changed(change: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]:
+    """Off the event loop: it writes to the disk. Raises Denied."""
+    try:
+        return await asyncio.to_thread(change, *given)
+    except FreeholdError as error:
+        raise denied(error) from None
 
 
 def _json(body: dict[str, Any], status: int = 200) -> Response:

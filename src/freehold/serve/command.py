@@ -5,19 +5,21 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from freehold import wire
-from freehold.errors import BadSetting, StorageFailed
+from freehold.errors import BadSetting
 
 if TYPE_CHECKING:
+    from freehold.engines.hosted import Reach
     from freehold.engines.upstream import HttpUpstream, Upstream
     from freehold.nouns import Artifact, Audit, Student
     from freehold.project import Project
     from freehold.serve.app import App
-    from freehold.serve.rungs import Step
+    from freehold.serve.workers import Worker
     from freehold.tell import Tell
 
 __all__ = ["HELP", "flags", "run"]
@@ -36,7 +38,16 @@ def flags(parser: argparse.ArgumentParser) -> None:
         'else OPENAI_API_KEY. "replay" answers from the log',
     )
     parser.add_argument("--port", metavar="N", help="port to listen on (default 8080; 0 finds a free one)")
-    parser.add_argument("--host", default="127.0.0.1", metavar="HOST", help="127.0.0.1, localhost or ::1")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="HOST",
+        help="127.0.0.1, localhost or ::1; with client keys any other too",
+    )
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes that share the port (default 1)")
+    parser.add_argument(
+        "--check", action="store_true", help="which rung honours what the logged requests ask for; serves nothing"
+    )
     parser.add_argument("--pairs", metavar="SHARE", help="share of home answers also asked upstream (default 0.02)")
     parser.add_argument("--json", action="store_true", help="what is served, as JSON on stdout, once it listens")
 
@@ -46,31 +57,90 @@ def run(args: argparse.Namespace) -> int:
     from freehold.nouns import Audit
     from freehold.project import Project
     from freehold.serve import serve
+    from freehold.serve.workers import inherited
 
+    place = inherited()
     project = Project.open(args.folder or args.project)
     audit = project.load(Audit)
     settings = project.settings
+    if args.check:
+        from freehold.serve import check
+
+        up = settings.upstream if args.upstream is None else args.upstream
+        return check.run(project, upstream=bool(up), as_json=args.json)
+    port = settings.port if args.port is None else _port(args.port)
+    if args.workers < 1:
+        raise BadSetting(f"--workers is {args.workers}.", "Give 1 or more.")
+    if args.workers > 1 and place is None:
+        return _parent(project, args, port)
     cost = machine_cost(settings.machine_cost).value
     serve(
         project,
         audit,
         _upstream(settings.upstream if args.upstream is None else args.upstream, audit, args.upstream is not None),
-        opener=_open_student,
+        opener=lambda folder, artifact: _open_student(project, folder, artifact),
         host=args.host,
-        port=settings.port if args.port is None else _port(args.port),
+        port=port,
         pairs=settings.pairs if args.pairs is None else _share(args.pairs),
         machine_cost=cost or 0.0,
-        limits=settings.limits,
-        ready=lambda app: _announce(app, project, args.host, args.json),
+        environ=os.environ,
+        worker=place,
+        workers=args.workers,
+        ready=lambda app: _ready(app, project, args, place),
         tell=_say,
     )
     return 0
 
 
-def _open_student(folder: Path, artifact: Artifact) -> Student:
-    from freehold.engines.open import open_student
+def _ready(app: App, project: Project, args: argparse.Namespace, place: Worker | None) -> None:
+    from freehold.serve.announce import announce
 
-    return open_student(folder, artifact)
+    quiet = place is not None and place.index > 0
+    found = announce(app, project, args.host, _silent if quiet else _say)
+    line = wire.dumps(found) if args.json and not quiet else b""
+    if place is not None:
+        place.ready(line)
+    elif args.json:
+        print(line.decode(), flush=True)
+
+
+def _silent(what: str, done: float | None = None, /) -> None:
+    """The other workers serve the same as the first."""
+
+
+def _parent(project: Project, args: argparse.Namespace, port: int) -> int:
+    """The process that holds the sockets of several workers."""
+    from freehold.keys import Keys
+    from freehold.serve.listen import check_host, raise_file_limit
+    from freehold.serve.workers import bind, work
+
+    check_host(args.host, Keys.open(project).required)
+    limits = project.settings.limits
+    raise_file_limit(limits.connections)
+    listen = bind(args.host, port, args.workers)
+    said = _print if args.json else _no_line
+    command = [sys.executable, "-P", "-m", "freehold", *sys.argv[1:]]
+    with tempfile.TemporaryDirectory(prefix="freehold-") as folder:
+        return work(lambda index: command, listen, Path(folder), said=said, tell=_say, drain=limits.drain_seconds)
+
+
+def _print(line: bytes) -> None:
+    print(line.decode(), flush=True)
+
+
+def _no_line(line: bytes) -> None:
+    """Nobody asked for it."""
+
+
+def _open_student(project: Project, folder: Path, artifact: Artifact) -> Student:
+    from freehold.engines.hosted import reach
+    from freehold.engines.open import open_student
+    from freehold.traffic.private import redact_together
+
+    def hosts(name: str) -> Reach:
+        return reach(project.settings, project.path, name, os.environ, redact_together)
+
+    return open_student(folder, artifact, hosts)
 
 
 def _say(what: str, done: float | None = None, /) -> None:
@@ -134,61 +204,3 @@ def _say_once() -> Tell:
             _say(what)
 
     return tell
-
-
-def _announce(app: App, project: Project, host: str, as_json: bool) -> None:
-    """What is served, task by task, whether it is watched, and a line to try."""
-    for step in app.steps:
-        rung = step.rung
-        if rung.open:
-            _say(f"home      {rung.task.name}: {rung.model} answers from score {rung.threshold:.4f} up{_how(step)}")
-        else:
-            _say(f"{'closed ' if rung.student else 'upstream'}  {rung.task.name}: {rung.why}")
-    _say(_above(app))
-    _say(f"watched: {app.pairs.share:.2%} of home answers are asked upstream too" if app.pairs else UNMONITORED)
-    url = f"http://{'[::1]' if host == '::1' else '127.0.0.1'}:{app.port}"
-    _say(f"listening on {url}/v1; stop with ctrl-C, read new verdicts with kill -USR1 {os.getpid()}")
-    call = _example(app)
-    if call is not None:
-        try:
-            path = project.write("example-request.json", wire.dumps(call) + b"\n")
-        except StorageFailed as error:
-            _say(error.message)
-        else:
-            _say(f"try:  curl -si {url}/v1/chat/completions -H 'Content-Type: application/json' -d @{path}")
-    if as_json:
-        print(wire.dumps({"url": f"{url}/v1", **app.health()}).decode(), flush=True)
-
-
-def _how(step: Step) -> str:
-    """Of a student of a text task: what it is, and how long a call waits for it."""
-    if step.rung.task.kind == "labels" or step.seat is None:
-        return ""
-    from freehold.serve.app import PATIENCE
-
-    return f"; {step.title}; within {step.seat.patience(PATIENCE):.3g} s"
-
-
-SHAPES = ("response_format", "tools", "tool_choice")  # fields that say what an answer looks like
-UNMONITORED = "UNMONITORED: no home answers are asked upstream, so nobody watches the promise"
-
-
-def _above(app: App) -> str:
-    if app.relay is None:
-        return "no upstream: what is not answered at home gets a 503 (start with --upstream URL)"
-    if app.relay.upstream.kind == "replay":
-        return "REPLAY: what goes up is answered from the log, to try this offline; no model is asked"
-    return f"upstream  {app.relay.upstream!r}"
-
-
-def _example(app: App) -> dict[str, Any] | None:
-    """A request that an open rung may answer, from the log's own example; None where its text stands in two places."""
-    for step in app.steps:
-        task = step.rung.task
-        if step.rung.open and sum(slot.variable for slot in task.template.slots) == 1:
-            texts = [slot.before + (task.example if slot.variable else "") + slot.after for slot in task.template.slots]
-            pairs = zip(task.template.slots, texts, strict=True)
-            messages = [{"role": slot.role, "content": text} for slot, text in pairs]
-            fields = {name: task.params[name][0] for name in SHAPES if task.params.get(name)}
-            return {"model": task.models[0] if task.models else "freehold", "messages": messages, **fields}
-    return None

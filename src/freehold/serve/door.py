@@ -53,14 +53,15 @@ class Refusal(Exception):
 
 class Own:
     """The names that this server answers to: this machine's, on `port`, and `more` (host names, with or without a
-    port)."""
+    port). `any_host`: to any name, since every call needs a key that no web page has."""
 
-    def __init__(self, port: int, more: Iterable[str] = ()) -> None:
+    def __init__(self, port: int, more: Iterable[str] = (), *, any_host: bool = False) -> None:
         names = {*LOCAL, *(name.lower() for name in more)}
         hosts = {name if _has_port(name) else f"{name}:{port}" for name in names}
         if port == 80:
             hosts |= names
         self.port = port
+        self.any_host = any_host
         self.hosts = frozenset(hosts)
         self.origins = frozenset(f"http://{host}" for host in hosts)
 
@@ -73,7 +74,7 @@ def check_address(request: Request, own: Own) -> None:
     """Raises Refusal unless the request was meant for this server, and comes from no other web page."""
     first = request.headers.first
     host = first("host")
-    if host not in own.hosts and host.lower() not in own.hosts:
+    if not own.any_host and host not in own.hosts and host.lower() not in own.hosts:
         message = f"This server answers to 127.0.0.1:{own.port} and localhost:{own.port} only."
         raise Refusal(421, message, "wrong_host")
     origin = first("origin", NONE)

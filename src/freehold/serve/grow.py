@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from freehold.errors import FreeholdError
-from freehold.serve.app import PATIENCE, App
+from freehold.serve.chat import PATIENCE
+from freehold.serve.parts import Parts
 from freehold.serve.rungs import Step
 from freehold.serve.students import Students
 from freehold.serve.thread import StudentThread
@@ -27,7 +28,7 @@ __all__ = ["Grow"]
 class Grow:
     """`opened` makes the new steps, given those there are; it runs in `thread`, where it may take its time."""
 
-    app: App
+    parts: Parts
     opened: Callable[[Sequence[Step]], list[Step]]
     students: Students
     thread: StudentThread
@@ -44,9 +45,10 @@ class Grow:
                 self.tell(f"the rungs stay as they are: {error}")
 
     async def _once(self) -> None:
-        before = self.app.steps
+        before = self.parts.steps
         steps = await asyncio.wrap_future(self.thread.submit(self.opened, before))
-        self.app.steps = steps
+        self.parts.steps = steps
+        self.parts.know()
         self._leave([step for step in before if all(step is not other for other in steps)])
         for step in steps:
             if all(step is not other for other in before) and step.rung.student:

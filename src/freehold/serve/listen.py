@@ -20,7 +20,7 @@ from freehold.http.request import Handler, Response
 from freehold.http.server import Server
 from freehold.project.gateway import Limits
 
-__all__ = ["OWN_HEADERS", "Listener", "Stop", "check_host", "raise_file_limit"]
+__all__ = ["HOSTS", "OWN_HEADERS", "Listener", "Stop", "check_host", "raise_file_limit"]
 
 HOSTS = ("127.0.0.1", "localhost", "::1")
 OWN_HEADERS = [("Content-Type", "application/json"), ("Server", "freehold"), ("X-Content-Type-Options", "nosniff")]
@@ -71,11 +71,11 @@ def raise_file_limit(connections: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def check_host(host: str) -> None:
-    """Raises ServeRefused for any address but this machine's own."""
-    if host not in HOSTS:
-        message = f"--host {host} would let others in, and freehold has no client keys yet."
-        raise ServeRefused(message, "It serves 127.0.0.1 until client keys exist; put a proxy that checks in front.")
+def check_host(host: str, keyed: bool = False) -> None:
+    """Raises ServeRefused for any address but this machine's own, unless clients need keys."""
+    if host not in HOSTS and not keyed:
+        message = f"--host {host} would let others in, and this project has no client keys."
+        raise ServeRefused(message, "Make one first: freehold keys add NAME --role user")
 
 
 class Listener:

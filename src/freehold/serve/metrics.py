@@ -77,6 +77,10 @@ class Metrics:
         self.know(tasks, models)
         self._siblings = None if folder is None else Siblings(folder, worker)
 
+    def watch(self, state: Callable[[], State]) -> None:
+        """Whom to ask at a scrape."""
+        self._state = state
+
     def know(self, tasks: Iterable[str], models: Iterable[str]) -> None:
         """The names that may be labels from here on, beside those that were."""
         self._tasks |= set(tasks) - {""}

@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from freehold import wire
+from freehold.engines.hosts.host import Sent
 from freehold.engines.record import failure, read_reply
 from freehold.engines.upstream import Timeouts, Upstream, UpstreamFailed
+from freehold.ledger import Entry, Ledger
 from freehold.nouns import Answer
-from freehold.serve.ledger import Entry, Ledger
 from freehold.serve.pairlog import PairLog, PairRow
 from freehold.serve.route import Decision, settle
 from freehold.serve.step import Step
@@ -180,7 +181,8 @@ class Pairs:
             self.ledger.write(asked)
             self.lost += 1
             raise
-        asked.agrees = await self._agrees(step, pair.answer, asked)
+        if not asked.more.get("redacted"):  # else it is an answer to another question
+            asked.agrees = await self._agrees(step, pair.answer, asked)
         self.ledger.write(asked)
         if asked.agrees is None:
             self.lost += 1
@@ -244,6 +246,8 @@ class Pairs:
                 while (chunk := await reply.read()) and len(body) < LONGEST:
                     body += chunk
                 found = read_reply(reply.status, reply.header("content-type"), reply.redact(body))
+                if isinstance(reply, Sent) and reply.redacted:
+                    asked.more["redacted"] = True
                 asked.ends(reply.status, found.status, found.response, found.reason)
         except UpstreamFailed as error:
             asked.ends(error.http, "failed", failure(error.code, error.message), error.message)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from heapq import merge
 
 from freehold import wire
+from freehold.ledger import past
 from freehold.nouns import Verdict
 from freehold.project import Project
-from freehold.serve.ledger import past
 from freehold.serve.pairlog import PairLog
 from freehold.serve.step import Step
 from freehold.tell import Tell

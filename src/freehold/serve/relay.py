@@ -4,8 +4,9 @@
     a stream                 event by event as it comes; broken off, it ends with an error event and no [DONE]
     the row                  is written before the last piece goes out: who has seen the end has a row in the ledger
 
-Nothing is retried and nothing is mixed: once a byte of one answer has gone out, no other answer follows it. Whether
-an answer can be read is a matter for its row alone.
+Which host answers, and whether another is tried, is the fleet's matter (engines/hosts/): nothing of an answer comes
+here before its content, and once that has come no other answer follows it. Whether an answer can be read is a matter
+for its row alone.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ import asyncio
 from dataclasses import dataclass
 
 from freehold import wire
+from freehold.engines.hosts.fleet import Fleet
+from freehold.engines.hosts.host import Sent
 from freehold.engines.record import HOLDS_ERROR, Recorded, failure, read_reply
-from freehold.engines.upstream import Headers, Reply, Upstream, UpstreamFailed
+from freehold.engines.upstream import Headers, UpstreamFailed
 from freehold.http.request import Request, Response
+from freehold.ledger import Entry
 from freehold.serve.door import Refusal
-from freehold.serve.ledger import Entry, Ledger
 from freehold.serve.out import Out
+from freehold.serve.parts import Parts
 
 __all__ = ["ANSWERED_BY", "Relay"]
 
@@ -31,31 +35,32 @@ TOO_LONG = "too long to keep"
 
 @dataclass(slots=True)
 class Relay:
-    """`stopping` says whether the server is about to end, which is then the reason why calls are cancelled."""
+    """`parts.stopping` says whether the server is about to end, which is then the reason why calls are cancelled."""
 
-    upstream: Upstream
-    ledger: Ledger
-    stopping: bool = False
+    parts: Parts
+    fleet: Fleet
 
     async def chat(self, request: Request, body: bytes, entry: Entry) -> Response | None:
         """Answer a chat call from the upstream. Raises Refusal (502 or 504) where no answer came."""
         whole = not entry.body.get("stream")
         try:
-            async with self.upstream.send("POST", request.target, request.headers, body, whole=whole) as reply:
+            async with self.fleet.send("POST", request.target, request.headers, body, whole=whole) as reply:
                 if reply.status < 400 and _type(reply).startswith("text/event-stream"):
                     return await self._stream(request, reply, entry)
                 return await self._whole(reply, entry)
         except UpstreamFailed as error:
             entry.ends(error.http, "failed", failure(error.code, error.message), error.message)
-            self.ledger.write(entry)
+            self.parts.ledger.write(entry)
+            await self.parts.acked(entry)
             raise Refusal(error.http, error.message, error.code) from None
 
-    async def other(self, request: Request, body: bytes) -> Response | None:
-        """Pass any other request up and its answer back, piece by piece. No row: it is no chat call."""
+    async def other(self, request: Request, body: bytes, *, whole: bool = False) -> Response | None:
+        """Pass any other request up and its answer back: in pieces, or (`whole`) at once where it is JSON. No row, for
+        it is no chat call."""
         path, headers = request.target, request.headers
         try:
-            async with self.upstream.send(request.method, path, headers, body, whole=True) as reply:
-                if reply.status >= 400:
+            async with self.fleet.send(request.method, path, headers, body, whole=True) as reply:
+                if reply.status >= 400 or (whole and _type(reply).startswith("application/json")):
                     return self._answer(reply, await _read(reply))
                 out = Out(request, reply.status, self._headers(reply))
                 try:
@@ -71,20 +76,21 @@ class Relay:
         except UpstreamFailed as error:
             raise Refusal(error.http, error.message, error.code) from None
 
-    def _headers(self, reply: Reply) -> Headers:
-        return [*reply.headers, ("Server", "freehold"), (ANSWERED_BY, self.upstream.kind)]
+    def _headers(self, reply: Sent) -> Headers:
+        return [*reply.headers, ("Server", "freehold"), (ANSWERED_BY, self.fleet.kind)]
 
-    def _answer(self, reply: Reply, body: bytes) -> Response:
+    def _answer(self, reply: Sent, body: bytes) -> Response:
         """An upstream that is told a wrong key may say it again: an error goes back without our key."""
         said = reply.redact(body) if reply.status >= 400 else body
         return Response(reply.status, said, self._headers(reply))
 
-    async def _whole(self, reply: Reply, entry: Entry) -> Response | None:
+    async def _whole(self, reply: Sent, entry: Entry) -> Response | None:
         body = await _read(reply)
         self._record(reply, body, entry)
+        await self.parts.acked(entry)
         return self._answer(reply, body)
 
-    async def _stream(self, request: Request, reply: Reply, entry: Entry) -> Response | None:
+    async def _stream(self, request: Request, reply: Sent, entry: Entry) -> Response | None:
         out = Out(request, reply.status, self._headers(reply))
         kept, last, why = _Kept(), b"", ""
         try:
@@ -96,15 +102,21 @@ class Relay:
                 raise
             why = error.code
         except (asyncio.CancelledError, ConnectionError):
-            why = "server_stopped" if self.stopping else "client_gone"
+            why = "server_stopped" if self.parts.stopping else "client_gone"
             self._record(reply, kept.body, entry, why)
-            if self.stopping and out.begun:
+            if self.parts.stopping and out.begun:
                 await out.write(_error_event("The server is stopping.", why))
                 await out.end()
             raise
         if not why and not out.ended and not _encoding(reply):
             why = "upstream_interrupted"
         found = self._record(reply, kept.body, entry, why)
+        try:
+            await self.parts.acked(entry)
+        except Refusal as error:  # too late for a status: the stream ends without its [DONE]
+            await out.write((b"\n\n" if out.torn else b"") + _error_event(error.message, error.code))
+            await out.end()
+            return None
         if why and found.reason != HOLDS_ERROR:
             event = _error_event("The upstream broke off its answer.", "upstream_interrupted")
             await out.write(b"\n\n" + event if out.torn else event)
@@ -115,7 +127,7 @@ class Relay:
         await out.end()
         return None
 
-    def _record(self, reply: Reply, body: bytes | None, entry: Entry, why: str = "") -> Recorded:
+    def _record(self, reply: Sent, body: bytes | None, entry: Entry, why: str = "") -> Recorded:
         """Write the row. `body` is None for one too long to keep; `why` is what broke it off."""
         encoding = _encoding(reply)
         if body is None:
@@ -128,7 +140,11 @@ class Relay:
         said = wire.dumps(found.response)
         clean = reply.redact(said)
         entry.ends(reply.status, found.status, found.response if clean == said else wire.loads(clean), found.reason)
-        self.ledger.write(entry)
+        if reply.host:
+            entry.more["host"] = reply.host
+        if reply.redacted:
+            entry.more["redacted"] = True
+        self.parts.ledger.write(entry)
         return found
 
 
@@ -149,15 +165,15 @@ class _Kept:
         return None if self._body is None else bytes(self._body)
 
 
-def _type(reply: Reply) -> str:
+def _type(reply: Sent) -> str:
     return reply.header("content-type").lower()
 
 
-def _encoding(reply: Reply) -> str:
+def _encoding(reply: Sent) -> str:
     return reply.header("content-encoding").lower().replace("identity", "")
 
 
-async def _read(reply: Reply) -> bytes:
+async def _read(reply: Sent) -> bytes:
     """A whole answer. Raises UpstreamFailed where it is too long, or JSON of which nothing but its end says how long
     it is, and which is cut."""
     body = bytearray()
@@ -173,7 +189,7 @@ async def _read(reply: Reply) -> bytes:
     return bytes(body)
 
 
-async def _pass_rest(reply: Reply, out: Out) -> None:
+async def _pass_rest(reply: Sent, out: Out) -> None:
     """What follows [DONE] is hardly anything, but a connection that was read to its end can be used again."""
     until = asyncio.get_running_loop().time() + AFTER
     try:

@@ -25,6 +25,8 @@ from typing import Any, Protocol
 
 from freehold import wire
 from freehold.agree import judge
+from freehold.engines import hosted
+from freehold.engines.hosted_form import is_outside
 from freehold.engines.label import TOLERANCE, check, read_checks
 from freehold.engines.title import title, tokens_read
 from freehold.errors import (
@@ -53,6 +55,7 @@ from freehold.tell import Tell, quiet
 __all__ = ["Opener", "Step", "close", "open_rungs", "rest_on", "went_up"]
 
 Opener = Callable[[Path, Artifact], Student]
+Look = Callable[[Student, Sequence[Mapping[str, Any]]], float]
 PATIENCE = 2.0  # seconds that each stored call may take at start, at least
 FULL = RolloutSettings(start="full")
 AFTER = "proved after another student"
@@ -163,7 +166,7 @@ def _step(
     assert verdict.threshold is not None, verdict.task
     proved = verdict.asked or task  # what is served is what was certified, whatever the log was audited to since
     one = _declared(project, rung(proved, verdict.student.sha256, verdict.threshold))
-    one = replace(one, after=verdict.after, outside=bool(verdict.student.host))
+    one = replace(one, after=verdict.after, outside=bool(verdict.student.host))  # until its artefact says where
     step = Step(one, verdict=verdict, bill=_bill(proved))
     if verdict.asked is None:
         step.rung = replace(step.rung, why="the verdict doesn't say which requests it is about; run: freehold prove")
@@ -173,6 +176,8 @@ def _step(
         artifact = project.read_artifact(verdict.student.sha256)
         project.check_base(artifact)
         folder = project.artifact_path(artifact.sha256)
+        if artifact.kind == "hosted":
+            step.rung = replace(step.rung, outside=is_outside(str(artifact.recipe["url"])))
         step.title, step.rung = title(artifact, folder), replace(step.rung, context=tokens_read(artifact, folder))
         step.seat = _seat(project, artifact, verdict, opener, students)
     except FreeholdError as error:
@@ -213,18 +218,19 @@ def _seat(project: Project, artifact: Artifact, verdict: Verdict, opener: Opener
     """The student in the artefact, after it has given the stored answers again. Raises FreeholdError."""
     folder = project.artifact_path(artifact.sha256)
     checks = read_checks(folder)
-    seat = students.open(partial(opener, folder, artifact), _usual(verdict))
+    seat = students.open(partial(opener, folder, artifact), _usual(verdict), name=artifact.sha256)
     try:
-        _same_here(seat, artifact.sha256[:8], checks, "label" if verdict.kind == "labels" else "answer")
+        look = hosted.check if artifact.kind == "hosted" else check
+        _same_here(seat, artifact.sha256[:8], checks, "label" if verdict.kind == "labels" else "answer", look)
     except FreeholdError:
         students.drop(seat)
         raise
     return seat
 
 
-def _same_here(seat: Seat, name: str, checks: Sequence[Mapping[str, Any]], what: str) -> None:
+def _same_here(seat: Seat, name: str, checks: Sequence[Mapping[str, Any]], what: str, look: Look) -> None:
     """Raises StudentUnusable where the stored calls get other answers than at the fit, or none in time."""
-    checked = seat.thread.submit(check, seat.student, checks)
+    checked = seat.thread.submit(look, seat.student, checks)
     patience = seat.patience(PATIENCE)
     loading = OPENING if patience > PATIENCE else 0.0  # an engine reads its model with the first question
     try:

@@ -96,10 +96,27 @@ class Prices:
 class Spend:
     """Budgets of client keys: `reserve` before each dispatch, then `settle` or `cancel` what it returns."""
 
-    def __init__(self, spent: Spent, prices: Prices, keys: Keys) -> None:
-        self.spent, self.prices, self._keys = spent, prices, keys
+    def __init__(self, spent: Spent | Callable[[], Spent], prices: Prices, keys: Keys) -> None:
+        """A function makes `spent` when it is first needed: a server without keys and budgets counts nothing."""
+        self._spent, self.prices, self._keys = spent, prices, keys
         self.refused = 0
         self._hosts: set[str] = set()  # those that have a budget
+
+    @property
+    def spent(self) -> Spent:
+        """Raises StorageFailed, ArtifactDamaged."""
+        if not isinstance(self._spent, Spent):
+            self._spent = self._spent()
+        return self._spent
+
+    def sync(self) -> None:
+        """Bring what was counted to the disk."""
+        if isinstance(self._spent, Spent):
+            self._spent.sync()
+
+    def close(self) -> None:
+        if isinstance(self._spent, Spent):
+            self._spent.close()
 
     def reserve(self, key: Key | None, models: Sequence[str], most: Most) -> Reservation:
         """Put the price of a call aside, before it may be asked of any of these upstream `models`. Raises Denied: 429

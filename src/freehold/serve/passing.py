@@ -1,0 +1,83 @@
+"""Calls that go up unread by any student: completions and embeddings, with budgets; anything else as it comes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from freehold import wire
+from freehold.http.request import Request, Response
+from freehold.keys import Key
+from freehold.serve.door import Refusal, check_type, read_body
+from freehold.serve.parts import Parts
+from freehold.serve.policy import check_model
+from freehold.serve.relay import Relay
+from freehold.serve.spend import most
+
+__all__ = ["Passing"]
+
+
+@dataclass(slots=True)
+class Passing:
+    """No row: they are no chat calls."""
+
+    parts: Parts
+    relay: Relay | None
+
+    async def other(self, request: Request, key: Key | None) -> Response | None:
+        """Any other route, byte for byte."""
+        relay = self._up()
+        self.parts.admission.door(key)
+        check_type(request, json_only=False)
+        return await relay.other(request, await read_body(request, self.parts.settings.limits))
+
+    async def metered(self, request: Request, key: Key | None) -> Response | None:
+        """Completions and embeddings: the model must be the key's, and the price is put aside before."""
+        relay, parts = self._up(), self.parts
+        parts.admission.door(key)
+        check_type(request, json_only=True)
+        body = await read_body(request, parts.settings.limits)
+        parsed = self._parsed(body)
+        model = parsed.get("model")
+        check_model(key, model if isinstance(model, str) else "")
+        amount = most(parsed, len(body))
+        place = parts.admission.enter(key, amount.tokens) or await parts.admission.wait(key, amount.tokens)
+        try:
+            models = [host.model or str(model) for host in relay.fleet.hosts]
+            held = parts.spend.reserve(key, models, amount)
+            found = None
+            try:
+                found = await relay.other(request, body, whole=True)
+            finally:
+                if found is None or found.status >= 400:
+                    held.cancel()
+            if found is not None and found.status < 400:
+                parts.spend.settle(held, str(model), _usage(found))
+            return found
+        finally:
+            place.leave()
+
+    def _up(self) -> Relay:
+        if self.relay is None or self.relay.fleet.kind != "upstream":
+            raise Refusal(404, "There is no such route here.", "not_found")
+        return self.relay
+
+    def _parsed(self, body: bytes) -> dict[str, Any]:
+        try:
+            found = wire.loads(body)
+        except ValueError as error:
+            raise Refusal(400, f"The body can't be read: {error}.", "bad_request") from None
+        if not isinstance(found, dict):
+            raise Refusal(400, "The body is no JSON object.", "bad_request")
+        return found
+
+
+def _usage(found: Response | None) -> Any:
+    """The tokens that a whole answer says; None where it says nothing, or went out in pieces."""
+    if found is None:
+        return None
+    try:
+        said = wire.loads(found.body)
+    except ValueError:
+        return None
+    return wire.usage_tokens(said.get("usage")) if isinstance(said, dict) else None
