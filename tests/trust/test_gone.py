@@ -1,4 +1,4 @@
-"""G25, at home: a client that goes away ends the answer that a text student is at, and the next one has the same bits."""
+"""G25, at home: a client that goes away ends the answer of a text student, and the next one has the same bits."""
 
 from __future__ import annotations
 

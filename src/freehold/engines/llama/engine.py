@@ -331,7 +331,7 @@ class Engine:
     def _unless_gone(
         self, process: Process, request: Request, body: Mapping[str, Any], gone: Callable[[], bool]
     ) -> Completion:
-        """The same, token by token: llama.cpp looks only once a second whether a whole answer's reader is still there."""
+        """The same, token by token: llama.cpp looks but once a second for the reader of a whole answer."""
         with contextlib.closing(self._pieces(process, request, {**body, "stream": True})) as pieces:
             while not gone():
                 try:
