@@ -350,8 +350,11 @@ class Project:
 
 
 def _sealed(noun: Audit | Plan | Verdict | Artifact) -> bytes:
-    """The file of a noun, with a check over the rest, so that a flipped bit is found before it decides anything."""
+    """The file of a noun, with a check over the rest, so that a flipped bit is found before it decides anything. A plan
+    is signed by its own sha256 (`freehold plan --verify`), which also says what differs."""
     said: dict[str, Any] = msgspec.to_builtins(noun)
+    if isinstance(noun, Plan):
+        return pretty({"freehold": VERSION, "noun": "Plan", **said})
     return pretty({"freehold": VERSION, "noun": type(noun).__name__, **said, "check": _check(said)})
 
 
