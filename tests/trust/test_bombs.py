@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from .conftest import Served
-from .world import post, request, wired
+from .world import post, request
 
 
 def raw(fields: str) -> bytes:
@@ -84,7 +84,6 @@ def test_it_is_refused(name: str, served: Served) -> None:
     assert len(error["message"]) < 600
 
 
-@pytest.mark.skipif(not wired(), reason="the server's limits are not asked yet")
 @pytest.mark.parametrize("name", LIMITED)
 def test_a_limit_holds(name: str, served: Served) -> None:
     refused(served, LIMITED[name])

@@ -11,7 +11,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import freehold
 from freehold.nouns import (
     Audit,
     Evidence,
@@ -36,14 +35,6 @@ INTENTS = Task(
 )  # fmt: skip
 EVIDENCE = Evidence(700, 300, 290, "0" * 64, 1, 0.95, 1.0, 0.05, 0.95, 1_790_000_000.0, Measure(None), "hold-out")
 CHAT = "/v1/chat/completions"
-
-
-def wired() -> bool:
-    """Whether the server asks its policy and its limits yet."""
-    room = Path(freehold.__file__).parent / "serve"
-    return any("freehold.serve.admit import" in (room / name).read_text() for name in ("app.py", "chat.py",
-    "__init__.py")
-               if (room / name).exists())  # fmt: skip
 
 
 def small_verdict(task: str, sha256: str = "", **changes: Any) -> Verdict:

@@ -53,13 +53,15 @@ class Client:
                 peer = await self._open(origin, min(until, end))
             answer = Answer(self, peer, until, between, end)
             peer.ask(data, answer, only_head)
+            given = False
             try:
                 while not answer.headed and answer.failed is None:
                     await answer.wait()
+                given = answer.headed
             finally:
-                if not answer.headed:
+                if not given:  # also where the caller goes in the very moment the head comes
                     answer.close()
-            if answer.headed:
+            if given:
                 return answer
             assert answer.failed is not None
             if not reused or answer.got or answer.failed.kind != "unreachable":

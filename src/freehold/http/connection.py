@@ -10,6 +10,7 @@ A head is checked for what two parsers could read differently before llhttp read
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import httptools
 
@@ -23,6 +24,7 @@ __all__ = ["Connection"]
 
 EARLY = 64 << 10  # bytes of further requests that are kept while one runs
 SLICE = 128 << 10  # bytes of one write
+SYSTEM = 128 << 10  # bytes of an answer that the system keeps for a reader
 LINGER = 1.0  # seconds in which a client may still send what we don't read, before its connection is reset
 NEVER = float("inf")
 NO_BODY = Body(0, 0)
@@ -66,6 +68,9 @@ class Connection(asyncio.Protocol):
         address = transport.get_extra_info("peername")
         self.address = address[0] if isinstance(address, tuple) else ""
         assert self._transport is not None
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family != socket.AF_UNIX:  # else the system takes megabytes for who doesn't read
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SYSTEM)
         self._transport.set_write_buffer_limits(self._server.limits.buffer_kib << 10)
         self._server.admit(self)
 
