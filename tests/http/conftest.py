@@ -55,6 +55,28 @@ async def talk(port: int, *pieces: bytes, wait: float = 0.0) -> bytes:
         writer.close()
 
 
+Opened = Callable[[int], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+
+
+@asynccontextmanager
+async def closing() -> AsyncIterator[Opened]:
+    """Opens connections to a port and closes them all, also where a test fails: one that is left open says so when it
+    is collected, in the middle of another test."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def opened(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writers.append(writer)
+        return reader, writer
+
+    try:
+        yield opened
+    finally:
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.01)
+
+
 Answering = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 

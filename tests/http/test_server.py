@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from freehold.http.request import Request, Response
 
-from .conftest import echo, serving, talk, until
+from .conftest import closing, echo, serving, talk, until
 
 HEAD = b"POST /a HTTP/1.1\r\nHost: x\r\n"
 REQUESTS = [
@@ -231,16 +231,18 @@ async def test_a_stalled_reader_costs_no_more_than_the_buffer() -> None:
 
 
 async def test_the_slowest_make_room() -> None:
-    """Of those that ask nothing the one that waits longest goes; who asks is answered."""
-    async with serving(connections=3) as (server, port):
-        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+    """Of those that ask nothing the one that waits longest goes, and of those that came in one turn of the loop (their
+    time is the same) the first; who asks is answered."""
+    async with serving(connections=3) as (server, port), closing() as opened:
+        idle = [await opened(port) for _ in range(3)]
         await until(lambda: len(server.connections) == 3)
+        since = {connection.since for connection in server.connections}
+        for connection in server.connections:
+            connection.since = min(since)
         for tag in (b"1", b"2"):
             answer = await talk(port, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Tag: " + tag + b"\r\n\r\n")
             assert answer.endswith(b"GET / " + tag + b" ")
         assert await asyncio.wait_for(idle[0][0].read(), 5.0) == b""
-        for _, writer in idle:
-            writer.close()
 
 
 async def test_stop_closes_the_idle_at_once_and_waits_for_the_rest() -> None:
@@ -248,9 +250,9 @@ async def test_stop_closes_the_idle_at_once_and_waits_for_the_rest() -> None:
         await asyncio.sleep(0.5)
         return Response(200, b"late")
 
-    async with serving(slow) as (server, port):
-        idle, idle_writer = await asyncio.open_connection("127.0.0.1", port)
-        busy, busy_writer = await asyncio.open_connection("127.0.0.1", port)
+    async with serving(slow) as (server, port), closing() as opened:
+        idle, _ = await opened(port)
+        busy, busy_writer = await opened(port)
         busy_writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await until(lambda: server.running)
         began = time.monotonic()
@@ -262,9 +264,7 @@ async def test_stop_closes_the_idle_at_once_and_waits_for_the_rest() -> None:
         assert b"Connection: close\r\n" in answer
         assert time.monotonic() - began < 5.0
         with pytest.raises(ConnectionRefusedError):
-            await asyncio.open_connection("127.0.0.1", port)
-        idle_writer.close()
-        busy_writer.close()
+            await opened(port)
 
 
 async def test_an_answer_reaches_a_client_that_is_still_sending() -> None:

@@ -44,7 +44,7 @@ class Server:
         self.defect = defect
         self.draining = False
         self.head = limits.header_kib << 10
-        self.connections: set[Connection] = set()
+        self.connections: dict[Connection, None] = {}  # as they came: of those that wait equally long the first goes
         self.running: set[asyncio.Task[None]] = set()
         self._addresses: Counter[str] = Counter()
         self._listening: list[asyncio.Server] = []
@@ -115,7 +115,7 @@ class Server:
     def admit(self, new: Line) -> None:
         """Count a connection; where it is one too many, another goes or it does."""
         assert isinstance(new, Connection)
-        self.connections.add(new)
+        self.connections[new] = None
         self._addresses[new.address] += 1
         if self._timer is None:
             self._timer = self.loop.call_later(self._tick, self._look)
@@ -128,7 +128,7 @@ class Server:
 
     def forget(self, gone: Line) -> None:
         if isinstance(gone, Connection) and gone in self.connections:
-            self.connections.discard(gone)
+            del self.connections[gone]
             self._addresses[gone.address] -= 1
             if not self._addresses[gone.address]:
                 del self._addresses[gone.address]
