@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,7 @@ from freehold.engines.llama.completion import Request
 from freehold.engines.llama.engine import Engine
 from freehold.errors import EngineFailed
 from freehold.nouns import Answer
-from freehold.serve.students import Seat
-from freehold.serve.thread import StudentThread
+from freehold.serve.students import Students
 
 LONG = [{"role": "user", "content": "Tell me about the sea."}]
 
@@ -43,41 +42,54 @@ def test_the_engine_ends_with_the_next_token(smollm2: Path) -> None:
 def test_a_decoder_student_gives_up_what_it_is_at(smollm2: Path) -> None:
     recipe = Recipe(mode="merged", prompt=Prompt("Tell all."), context=512, max_tokens=400)
     with Engine.start(smollm2, context=512, threads=1) as engine, DecoderStudent(recipe, engine) as student:
-        threading.Timer(0.5, student.abandon).start()
+        gone = threading.Event()
+        threading.Timer(0.5, gone.set).start()
         with pytest.raises(EngineFailed, match="Nobody waits"):
-            student.answers(["the history of the sea, at length"])
+            student.answer_unless("the history of the sea, at length", gone.is_set)
         assert engine.pid is not None, "its process lives on"
 
 
 class Patient:
-    """Answers when it is abandoned, or let go."""
+    """Answers a text when nobody waits for it any more; `began` and `ended` are the texts, in order."""
 
-    def __init__(self) -> None:
-        self.left = threading.Event()
-        self.began = threading.Event()
-        self.abandoned = 0
+    def __init__(self, parallel: int = 1) -> None:
+        self.parallel = parallel
+        self.began: list[str] = []
+        self.ended: list[str] = []
 
     def answers(self, texts: Sequence[str], /) -> list[Answer]:
-        self.began.set()
-        self.left.wait(30)
-        return [Answer(text, 1.0) for text in texts]
+        raise AssertionError("a student that can end an answer is asked so that it can")
 
-    def abandon(self) -> None:
-        self.abandoned += 1
-        self.left.set()
+    def answer_unless(self, text: str, gone: Callable[[], bool], /) -> Answer:
+        self.began.append(text)
+        while not gone():
+            time.sleep(0.005)
+        self.ended.append(text)
+        raise EngineFailed("Nobody waits.")
 
 
-async def test_only_the_call_that_is_under_way_is_given_up() -> None:
-    student, thread = Patient(), StudentThread()
-    seat = Seat(student, thread)
-    first, second = (asyncio.create_task(seat.ask(text, 20.0)) for text in ("one", "two"))
-    await asyncio.to_thread(student.began.wait, 10)
-    second.cancel()  # it waits behind the first: nothing under way is its own
-    with pytest.raises(asyncio.CancelledError):
-        await second
-    assert student.abandoned == 0
-    first.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await first
-    assert student.abandoned == 1
-    thread.shutdown()
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not true():  # noqa: ASYNC110 (what is waited for happens in threads)
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("parallel", [1, 3])
+async def test_only_the_call_that_nobody_waits_for_is_given_up(parallel: int) -> None:
+    students = Students()
+    student = Patient(parallel)
+    seat = students.open(lambda: student)
+    texts = [str(number) for number in range(parallel + 1)]
+    calls = {text: asyncio.create_task(seat.ask(text, 60.0)) for text in texts}
+    await until(lambda: len(student.began) == parallel)
+    assert student.began == texts[:parallel]
+    calls[texts[-1]].cancel()  # it waits behind the others: nothing under way is its own
+    await asyncio.wait([calls[texts[-1]]])
+    assert student.ended == []
+    for number, text in enumerate(reversed(texts[:parallel])):
+        calls[text].cancel()
+        await until(lambda so_far=number + 1: len(student.ended) == so_far)
+        assert student.ended[-1] == text
+    await asyncio.wait(calls.values())
+    assert student.began == texts[:parallel]
+    students.close()

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -50,7 +50,6 @@ class DecoderStudent:
         self._prefix: list[int] | None = None
         self._end: int | None = None
         self._open = True
-        self._gone = threading.Event()
 
     @classmethod
     def open(cls, folder: Path, artifact: Artifact, engine: Answers | None = None) -> DecoderStudent:
@@ -96,15 +95,24 @@ class DecoderStudent:
         """Why the engine's process can reach the network; "" where it can't, or isn't up."""
         return self.engine.network if isinstance(self.engine, Engine) else ""
 
+    @property
+    def parallel(self) -> int:
+        """Calls that it answers at a time, asked from as many threads."""
+        return self.engine.slots
+
     def answers(self, texts: Sequence[str], /) -> list[Answer]:
-        self._gone.clear()
-        return [self._answer(text) for text in texts]
+        return [self.answer_unless(text, _never) for text in texts]
 
-    def abandon(self) -> None:
-        """Nobody waits for what is being answered: it ends with the next token. May be called from any thread."""
-        self._gone.set()
+    def answer_unless(self, text: str, gone: Callable[[], bool], /) -> Answer:
+        """The answer. Once `gone()` is true nobody waits for it, and it ends with the next token: EngineFailed."""
+        request = self.ask(text, gone)
+        if request is None:
+            return Answer("", 0.0, able=False)
+        said = self.engine.complete(request)
+        sure = score(said, self._end_id() if request.schema is not None else None)
+        return Answer(said.text, sure, able=said.stopped != "length")
 
-    def ask(self, text: str) -> Request | None:
+    def ask(self, text: str, gone: Callable[[], bool] | None = None) -> Request | None:
         """The request that a text becomes; None where it doesn't fit the context."""
         ids = self._ids(text)
         if ids is None:
@@ -118,16 +126,8 @@ class DecoderStudent:
             stop=recipe.stop,
             logprobs=TOP if recipe.schema is not None else 0,
             prefix=len(kept) if kept and ids[: len(kept)] == kept and len(ids) > len(kept) else 0,
-            gone=self._gone.is_set,
+            gone=gone,
         )
-
-    def _answer(self, text: str) -> Answer:
-        request = self.ask(text)
-        if request is None:
-            return Answer("", 0.0, able=False)
-        said = self.engine.complete(request)
-        sure = score(said, self._end_id() if request.schema is not None else None)
-        return Answer(said.text, sure, able=said.stopped != "length")
 
     def _ids(self, text: str) -> list[int] | None:
         """The prompt, with as many of the nearest examples as leave room for an answer; None where the text alone
@@ -154,6 +154,10 @@ class DecoderStudent:
         if self._end is None:
             self._end = self.engine.end()
         return self._end
+
+
+def _never() -> bool:
+    return False
 
 
 def score(said: Completion, end: int | None = None) -> float:

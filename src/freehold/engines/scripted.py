@@ -112,7 +112,7 @@ class ScriptedEngine:
     def complete(self, request: Request, /) -> Completion:
         self._check(request)
         ids = self.ids(request.messages) if request.prompt_ids is None else list(request.prompt_ids)
-        room = limit(request, len(ids), context=self.context, adapters=len(self.adapters), slots=self.slots)
+        room = limit(request, len(ids), context=self.context, adapters=len(self.adapters))
         if request.schema is not None:
             self.obeys(request.schema)
         self.asked.append(request)

@@ -1,8 +1,8 @@
-"""The students at work: each has a thread of its own, so that a slow one holds nobody else up.
+"""The students at work: each has threads of its own, so that a slow one holds nobody else up.
 
-Students.open(make) ─→ Seat: a student, its thread, how long a call usually takes
+Students.open(make) ─→ Seat: a student, its thread (as many as `student.parallel` says), how long a call usually takes
 Seat.ask(text)      ─→ Said: an answer and its seconds, or why there is none
-    busy       more wait than it can answer in the time a call may wait, or it hangs on an earlier call: up at once
+    busy       more wait than it can answer in the time a call may wait, or it hangs on earlier calls: up at once
     too late   the call goes up; where the student has not begun with it, it never does
     failed     the call goes up; an engine that died starts again with the next call
     poison     a text on which the engine died twice: this student is not asked about it again (quarantine.py)
@@ -30,6 +30,7 @@ __all__ = ["OPENING", "Said", "Seat", "Students"]
 WAITING = 64  # calls that may wait for one student; further ones go up
 OPENING = 120.0  # seconds that a student may take to open: a model is read from the disk
 POISON = "the student's engine died on this text twice"
+FADE = 0.2  # how much the latest call counts in the seconds that calls took lately
 LONG = 10.0  # times the usual seconds of a call: what takes longer hangs
 
 
@@ -50,9 +51,9 @@ class Confined(Protocol):
 
 @runtime_checkable
 class Abandons(Protocol):
-    """A student that can end the answer it is at."""
+    """A student that ends an answer which nobody waits for."""
 
-    def abandon(self) -> None: ...
+    def answer_unless(self, text: str, gone: Callable[[], bool], /) -> Answer: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,19 @@ class _Poison(Exception):
     """The text was quarantined while the call waited."""
 
 
+@dataclass(eq=False, slots=True)
+class _Turn:
+    """A call that the student is at, or that waits for it. `since` is when it began; 0 where it has not."""
+
+    text: str
+    since: float = 0.0
+    gone: threading.Event = field(default_factory=threading.Event)
+
+
 @dataclass(slots=True)
 class Seat:
-    """`usual` is the seconds that a call takes, as prove measured them (0: not known). `deaths` counts the calls in a
-    row on which the engine died; `name` is what the quarantine knows the student by."""
+    """`usual` is the seconds that a call takes alone, as prove measured them (0: not known). `deaths` counts the calls
+    in a row on which the engine died; `name` is what the quarantine knows the student by."""
 
     student: Student
     thread: StudentThread
@@ -81,8 +91,17 @@ class Seat:
     quarantine: Quarantine = field(default_factory=Quarantine)
     deaths: int = 0
     waiting: int = 0
-    _since: float = 0.0  # when the student began with the call it is at; 0 where it is at none
-    _at: object = None  # which call that is
+    _at: set[_Turn] = field(default_factory=set)  # the calls that the student is at
+    _took: float = 0.0  # seconds that calls took lately, beside each other: an average that fades
+    _unless: Callable[[str, Callable[[], bool]], Answer] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._unless = self.student.answer_unless if isinstance(self.student, Abandons) else None
+
+    @property
+    def parallel(self) -> int:
+        """How many calls the student is asked at a time."""
+        return self.thread.count
 
     @property
     def network(self) -> str:
@@ -98,11 +117,11 @@ class Seat:
         if self.quarantine.holds(self.name, text):
             return Said(reason=POISON, quarantined=True)
         patience = self.patience(least)
-        if self.waiting >= self._room(patience) or (self._since and time.monotonic() - self._since > patience):
+        if self.waiting >= self._room(patience):
             return Said(reason="the student is busy")
         self.waiting += 1
-        turn = object()
-        asked = asyncio.get_running_loop().run_in_executor(self.thread, self._timed, text, turn)
+        turn = _Turn(text)
+        asked = asyncio.get_running_loop().run_in_executor(self.thread, self._timed, turn)
         asked.add_done_callback(_seen)
         try:
             await asyncio.wait([asked], timeout=patience)
@@ -111,14 +130,21 @@ class Seat:
             late = not asked.done()
             if late:  # nobody waits any more: a call that has not begun never will, and one that has is ended
                 asked.cancel()
-                if self._at is turn and isinstance(self.student, Abandons):
-                    self.student.abandon()
+                turn.gone.set()
         if late:
             return Said(reason=f"the student took longer than {patience:g} s")
         return self._heard(asked)
 
     def _room(self, patience: float) -> int:
-        return WAITING if not self.usual else max(1, min(WAITING, int(patience / self.usual)))
+        """Calls that may be under way and wait, so that the last of them is answered in time; 0 where it hangs.
+
+        What is asked side by side takes longer than alone, so that counts which calls took lately."""
+        now = time.monotonic()
+        free = self.parallel - sum(turn.since < now - patience for turn in self._at.copy())
+        took = max(self.usual, self._took if self.parallel > 1 else 0.0)
+        if free <= 0:
+            return 0
+        return WAITING if not self.usual else max(free, min(WAITING, int(free * patience / took)))
 
     def _heard(self, asked: asyncio.Future[tuple[Answer, float]]) -> Said:
         error = asked.exception()
@@ -130,20 +156,24 @@ class Seat:
         answer, seconds = asked.result()
         return Said(answer, seconds)
 
-    def _timed(self, text: str, turn: object) -> tuple[Answer, float]:
-        """In the student's thread. A text may have killed the engine while it waited in the queue once more."""
-        if self.quarantine.holds(self.name, text):
+    def _timed(self, turn: _Turn) -> tuple[Answer, float]:
+        """In a thread of the student's. A text may have killed the engine while it waited in the queue once more."""
+        if self.quarantine.holds(self.name, turn.text):
             raise _Poison
-        self._since, self._at = time.monotonic(), turn
+        turn.since = start = time.monotonic()
+        self._at.add(turn)
         try:
-            start = time.perf_counter()
-            (answer,) = self.student.answers([text])
-            return answer, time.perf_counter() - start
+            if self._unless is not None:
+                answer = self._unless(turn.text, turn.gone.is_set)
+            else:
+                (answer,) = self.student.answers([turn.text])
+            return answer, time.monotonic() - start
         except EngineDied as death:  # here, so that it counts also where nobody waits for the answer any more
-            self.quarantine.killed(self.name, text, death.kills)
+            self.quarantine.killed(self.name, turn.text, death.kills)
             raise
         finally:
-            self._since, self._at = 0.0, None
+            self._at.discard(turn)
+            self._took += FADE * (time.monotonic() - start - self._took)
 
 
 @dataclass
@@ -172,7 +202,9 @@ class Students:
             thread.shutdown(wait=False)
             known = isinstance(error, FreeholdError)
             raise error if known else StudentUnusable(f"The student could not be opened: {type(error).__name__}.")
-        seat = Seat(opened.result(), thread, usual, name or f"unnamed {id(thread)}", self.quarantine)
+        student = opened.result()
+        thread.grow(getattr(student, "parallel", 1))
+        seat = Seat(student, thread, usual, name or f"unnamed {id(thread)}", self.quarantine)
         with self._lock:
             if not self._closed:
                 self._seats.append(seat)

@@ -1,6 +1,6 @@
-"""One thread for the students, which never holds the process: a call that does not end dies with it.
+"""A thread for a student, which never holds the process: a call that does not end dies with it.
 
-concurrent.futures joins its threads at exit, whatever they do; this one is a daemon.
+concurrent.futures joins its threads at exit, whatever they do; this one is a daemon, and so are those it grows.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -19,12 +20,23 @@ T = TypeVar("T")
 
 
 class StudentThread(Executor):
-    """Runs what is submitted one after the other."""
+    """Runs what is submitted one after the other; once it has grown, `count` at a time."""
 
     def __init__(self) -> None:
         self._work: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="student", daemon=True)
-        self._thread.start()
+        self._threads: list[threading.Thread] = []
+        self.grow(1)
+
+    @property
+    def count(self) -> int:
+        return len(self._threads)
+
+    def grow(self, count: int) -> None:
+        """Have `count` threads, for a student that may be asked from several."""
+        while len(self._threads) < count:
+            thread = threading.Thread(target=self._run, name="student", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         future: Future[T] = Future()
@@ -33,13 +45,16 @@ class StudentThread(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         if cancel_futures:
-            while not self._work.empty():
-                item = self._work.get()
-                if item is not None:
-                    item[0].cancel()
-        self._work.put(None)
+            with suppress(queue.Empty):  # a thread may take the last item meanwhile
+                while True:
+                    item = self._work.get_nowait()
+                    if item is not None:
+                        item[0].cancel()
+        for _ in self._threads:
+            self._work.put(None)
         if wait:
-            self._thread.join()
+            for thread in self._threads:
+                thread.join()
 
     def _run(self) -> None:
         while (item := self._work.get()) is not None:

@@ -102,7 +102,7 @@ def test_many_answers_come_in_order(engine: Any) -> None:
             "The prompt has [0-9,]+ tokens, and the engine's context 256",
         ),
         (Request(CAPITAL, adapter=0), "0 adapters; there is no number 0"),
-        (Request(CAPITAL, prefix=3), "one slot and a prompt in ids"),
+        (Request(CAPITAL, prefix=3), "a prompt in ids"),
         (Request(prompt_ids=[]), "at least one token"),
         (Request(CAPITAL, max_tokens=0), "max_tokens of at least 1"),
     ],
@@ -211,7 +211,7 @@ def test_a_schema_that_is_looked_at_between_two_questions_changes_no_bit(real: E
 def test_a_prefix_that_was_lost_is_an_error_and_never_other_bits(real: Engine) -> None:
     ids = real.tokenize("You turn what people ask for into one line of JSON that holds their intent, and no more. Go")
     first = real.complete(Request(prompt_ids=ids, max_tokens=1, prefix=18))
-    with real.up().turn:
+    with real.up().turn():
         real.up().post("/completion", {"prompt": [1, 2, 3], "n_predict": 1})  # what nobody but a defect would do
     with pytest.raises(EngineFailed, match="did not keep the prefix"):
         real.complete(Request(prompt_ids=[*ids[:18], ids[17]], max_tokens=1, prefix=18))

@@ -29,7 +29,7 @@ class Request:
     `adapter` counts in the engine's adapters (None: the bare base). `schema` is a JSON schema that the answer is held
     to. `logprobs` is how many of the likeliest tokens to report at each position (0: the chosen one alone; None: not
     even that).
-    `prefix`: how many leading ids to keep from question to question (one slot only). Temperature 0 is greedy.
+    `prefix`: how many leading ids to keep from question to question. Temperature 0 is greedy.
     `gone` says whether nobody waits any more: it is asked between tokens, and ends the answer in the child.
     """
 
@@ -76,6 +76,8 @@ class Completion:
 class Answers(Protocol):
     """What a decoder student asks of an engine: the embedded one, or the scripted one of the tests."""
 
+    @property
+    def slots(self) -> int: ...
     def complete(self, request: Request, /) -> Completion: ...
     def ids(self, messages: Sequence[Message], /) -> list[int]: ...
     def end(self) -> int: ...
@@ -86,12 +88,12 @@ class Answers(Protocol):
     def close(self) -> None: ...
 
 
-def limit(request: Request, prompt: int, *, context: int, adapters: int, slots: int) -> int:
+def limit(request: Request, prompt: int, *, context: int, adapters: int) -> int:
     """How many tokens may be written after a prompt of `prompt` tokens; raises BadSetting for what can't be asked."""
     if request.adapter is not None and not 0 <= request.adapter < adapters:
         raise BadSetting(f"The engine has {adapters} adapters; there is no number {request.adapter}.")
-    if request.prefix and (slots > 1 or request.prompt_ids is None):
-        raise BadSetting("A kept prefix needs an engine of one slot and a prompt in ids.")
+    if request.prefix and request.prompt_ids is None:
+        raise BadSetting("A kept prefix needs a prompt in ids.")
     if prompt < 1 or request.max_tokens < 1:
         raise BadSetting("A request needs a prompt of at least one token and max_tokens of at least 1.")
     if prompt >= context:

@@ -6,14 +6,14 @@
 
     Engine ─holds→ Process (llama/process.py) ─Unix socket→ llama/child.py ─→ xllamacpp: llama.cpp's own server
 
-A call on which the child dies is tried once more on a fresh one; a second death raises EngineFailed.
+A call on which the child dies is tried once more on a fresh one, with nothing beside it: whoever was under way when the
+child died of another call is not taken for the cause. A second death raises EngineDied.
 
 **Same question, same bits.** With one slot (the default), a greedy request gives the same tokens and the same
 log-probabilities whatever was asked before it, to the last bit: nothing of an earlier request is kept, and a prompt is
 always computed in the same pieces. `Request.prefix` names how many leading ids a student's questions share: they are
-computed once and kept, and the rest is computed on top, in the same way each time. With several slots (`complete_all`)
-the batch decides how sums are split, so that the last bits, and now and then a token, depend on what stands beside: for
-throughput where that doesn't matter.
+computed once in each slot and kept, and the rest is computed on top, in the same way each time (slots.py). With several
+slots what is computed together depends on what stands beside, and so may the last bits (docs/decoder.md has how often).
 """
 
 from __future__ import annotations
@@ -43,15 +43,17 @@ from freehold.engines.llama.completion import (
     limit,
     speculation,
 )
-from freehold.engines.llama.process import EngineDied, Gone, Process, Settings, check_files
+from freehold.engines.llama.process import EngineDied, Gone, Process, Settings, Untouched, check_files
+from freehold.engines.llama.slots import check_kept, kept_of, prime
 from freehold.errors import BadSetting, BaseUnusable, EngineFailed, SchemaUnmet
 from freehold.nouns import Message
 
 __all__ = ["Answers", "Completion", "Engine", "Piece", "Request", "speculation"]
 
-NOT_KEPT = "The embedded engine did not keep the prefix that it was told to keep."
+NOBODY = "Nobody waits for this answer any more."
+UNASKED = "The embedded engine died before it could be asked, again and again."
+STARTS = 100  # processes that a call may meet that die before they come to it
 T = TypeVar("T")
-Held = tuple[Process, tuple[int, ...], int | None]  # a prefix in the slot of a process, under an adapter
 
 
 class Engine:
@@ -65,7 +67,6 @@ class Engine:
         self._closed = False
         self._schemas: set[str] = set()
         self._template: bool | None = None
-        self._held: tuple[Held | None, int | None] = (None, None)  # what the one slot begins with, and the id behind it
 
     @classmethod
     def start(
@@ -129,6 +130,11 @@ class Engine:
             return self._process
 
     @property
+    def slots(self) -> int:
+        """How many answers it writes at a time."""
+        return self.settings.slots
+
+    @property
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None and self._process.alive else None
 
@@ -165,25 +171,34 @@ class Engine:
             self.settings = settings
             return len(settings.adapters) - 1
 
-    def _twice(self, ask: Callable[[Process], T]) -> T:
-        """Ask, and once more where the child dies on it."""
-        for last in (False, True):
+    def _twice(self, ask: Callable[[Process, bool], T]) -> T:
+        """`ask(process, alone)`, and once more where the child dies on it: alone then, with nothing beside it."""
+        deaths = 0
+        for _ in range(STARTS):
             process = self.up()
             if not process.enter():  # it was retired, or died, since
-                process = self.up()
-                if not process.enter():
-                    continue
+                continue
             try:
-                return ask(process)
+                return ask(process, deaths > 0)
             except Gone as gone:
                 how = process.died()
-                if last or self._closed:
+                deaths += not isinstance(gone, Untouched)
+                if deaths == 2 or self._closed:
                     raise EngineDied(
-                        f"The embedded engine died on the same call twice ({how}).", kills=2 * last
+                        f"The embedded engine died on the same call twice ({how}).", kills=2 * (deaths == 2)
                     ) from gone
             finally:
                 process.leave()
-        raise EngineFailed("The embedded engine died before it could be asked, twice.")
+        raise EngineFailed(UNASKED)
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A question that takes no slot."""
+
+        def ask(process: Process, alone: bool) -> dict[str, Any]:
+            with process.turn(alone=True) if alone else contextlib.nullcontext():
+                return process.post(path, body)
+
+        return self._twice(ask)
 
     # text and ids
 
@@ -194,13 +209,12 @@ class Engine:
                 f"{self.settings.model} has no chat template.", "Take an instruct model, or give prompt ids."
             )
         body = {"messages": list(messages), "add_generation_prompt": True}
-        said = self._twice(lambda process: process.post("/apply-template", body))
-        return str(said["prompt"])
+        return str(self._post("/apply-template", body)["prompt"])
 
     def tokenize(self, text: str, /, *, special: bool = True) -> list[int]:
         """Ids of a text, special tokens in it read as such, after a begin token where the model asks for one."""
         body = {"content": text, "add_special": special, "parse_special": special}
-        return list(self._twice(lambda process: process.post("/tokenize", body))["tokens"])
+        return list(self._post("/tokenize", body)["tokens"])
 
     def ids(self, messages: Sequence[Message], /) -> list[int]:
         """The ids that the model reads for these messages."""
@@ -208,7 +222,7 @@ class Engine:
 
     def end(self) -> int:
         """The id that ends an answer, as the model's file names it."""
-        said = self._twice(lambda process: process.get("/props"))
+        said = self._twice(lambda process, _: process.get("/props"))
         return self.tokenize(str(said["eos_token"]))[-1]
 
     def _templated(self) -> bool:
@@ -225,7 +239,7 @@ class Engine:
         body = self._body(request)
         if request.schema is not None:
             self.obeys(request.schema)
-        return self._twice(lambda process: self._one(process, request, body))
+        return self._twice(lambda process, alone: self._one(process, request, body, alone))
 
     def complete_all(self, requests: Sequence[Request]) -> list[Completion]:
         """Many answers, as many at once as there are slots; in order."""
@@ -240,12 +254,12 @@ class Engine:
         body = self._body(request) | {"stream": True}
         if request.schema is not None:
             self.obeys(request.schema)
-        given = 0
-        for last in (False, True):
+        given, deaths = 0, 0
+        for _ in range(STARTS):
             process = self.up()
             if not process.enter():
                 continue
-            pieces = self._pieces(process, request, body)
+            pieces = self._pieces(process, request, body, alone=deaths > 0)
             try:
                 seen = 0
                 while True:
@@ -260,13 +274,14 @@ class Engine:
                         yield piece
             except Gone as gone:
                 how = process.died()
-                if last or self._closed or (given and request.temperature > 0):
+                deaths += not isinstance(gone, Untouched)
+                if deaths == 2 or self._closed or (given and request.temperature > 0):
                     message = f"The embedded engine died in the middle of an answer ({how})."
-                    raise EngineDied(message, kills=0 if self._closed else 1 + last) from gone
+                    raise EngineDied(message, kills=0 if self._closed else deaths) from gone
             finally:
                 pieces.close()
                 process.leave()
-        raise EngineFailed("The embedded engine died before it could be asked, twice.")
+        raise EngineFailed(UNASKED)
 
     def obeys(self, schema: Mapping[str, Any]) -> None:
         """Raises SchemaUnmet where llama.cpp can't compile the schema: on its own it says nothing and ignores it.
@@ -288,23 +303,23 @@ class Engine:
         odd = self.tokenize("z", special=False)[-1]
         body = self._body(Request(prompt_ids=[odd], max_tokens=1, schema=schema)) | {"logit_bias": [[odd, 1e4]]}
 
-        def ask(process: Process) -> dict[str, Any]:
-            with process.turn:
-                self._held = (None, None)  # it takes the slot, and a kept prefix is gone from there
-                return process.post("/completion", body, 2)
+        def ask(process: Process, alone: bool) -> dict[str, Any]:
+            with process.turn(alone=alone) as slot:
+                slot.empty()  # a kept prefix is gone from there
+                return process.post("/completion", body | {"id_slot": slot.number}, 2)
 
         return list(self._twice(ask)["tokens"]) != [odd]
 
     def _body(self, request: Request) -> dict[str, Any]:
         count = len(self.settings.adapters)
         ids = self.ids(request.messages) if request.prompt_ids is None else list(request.prompt_ids)
-        room = limit(request, len(ids), context=self.settings.context, adapters=count, slots=self.settings.slots)
+        room = limit(request, len(ids), context=self.settings.context, adapters=count)
         body: dict[str, Any] = {
             "prompt": ids,
             "n_predict": room,
             "n_probs": 0 if request.logprobs is None else max(1, request.logprobs),
             "return_tokens": True,
-            "cache_prompt": self.settings.slots > 1,
+            "cache_prompt": False,
             "lora": [{"id": i, "scale": float(i == request.adapter)} for i in range(count)],
             "stop": list(request.stop),
             "temperature": request.temperature,
@@ -317,36 +332,43 @@ class Engine:
             body["json_schema"] = dict(request.schema)
         return body
 
-    def _one(self, process: Process, request: Request, body: Mapping[str, Any]) -> Completion:
+    def _one(self, process: Process, request: Request, body: Mapping[str, Any], alone: bool) -> Completion:
         if request.gone is not None:
-            return self._unless_gone(process, request, body, request.gone)
-        with process.turn:
+            return self._unless_gone(process, request, body, request.gone, alone)
+        with process.turn(kept_of(request, body), alone=alone) as slot:
             start = time.perf_counter()
-            kept = self._prime(process, request, body)
+            kept = prime(process, slot, request, body)
             said = process.post("/completion", {**body, **kept}, len(body["prompt"]) + body["n_predict"])
-            self._kept(request, said)
+            check_kept(slot, request, said)
             found = self._told(said.get("completion_probabilities", []))
             return completion(said, found, said["tokens"], time.perf_counter() - start)
 
     def _unless_gone(
-        self, process: Process, request: Request, body: Mapping[str, Any], gone: Callable[[], bool]
+        self, process: Process, request: Request, body: Mapping[str, Any], gone: Callable[[], bool], alone: bool
     ) -> Completion:
         """The same, token by token: llama.cpp looks but once a second for the reader of a whole answer."""
-        with contextlib.closing(self._pieces(process, request, {**body, "stream": True})) as pieces:
+        with contextlib.closing(self._pieces(process, request, {**body, "stream": True}, alone, gone)) as pieces:
             while not gone():
                 try:
                     next(pieces)
                 except StopIteration as end:
                     whole: Completion = end.value
                     return whole
-        raise EngineFailed("Nobody waits for this answer any more.")
+        raise EngineFailed(NOBODY)
 
     def _pieces(
-        self, process: Process, request: Request, body: Mapping[str, Any]
+        self,
+        process: Process,
+        request: Request,
+        body: Mapping[str, Any],
+        alone: bool,
+        gone: Callable[[], bool] | None = None,
     ) -> Generator[Piece, None, Completion]:
-        with process.turn:
+        with process.turn(kept_of(request, body), alone=alone) as slot:
+            if gone is not None and gone():  # while it waited for the slot
+                raise EngineFailed(NOBODY)
             start = time.perf_counter()
-            kept = self._prime(process, request, body)
+            kept = prime(process, slot, request, body)
             tokens = len(body["prompt"]) + body["n_predict"]
             text, ids, probs = [], [], []
             rows = process.lines("/completion", {**body, **kept}, tokens)
@@ -359,33 +381,9 @@ class Engine:
                     if row["content"] or row["tokens"]:
                         chosen = tuple(p["logprob"] for p in found)
                         yield Piece(row["content"], tuple(row["tokens"]), chosen)
-            self._kept(request, row)
+            check_kept(slot, request, row)
             whole = {**row, "content": "".join(text)}
             return completion(whole, probs, ids, time.perf_counter() - start)
-
-    def _prime(self, process: Process, request: Request, body: Mapping[str, Any]) -> dict[str, bool]:
-        """Have exactly the first `prefix` ids in the slot, computed the same way each time: all of them from nothing,
-        then the last one again alone (which llama.cpp does with a prompt that it holds already)."""
-        wanted = (process, tuple(body["prompt"][: request.prefix]), request.adapter)
-        (held, next_id), self._held = self._held, (None, None)
-        if not request.prefix:
-            return {}
-        own = body["prompt"][request.prefix]
-        ask = {"prompt": wanted[1], "n_predict": 0, "n_probs": 0, "lora": body["lora"], "response_fields": ["timings"]}
-        if held != wanted:
-            process.post("/completion", ask | {"cache_prompt": False}, request.prefix)
-        if held != wanted or next_id == own:  # else llama.cpp drops all behind the prefix by itself
-            said = process.post("/completion", ask | {"cache_prompt": True}, request.prefix)
-            if said["timings"]["cache_n"] != request.prefix - 1:
-                raise EngineFailed(NOT_KEPT)
-        self._held = (wanted, own)
-        return {"cache_prompt": True}
-
-    def _kept(self, request: Request, said: Mapping[str, Any]) -> None:
-        """Raises EngineFailed where an answer was computed on another start than the kept prefix: other bits."""
-        if request.prefix and said["timings"]["cache_n"] != request.prefix:
-            self._held = (None, None)
-            raise EngineFailed(NOT_KEPT)
 
     def _told(self, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """With speculation llama.cpp's server looks at no probability of what was drafted, and says 1: not known."""

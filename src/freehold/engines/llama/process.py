@@ -31,9 +31,10 @@ from typing import Any, Literal
 import msgspec
 
 from freehold.engines.llama import cage
+from freehold.engines.llama.slots import Kept, Slot, Slots
 from freehold.errors import AdapterMismatch, BadSetting, BaseUnusable, EngineFailed, FreeholdError
 
-__all__ = ["EngineDied", "Gone", "Process", "Settings", "check_files"]
+__all__ = ["EngineDied", "Gone", "Process", "Settings", "Untouched", "check_files"]
 
 START_SECONDS = 60.0  # to load a model, and a second for each 20 MB on top
 LOG_TAIL = 16 << 10
@@ -43,6 +44,10 @@ PICKLES = (b"\x80", b"PK")  # how a bare pickle begins, and a checkpoint of torc
 
 class Gone(Exception):
     """The child is no more: it died, or was killed, before the answer was whole."""
+
+
+class Untouched(Gone):
+    """The child was no more before the call came to it: it did not die of this one."""
 
 
 class EngineDied(EngineFailed):
@@ -101,7 +106,8 @@ class Process:
     def __init__(self, settings: Settings) -> None:
         check_files(settings.model, settings.adapters)
         self.settings = settings
-        self.turn = threading.BoundedSemaphore(settings.slots)
+        self._slots = Slots(settings.slots)
+        self._broken = False
         self.network = ""
         self._busy = 0
         self._retired = False
@@ -127,7 +133,7 @@ class Process:
 
     @property
     def alive(self) -> bool:
-        return self._child.poll() is None
+        return not self._broken and self._child.poll() is None
 
     def cpu_seconds(self) -> float:
         """CPU seconds that the process has taken so far, all its threads together."""
@@ -194,6 +200,18 @@ class Process:
         return BaseUnusable(f"{self.settings.model} can't be loaded: {reason}.", "Fetch or convert the model again.")
 
     # speaking with it
+
+    @contextlib.contextmanager
+    def turn(self, kept: Kept | None = None, *, alone: bool = False) -> Iterator[Slot]:
+        """A slot to compute in (slots.py). Raises Untouched where the child ended while the call waited for it."""
+        with self._slots.turn(kept, alone=alone) as slot:
+            if not self.alive:
+                raise Untouched("it ended before this call began")
+            try:
+                yield slot
+            except Gone:  # said before the slot is free, so that who waits for it knows
+                self._broken = True
+                raise
 
     def post(self, path: str, body: Mapping[str, Any], tokens: int = 0) -> dict[str, Any]:
         """One JSON answer; `tokens` is how many may have to be computed first."""
