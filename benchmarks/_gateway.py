@@ -289,12 +289,8 @@ def job(server: Server, **how: Any) -> dict[str, Any]:
     return known | how
 
 
-def client_keys(project: Path, names: tuple[str, ...]) -> dict[str, str] | None:
-    """A client key for each name, made by `freehold keys`; None where this build has none."""
-    from freehold.cli import VERBS
-
-    if "keys" not in VERBS:
-        return None
+def client_keys(project: Path, names: tuple[str, ...]) -> dict[str, str]:
+    """A client key for each name, made by `freehold keys`."""
     made: dict[str, str] = {}
     for name in names:
         argv = [sys.executable, "-m", "freehold", "keys", "add", name, "--project", str(project), "--json"]

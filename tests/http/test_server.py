@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freehold.http.request import Request, Response
+from freehold.http.server import AT_ONCE
 
 from .conftest import closing, echo, serving, talk, until
 
@@ -228,6 +229,31 @@ async def test_a_stalled_reader_costs_no_more_than_the_buffer() -> None:
         assert sent < 32 << 20  # what the system's own buffers take, and ours
         await until(lambda: not server.connections)
         writer.close()
+
+
+async def test_readers_that_stalled_together_are_closed_a_few_at_a_time() -> None:
+    """Each end costs a row: who asks meanwhile is served between them."""
+    left: list[int] = []
+
+    async def stream(request: Request) -> None:
+        await request.begin(200, [])
+        try:
+            while True:
+                await request.write(b"z" * 100_000)
+        finally:
+            left.append(len(server.connections))
+
+    async with serving(stream, write_seconds=1.0) as (server, port), closing() as opened:
+        for _ in range(9):
+            _, writer = await opened(port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: len(server.connections) == 9 and all(one.stalled for one in server.connections))
+        now = asyncio.get_running_loop().time()
+        for one in server.connections:
+            one.check(now)
+            one._moved = now - server.limits.write_seconds
+        await until(lambda: len(left) == 9)
+        assert left[0] >= 9 - AT_ONCE
 
 
 async def test_the_slowest_make_room() -> None:

@@ -357,11 +357,12 @@ class Connection(asyncio.Protocol):
         """One connection too many."""
         self._refuse(503, "too_many_connections", "This server has as many connections as it takes.")
 
-    def check(self, now: float) -> None:
-        """Do what is due: the server calls this from its timer."""
+    def check(self, now: float) -> bool:
+        """Do what is due: the server calls this from its timer. Whether that ended an answer that its reader left
+        standing."""
         transport = self._transport
         if transport is None:
-            return
+            return False
         if now >= self.due:
             if self.waits != "body":
                 transport.abort()
@@ -377,6 +378,8 @@ class Connection(asyncio.Protocol):
             self._flushed, self._moved = flushed, now
         elif now - self._moved >= self._server.limits.write_seconds:
             transport.abort()
+            return True
+        return False
 
     @property
     def stalled(self) -> bool:

@@ -24,6 +24,7 @@ __all__ = ["Server"]
 ORDER = ("linger", "idle", "head", "body")  # who goes first where there are too many
 TICKS = 4  # looks at each deadline while it runs
 YOUNG = 1.0  # seconds that a body or a reader has before it counts as slow
+AT_ONCE, BREATH = 2, 0.02  # stalled readers that are closed in one look, and seconds until the next: each costs a row
 
 
 def _plain(status: int, code: str, message: str) -> Response:
@@ -49,6 +50,7 @@ class Server:
         self._addresses: Counter[str] = Counter()
         self._listening: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._unseen: list[Connection] = []  # of one round of looks
         waits = (limits.header_seconds, limits.body_seconds, limits.write_seconds, limits.idle_seconds)
         self._tick = min(1.0, *(wait / TICKS for wait in waits))
 
@@ -154,10 +156,16 @@ class Server:
             self.forget(found)
 
     def _look(self) -> None:
-        now = self.loop.time()
-        for connection in list(self.connections):
-            connection.check(now)
-        self._timer = self.loop.call_later(self._tick, self._look) if self.connections else None
+        """Check every connection; where many readers stalled together, a few at a time: others are served between."""
+        now, ended = self.loop.time(), 0
+        if not self._unseen:
+            self._unseen = list(reversed(self.connections))
+        while self._unseen and ended < AT_ONCE:
+            ended += self._unseen.pop().check(now)
+        if self.connections:
+            self._timer = self.loop.call_later(BREATH if self._unseen else self._tick, self._look)
+        else:
+            self._timer, self._unseen = None, []
 
 
 def _own(address: str) -> bool:

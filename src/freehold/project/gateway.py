@@ -117,7 +117,7 @@ class Limits:
     queued_key: int = 32
     running_tokens: int = 2_000_000  # tokens of all calls under way: prompt, and the most that may be answered
     queue_seconds: float = 10.0
-    buffer_kib: int = 256  # of a stream that its reader does not take
+    buffer_kib: int = 64  # of a stream that its reader does not take
     write_seconds: float = 30.0
     connect_seconds: float = 3.0
     first_seconds: float = 60.0
