@@ -274,11 +274,14 @@ def unseen(call: Call) -> bool:
 
 
 def finished(call: Call) -> bool:
-    """Was a logged call answered to the end, be it by text, a refusal or a tool call? Not if it failed or was cut."""
+    """Was a logged call answered to the end, be it by text, a refusal or a tool call? Not if it failed or was cut, or
+    if what was answered is not what the client asked (private data was taken out)."""
     if call.answer is not None:
         return True
     own, response = call.row.get("freehold"), call.row.get("response")
-    whole = not isinstance(own, dict) or own.get("status", "complete") == "complete"
+    whole = not isinstance(own, dict) or (
+        own.get("status", "complete") == "complete" and own.get("redacted") is not True
+    )
     failed = isinstance(response, dict) and isinstance(response.get("error"), dict | str)
     return whole and not failed and _choice(call).get("finish_reason") not in CUT and bool(_said(call))
 

@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -122,12 +122,15 @@ class StandIn:
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     url: str = ""
     connections: set[object] = field(default_factory=set)
+    event: int = 2  # of a stream, before which it is spoiled: 1 follows the role, 2 the text
 
     async def handle(self, http: web.Request) -> web.StreamResponse:
         body = await http.read()
         assert http.transport is not None
         self.connections.add(http.transport.get_extra_info("peername"))
         self.seen.append((http.path_qs, {k.lower(): v for k, v in http.headers.items()}, body))
+        if self.mode == "down":
+            return web.Response(status=500, body=wire.error("down", "server_error"), content_type="application/json")
         if not http.path.endswith("/chat/completions"):
             return web.Response(body=b'{"data": "' + http.method.encode() + b'"}', content_type="application/json")
         if json.loads(body).get("stream"):
@@ -180,7 +183,7 @@ class StandIn:
         await response.prepare(http)
         try:
             for i, event in enumerate(events):
-                if i == 2 and self.mode != "fine":
+                if i == self.event and self.mode != "fine":
                     await self._spoil(http, response, event)
                 await response.write(event)
         except (asyncio.CancelledError, ConnectionError):
@@ -211,9 +214,9 @@ class StandIn:
                     await asyncio.sleep(0.05)
 
 
-@pytest.fixture
-async def upstream() -> AsyncIterator[StandIn]:
-    stand_in = StandIn()
+@asynccontextmanager
+async def standing(**fields: Any) -> AsyncIterator[StandIn]:
+    stand_in = StandIn(**fields)
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", stand_in.handle)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2)
@@ -221,8 +224,16 @@ async def upstream() -> AsyncIterator[StandIn]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     stand_in.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    yield stand_in
-    await runner.cleanup()
+    try:
+        yield stand_in
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[StandIn]:
+    async with standing() as stand_in:
+        yield stand_in
 
 
 Start = Callable[..., AbstractAsyncContextManager[App]]

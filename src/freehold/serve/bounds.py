@@ -18,21 +18,26 @@ __all__ = ["check_bounds"]
 COUNTS = ("n", "max_tokens", "max_completion_tokens", "top_logprobs")
 MOST = 1 << 31  # tokens: more than any model's context
 NUMBERS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+PLAIN = frozenset((*COUNTS, *NUMBERS))
+BOUND = PLAIN | {"stop", "logit_bias", "tools", "functions", "response_format"}
 
 
 def check_bounds(body: dict[str, Any], limits: Limits) -> None:
     """Raises Refusal (400) for the first field that is too much, or can't be meant."""
-    for name in COUNTS:
-        value = body.get(name)
+    said = BOUND.intersection(body)
+    for name in said.intersection(COUNTS):
+        value = body[name]
         if value is not None and (type(value) is not int or not 0 <= value < MOST):
             raise _refused(name, "is no whole number from 0 on")
     if (body.get("n") or 1) > limits.choices:
         raise _refused("n", f"is more than {limits.choices}")
-    for name in NUMBERS:
-        value = body.get(name)
+    for name in said.intersection(NUMBERS):
+        value = body[name]
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if value is not None and not (number and math.isfinite(value)):
             raise _refused(name, "is no number")
+    if said <= PLAIN:
+        return
     stop = body.get("stop")
     if isinstance(stop, list) and len(stop) > limits.stop:
         raise _refused("stop", f"has more than {limits.stop} entries")

@@ -10,11 +10,13 @@ A home answer's row is written before the answer goes out; where it can't be wri
 from __future__ import annotations
 
 import asyncio
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from freehold import wire
-from freehold.engines.hosts.deadline import allowed
+from freehold.engines.hosts.deadline import TIMEOUT, allowed
 from freehold.engines.record import failure
 from freehold.engines.upstream import UP
 from freehold.http.request import Request, Response
@@ -42,18 +44,21 @@ BELOW = "x-freehold-below-bar"
 PATIENCE = 2.0  # seconds that a call waits at least for the student; then it goes up (a slow student has more)
 DEATHS = 2  # calls in a row on which an engine died: the rung closes until the next start
 EVENTS = ("Content-Type", "text/event-stream")
+LEAST = 0.002  # seconds: with less no upstream is asked
 UNWRITTEN = "the ledger can't be written"
 
 
 @dataclass(slots=True)
 class _Call:
-    """What is known of one call while it runs. `policy` is the name of its answer in the cache ("": it has none)."""
+    """What is known of one call while it runs. `until` is when its client stops waiting, by the event loop's clock;
+    `cache` is the name of its answer in the cache ("": it has none)."""
 
     request: Request
     body: bytes
     entry: Entry
     key: Key | None
     most: Most
+    until: float | None = None
     waited: float = 0.0
     cache: str = ""
     quarantined: bool = False
@@ -73,6 +78,7 @@ class Chat:
     async def answer(self, request: Request, key: Key | None) -> Response | None:
         """The answer; None where it has gone out in pieces. Raises Refusal and Denied."""
         parts = self.parts
+        began = asyncio.get_running_loop().time()
         parts.admission.door(key)
         if parts.ledger.refuses:
             raise unwritten()
@@ -84,6 +90,9 @@ class Chat:
         entry = Entry(asked, parsed)
         check_model(key, entry.call.model)
         call = _Call(request, body, entry, key, most(parsed, len(body)))
+        waits = allowed(request.headers, limits.total_seconds)
+        if waits is not None:
+            call.until = began + waits
         if key is not None:
             entry.more["key"] = key.name
         name = request.headers.get(repeat.HEADER)
@@ -115,16 +124,14 @@ class Chat:
         place = parts.admission.enter(key, call.most.tokens)
         if place is None:
             loop = asyncio.get_running_loop()
-            most_seconds = parts.settings.limits.queue_seconds
             start = loop.time()
-            patience = allowed(call.request.headers, most_seconds) or most_seconds
-            place = await parts.admission.wait(key, call.most.tokens, start + patience)
+            place = await parts.admission.wait(key, call.most.tokens, math.inf if call.until is None else call.until)
             call.waited = loop.time() - start
         began = parts.metrics.began()
         try:
             return await self._recorded(call)
         finally:
-            place.leave(_used(entry))
+            place.leave(None if key is None else _used(entry))
             if entry.written:
                 parts.metrics.told(began, entry, waited=call.waited)
             else:
@@ -174,7 +181,7 @@ class Chat:
                 break
             if not _worth(decision, step.seat):
                 break
-            decision, said = await self._ask(step, step.seat, decision, call)
+            decision, said = await self._ask(step, step.seat, decision, call, steps)
             if decision.where != "student" or said.answer is None:
                 break
             if decision.student == step.rung.student:
@@ -211,10 +218,16 @@ class Chat:
     def _by(self) -> str:
         return self.parts.settings.rollout.by
 
-    async def _ask(self, step: Step, seat: Seat, decision: Decision, call: _Call) -> tuple[Decision, Said]:
+    async def _ask(
+        self, step: Step, seat: Seat, decision: Decision, call: _Call, steps: Sequence[Step]
+    ) -> tuple[Decision, Said]:
         """The student's word on this call; of a closed rung, for the record only."""
         assert decision.text is not None
-        said = await seat.ask(decision.text, PATIENCE)
+        try:
+            async with asyncio.timeout_at(call.until):
+                said = await seat.ask(decision.text, PATIENCE)
+        except TimeoutError:
+            said = Said(reason="its client waits no longer")
         if seat.deaths >= DEATHS and step.rung.open:
             self.parts.closing(step, f"the student's engine died on {seat.deaths} calls in a row", "engine")
         call.quarantined = said.quarantined
@@ -224,7 +237,7 @@ class Chat:
         if step.verdict is not None and step.verdict.student is not None and step.verdict.student.host:
             call.asked_cost = self._cost(step, said)
         if decision.where == "student":
-            rungs = [one.rung for one in self.parts.steps]
+            rungs = [one.rung for one in steps]  # as they were when it was routed, each as open as it is now
             decision = settle(decision, step.rung, said.answer, call.entry.call, rungs)
         return decision, said
 
@@ -282,15 +295,30 @@ class Chat:
             entry.ends(503, "failed", failure("no_upstream", message))
             parts.ledger.write(entry)
             raise Refusal(503, message, "no_upstream")
+        headers = self._headers(call)
         entry.answered_by = self.relay.fleet.kind
         model = entry.call.model
         held = parts.spend.reserve(call.key, [host.model or model for host in self.relay.fleet.hosts], call.most)
         try:
-            found = await self.relay.chat(call.request, call.body, entry)
+            found = await self.relay.chat(call.request, headers, call.body, entry)
         finally:
             self._paid(held, call)
         self._after(call)
         return found
+
+    def _headers(self, call: _Call) -> Mapping[str, str]:
+        """Those of the request, which say how long the client still waits. Raises Refusal where it doesn't any more."""
+        given = call.request.headers
+        if call.until is None:
+            return given
+        left = call.until - asyncio.get_running_loop().time()
+        if left < LEAST:
+            message = "The time that the client waits was up before an upstream was asked."
+            call.entry.answered_by = "nobody"
+            call.entry.ends(504, "failed", failure("deadline", message), "deadline")
+            self.parts.ledger.write(call.entry)
+            raise Refusal(504, message, "deadline")
+        return {name: given[name] for name in given if name != "x-stainless-timeout"} | {TIMEOUT: f"{left:.3f}"}
 
     def _refused(self, decision: Decision, call: _Call) -> Response | None:
         """A call that may not go up, and that no student may answer."""
@@ -307,8 +335,13 @@ class Chat:
         """Count what the answer cost, against the key and the host."""
         entry, spend = call.entry, self.parts.spend
         host = entry.more.get("host")
+        if not entry.http:  # the client left before there was an answer, and the prompt was sent
+            spend.settle(held, entry.call.model, Tokens(wire.estimate_tokens(entry.call.messages)))
+            return
         if not host or entry.http >= 400 or entry.status == "failed":
             held.cancel()
+            return
+        if not spend.counts(held, host):
             return
         asked = next((one.model for one in self.relay.fleet.all if one.name == host), "") if self.relay else ""
         model, tokens = asked or entry.call.model, _tokens(entry)

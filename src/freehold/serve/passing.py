@@ -8,6 +8,8 @@ from typing import Any
 from freehold import wire
 from freehold.http.request import Request, Response
 from freehold.keys import Key
+from freehold.keys.spent import Reservation
+from freehold.nouns import Tokens
 from freehold.serve.door import Refusal, check_type, read_body
 from freehold.serve.parts import Parts
 from freehold.serve.policy import check_model
@@ -40,22 +42,37 @@ class Passing:
         parsed = self._parsed(body)
         model = parsed.get("model")
         check_model(key, model if isinstance(model, str) else "")
-        amount = most(parsed, len(body))
+        amount = most({name: value for name, value in parsed.items() if name != "messages"}, len(body))
         place = parts.admission.enter(key, amount.tokens) or await parts.admission.wait(key, amount.tokens)
         try:
-            models = [host.model or str(model) for host in relay.fleet.hosts]
-            held = parts.spend.reserve(key, models, amount)
-            found = None
+            held = parts.spend.reserve(key, [host.model or str(model) for host in relay.fleet.hosts], amount)
+            by: list[str] = []
+            found, tokens = None, Tokens()
             try:
-                found = await relay.other(request, body, whole=True)
+                found = await relay.other(request, body, whole=True, by=by.append)
+                if by:
+                    tokens = _usage(found) or Tokens(amount.prompt, amount.answer)
+            except Refusal:
+                raise
+            except BaseException:  # the client is gone: what it asked for was sent, and perhaps answered
+                tokens = Tokens(amount.prompt, amount.answer if by else 0)
+                raise
             finally:
-                if found is None or found.status >= 400:
-                    held.cancel()
-            if found is not None and found.status < 400:
-                parts.spend.settle(held, str(model), _usage(found))
+                self._paid(held, str(model), by, tokens)
             return found
         finally:
             place.leave()
+
+    def _paid(self, held: Reservation, model: str, by: list[str], tokens: Tokens) -> None:
+        """Count an answer against the key, and against the host that gave it; a call without one costs its prompt."""
+        spend, fleet = self.parts.spend, self.parts.fleet
+        if not by and not tokens.prompt:
+            held.cancel()
+            return
+        asked = next((one.model for one in fleet.all if one.name in by), "") if fleet is not None else ""
+        spend.settle(held, asked or model, tokens)
+        for host in by:
+            spend.bill(host, asked or model, tokens)
 
     def _up(self) -> Relay:
         if self.relay is None or self.relay.fleet.kind != "upstream":
@@ -72,7 +89,7 @@ class Passing:
         return found
 
 
-def _usage(found: Response | None) -> Any:
+def _usage(found: Response | None) -> Tokens | None:
     """The tokens that a whole answer says; None where it says nothing, or went out in pieces."""
     if found is None:
         return None

@@ -12,6 +12,7 @@ for its row alone.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from freehold import wire
@@ -40,11 +41,11 @@ class Relay:
     parts: Parts
     fleet: Fleet
 
-    async def chat(self, request: Request, body: bytes, entry: Entry) -> Response | None:
+    async def chat(self, request: Request, headers: Mapping[str, str], body: bytes, entry: Entry) -> Response | None:
         """Answer a chat call from the upstream. Raises Refusal (502 or 504) where no answer came."""
         whole = not entry.body.get("stream")
         try:
-            async with self.fleet.send("POST", request.target, request.headers, body, whole=whole) as reply:
+            async with self.fleet.send("POST", request.target, headers, body, whole=whole) as reply:
                 if reply.status < 400 and _type(reply).startswith("text/event-stream"):
                     return await self._stream(request, reply, entry)
                 return await self._whole(reply, entry)
@@ -54,12 +55,16 @@ class Relay:
             await self.parts.acked(entry)
             raise Refusal(error.http, error.message, error.code) from None
 
-    async def other(self, request: Request, body: bytes, *, whole: bool = False) -> Response | None:
+    async def other(
+        self, request: Request, body: bytes, *, whole: bool = False, by: Callable[[str], object] = bool
+    ) -> Response | None:
         """Pass any other request up and its answer back: in pieces, or (`whole`) at once where it is JSON. No row, for
-        it is no chat call."""
+        it is no chat call. `by` is told which host's answer it is, where that is no error."""
         path, headers = request.target, request.headers
         try:
             async with self.fleet.send(request.method, path, headers, body, whole=True) as reply:
+                if reply.status < 400:
+                    by(reply.host)
                 if reply.status >= 400 or (whole and _type(reply).startswith("application/json")):
                     return self._answer(reply, await _read(reply))
                 out = Out(request, reply.status, self._headers(reply))
@@ -137,9 +142,12 @@ class Relay:
             found = Recorded(failure("not_read", reason), "partial" if why else "complete", reason)
         else:
             found = read_reply(reply.status, _type(reply), body, why=why)
-        said = wire.dumps(found.response)
-        clean = reply.redact(said)
-        entry.ends(reply.status, found.status, found.response if clean == said else wire.loads(clean), found.reason)
+        response = found.response
+        if not _holds_none(reply, body):
+            said = wire.dumps(response)
+            clean = reply.redact(said)
+            response = response if clean == said else wire.loads(clean)
+        entry.ends(reply.status, found.status, response, found.reason)
         if reply.host:
             entry.more["host"] = reply.host
         if reply.redacted:
@@ -171,6 +179,13 @@ def _type(reply: Sent) -> str:
 
 def _encoding(reply: Sent) -> str:
     return reply.header("content-encoding").lower().replace("identity", "")
+
+
+def _holds_none(reply: Sent, body: bytes | None) -> bool:
+    """Whether what is read of an answer can't hold our key, because its bytes don't: nothing of them is unescaped, and
+    nothing is put together from pieces."""
+    plain = body is not None and b"\\" not in body and not _type(reply).startswith("text/event-stream")
+    return plain and reply.redact(body or b"") == body
 
 
 async def _read(reply: Sent) -> bytes:

@@ -46,14 +46,12 @@ class Most:
 
 def most(body: dict[str, Any], size: int) -> Most:
     """Of a request as parsed, whose body had `size` bytes."""
-    parts = [
-        part
-        for message in body.get("messages") or ()
-        if isinstance(content := message.get("content"), list)
-        for part in content
-        if isinstance(part, dict) and part.get("type") in HEAVY
-    ]
-    size -= sum(_longest(part.get(str(part["type"]))) for part in parts)
+    parts: list[dict[str, Any]] = []
+    for message in body.get("messages") or ():
+        if isinstance(content := message.get("content"), list):
+            parts += [part for part in content if isinstance(part, dict) and str(part.get("type")) in HEAVY]
+    if parts:
+        size -= sum(_longest(part.get(str(part["type"]))) for part in parts)
     answer = _count(body.get("max_completion_tokens"), _count(body.get("max_tokens"), ANSWER))
     if "input" in body and "messages" not in body:
         answer = 0  # embeddings write nothing
@@ -137,6 +135,10 @@ class Spend:
             after = str(self._until_tomorrow())
             raise Denied(429, "budget_exceeded", message, Retry_After=after, X_Should_Retry="false")
         return held
+
+    def counts(self, held: Reservation, host: str) -> bool:
+        """Whether anybody's budget is touched by what such a call cost at that host."""
+        return held is not NOTHING or host in self._hosts
 
     def settle(self, held: Reservation, model: str, tokens: Tokens | None) -> float | None:
         """Count what the answer cost, by the usage that came with it (None: all that was put aside); USD, or None."""

@@ -1,0 +1,194 @@
+"""What is declared of a task holds on every path, whatever is broken: never at home, never out of the house."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from freehold.engines.llama.process import EngineDied
+from freehold.engines.scripted import ScriptedStudent
+from freehold.errors import StudentUnusable
+from freehold.nouns import Answer, Artifact, Student
+from freehold.project import Project
+from freehold.project.gateway import RolloutSettings
+
+from .conftest import SCRIPT, StandIn, Start, client, ledger, request, standing, until
+from .gateway import declare, hosts, post
+
+SHADOW = RolloutSettings()
+SURE, UNSURE = "question 7", "sing to me"
+
+
+@dataclass
+class Odd:
+    """A student that can break after it was opened."""
+
+    script: dict[str, tuple[str, float]]
+    mode: str = "fine"
+    free: threading.Event = field(default_factory=threading.Event)
+    asked: int = 0
+
+    def answers(self, texts: list[str]) -> list[Answer]:
+        self.asked += 1
+        match self.mode:
+            case "fails":
+                raise ValueError(texts[0])
+            case "dies":
+                raise EngineDied("the engine died", kills=1)
+            case "late":
+                self.free.wait(6.0)
+        return ScriptedStudent(self.script).answers(texts)
+
+
+@pytest.fixture
+def odd() -> Iterator[Odd]:
+    found = Odd(SCRIPT)
+    yield found
+    found.free.set()
+
+
+async def test_a_task_that_is_never_answered_at_home(project: Project, start: Start, upstream: StandIn) -> None:
+    declare(project, home=False)
+    async with start(upstream, pairs=1.0) as app, client(app) as api:
+        for stream in (False, True):
+            for text in (SURE, UNSURE):
+                await api.chat.completions.create(**request(text), stream=stream)
+    assert len(upstream.seen) == 4
+    await until(lambda: len(ledger(project)) == 4)
+    rows = [row["freehold"] for row in ledger(project)]
+    assert {(row["task"], row["why"], row["answered_by"], row["student"]) for row in rows} == {
+        ("intents", "declared", "upstream", None)
+    }
+
+
+async def test_unsure_calls_are_refused(project: Project, start: Start, upstream: StandIn) -> None:
+    declare(project, leaves=False)
+    async with start(upstream, pairs=1.0) as app:
+        for stream in (False, True):
+            assert (await post(app.port, request(SURE, stream=stream))).text == "balance"
+            answer = await post(app.port, request(UNSURE, stream=stream))
+            assert (answer.status, answer.code) == (422, "never_leaves")
+            assert "0.4" in answer.json["error"]["message"]  # the reason is named
+        for asks in ({"n": 2}, {"logprobs": True}, {"tools": [{"type": "function", "function": {"name": "f"}}]}):
+            answer = await post(app.port, request(SURE, **asks))
+            assert (answer.status, answer.code) == (422, "never_leaves")
+    rows = [row["freehold"] for row in ledger(project)]
+    assert [(row["why"], row["status"], row["answered_by"]) for row in rows if row["http"] == 422] == [
+        ("never_leaves", "refused", "nobody")
+    ] * 5
+    assert upstream.seen == []
+
+
+async def test_unsure_calls_are_answered_below_the_bar(project: Project, start: Start, upstream: StandIn) -> None:
+    declare(project, leaves=False, unsure="answer")
+    async with start(upstream, pairs=1.0) as app:
+        for stream in (False, True):
+            sure, unsure = [await post(app.port, request(text, stream=stream)) for text in (SURE, UNSURE)]
+            assert (sure.text, sure.headers.get("x-freehold-below-bar")) == ("balance", None)
+            assert (unsure.text, unsure.headers["x-freehold-below-bar"]) == ("other", "true")
+        pairs = app.parts.pairs
+        assert pairs is not None
+        assert (pairs.asked, pairs.waiting, pairs.lost) == (0, 0, 0)
+    rows = [row["freehold"] for row in ledger(project)]
+    assert [row["why"] for row in rows] == ["home", "below_bar"] * 2
+    assert not any("pairs" in row for row in rows if row["why"] == "below_bar")
+    assert upstream.seen == []
+
+
+BROKEN = ("fine", "closed", "no seat", "fails", "dies", "late", "busy", "unwritable", "shadow", "canary", "outside")
+
+
+@contextmanager
+def unwritable(project: Project) -> Iterator[None]:
+    """No file of the ledger can be made."""
+    folder = project.path / "ledger"
+    kept = folder.with_name("kept")
+    folder.rename(kept)
+    folder.write_bytes(b"")
+    try:
+        yield
+    finally:
+        folder.unlink()
+        kept.rename(folder)
+
+
+@pytest.mark.parametrize("unsure", ["refuse", "answer"])
+@pytest.mark.parametrize("state", BROKEN)
+async def test_no_byte_leaves_whatever_is_broken(
+    project: Project, start: Start, upstream: StandIn, odd: Odd, state: str, unsure: str
+) -> None:
+    """Two hosts, pairs of every call, private data as it is: nothing of the task reaches either, in any state."""
+    declare(project, leaves=False, unsure=unsure)
+
+    def opener(folder: Path, artifact: Artifact) -> Student:
+        if state == "no seat":
+            raise StudentUnusable("it does not open")
+        return odd
+
+    if state == "outside":
+        verdict = project.verdicts()[0]
+        assert verdict.student is not None
+        for path in (project.path / "verdicts").iterdir():
+            path.unlink()
+        project.save(replace(verdict, student=replace(verdict.student, host="elsewhere")))
+    rollout = SHADOW if state in ("shadow", "canary") else RolloutSettings(start="full")
+    async with AsyncExitStack() as stack:
+        second = await stack.enter_async_context(standing())
+        settings = hosts(project, second=second)
+        app = await stack.enter_async_context(
+            start(upstream, pairs=1.0, rollout=rollout, opener=opener, settings=settings)
+        )
+        step = app.parts.steps[0]
+        odd.mode = state if state in ("fails", "dies", "late") else "fine"
+        if state == "closed":
+            step.shut("the promise of 0.95 fails")
+        elif state == "canary":
+            assert step.stage is not None
+            step.stage.move(0.05, "for this test")
+        elif state == "busy":
+            assert step.seat is not None
+            step.seat.waiting = 10_000
+        elif state == "unwritable":
+            app.parts.ledger._retire()
+            stack.enter_context(unwritable(project))
+        calls = [
+            request(text, stream=stream, user=f"u-{i}")
+            for i, text in enumerate((SURE, UNSURE, "something else"))
+            for stream in (False, True)
+        ]
+        answers = await asyncio.gather(*(post(app.port, one) for one in [*calls, request(SURE, n=2)]))
+        for answer in answers:
+            assert answer.status == 200 or (answer.status, answer.code) == (422, "never_leaves")
+        if state == "dies":
+            again = await post(app.port, request(SURE))
+            assert (again.status, again.code) in ((422, "never_leaves"), (422, "quarantined"))
+        assert any(answer.status == 200 for answer in answers) == (
+            state in ("fine", "unwritable", "shadow", "canary") or (state == "closed" and unsure == "answer")
+        )
+        await until(lambda: app.parts.metrics.running == 0)
+    assert (upstream.seen, second.seen) == ([], [])
+
+
+async def test_a_text_that_kills_the_engine_twice(project: Project, start: Start, upstream: StandIn, odd: Odd) -> None:
+    """The third call with it gets 422 without anybody being asked; others go on."""
+    declare(project, leaves=False)
+    async with start(upstream, opener=lambda folder, artifact: odd) as app:
+        odd.mode = "dies"
+        codes = []
+        for _ in range(3):
+            codes.append((await post(app.port, request(SURE))).code)
+            asked = odd.asked
+            odd.mode = "fine"  # it starts again
+            await post(app.port, request("question 8"))
+            odd.mode = "dies"
+            assert odd.asked == asked + 1
+        assert codes == ["never_leaves", "never_leaves", "quarantined"]
+        odd.mode = "fine"
+        assert (await post(app.port, request("question 8"))).status == 200
+    assert upstream.seen == []
