@@ -101,3 +101,23 @@ def test_what_is_no_completion_failed(http: int, body: bytes) -> None:
 def test_comments_and_windows_lines() -> None:
     odd = b": ping\r\n\r\n" + EVENTS.replace(b"\n", b"\r\n").replace(b"data: ", b"data:")
     assert answer(read_reply(200, SSE, odd).response) == "transfer"
+
+
+PIECES = st.sampled_from(["a", " b", 'x"y', "\\", "é", "\n", "content", "", "m", "?", "}]}"])
+DELTAS = st.one_of(
+    st.builds(lambda text: {"content": text}, PIECES),
+    st.builds(lambda text: {"content": text, "role": "assistant"}, PIECES),
+    st.sampled_from([{}, {"content": None}, {"role": "assistant", "content": ""}]),
+)
+
+
+@given(st.lists(st.tuples(DELTAS, st.sampled_from(["c", "c", "content"]), st.booleans()), max_size=12))
+def test_events_that_look_alike_are_read_like_any_other(events: list[tuple[dict[str, Any], str, bool]]) -> None:
+    """Those of which only the text is taken come to the same as all of them read one by one."""
+    chunks = [{"id": id, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta, id, _ in events]
+    lines = [json.dumps(chunk, ensure_ascii=plain) for chunk, (_, _, plain) in zip(chunks, events, strict=True)]
+    body = "".join(f"data: {line}\n\n" for line in lines) + "data: [DONE]\n\n"
+    found = read_reply(200, SSE, body.encode()).response
+    whole = stream.merge(json.loads(line) for line in lines)
+    assert found["choices"] == whole["choices"]
+    assert found.get("id") == whole.get("id")

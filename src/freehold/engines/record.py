@@ -18,6 +18,7 @@ __all__ = ["HOLDS_ERROR", "Recorded", "Status", "failure", "read_reply"]
 Status = Literal["complete", "partial", "failed"]
 KEPT = 2000  # characters kept of an answer that is not a chat completion
 DEEPEST = 128  # levels of nesting; a ledger row with more could not be written
+LEARNS = 64  # times in one stream that it is learned what its events look like
 HOLDS_ERROR = "the upstream's stream holds an error"
 
 
@@ -60,10 +61,69 @@ def _nonsense(http: int, what: str, body: bytes) -> Recorded:
     return Recorded(failure("upstream_nonsense", reason) | {"body": said}, "failed", reason)
 
 
+class _Alike:
+    """Events that differ from the one before in their text alone, as nearly all of a stream: they are not read one by
+    one. What stands before and behind the text is the same, byte for byte, and the text has nothing to unescape."""
+
+    __slots__ = ("_after", "_before", "_delta", "_learned", "_more", "_size")
+
+    def __init__(self) -> None:
+        self._before = self._after = ""
+        self._size = self._learned = 0
+        self._delta: dict[str, Any] = {}
+        self._more: list[str] = []
+
+    def goes_on(self, data: str) -> bool:
+        """Whether it was such an event; its text is kept."""
+        if not self._before or not data.startswith(self._before) or not data.endswith(self._after):
+            return False
+        text = data[len(self._before) : len(data) - len(self._after)]
+        if len(data) < self._size or not _plain(text):
+            return False
+        self._more.append(text)
+        return True
+
+    def ends(self) -> None:
+        """Put the texts behind that of the event they followed."""
+        if self._more:
+            self._delta["content"] += "".join(self._more)
+            self._more = []
+        self._before = ""
+
+    def begins(self, data: str, chunk: dict[str, Any]) -> None:
+        """Learn what further events may look like, where `chunk`, which is what `data` says, is a piece of text."""
+        choices = chunk.get("choices")
+        choice = choices[0] if isinstance(choices, list) and len(choices) == 1 else None
+        delta = choice.get("delta") if isinstance(choice, dict) else None
+        text = delta.get("content") if isinstance(delta, dict) and len(delta) == 1 else None
+        if not isinstance(delta, dict) or not isinstance(text, str) or not _plain(text) or self._learned >= LEARNS:
+            return
+        self._learned += 1
+        at = data.rfind(f'"{text}"', data.find('"content"') + 9) + 1
+        before, after = data[:at], data[at + len(text) :]
+        delta["content"] = text + "?"
+        try:
+            same = at > 0 and wire.loads(f"{before}{text}?{after}") == chunk  # nothing but that text has changed
+        except wire.RowError:
+            same = False
+        delta["content"] = text
+        if same:
+            self._before, self._after, self._size, self._delta = before, after, len(before) + len(after), delta
+
+
+def _plain(text: str) -> bool:
+    """Whether JSON writes it as it is."""
+    return text.isprintable() and '"' not in text and "\\" not in text
+
+
 def _stream(body: bytes, why: str) -> Recorded:
     chunks: list[dict[str, Any]] = []
     done = False
+    alike = _Alike()
     for data in stream.events(body):
+        if alike.goes_on(data):
+            continue
+        alike.ends()
         done = done or data.strip() == stream.DONE
         try:
             chunk = {} if done else wire.loads(data)
@@ -73,6 +133,8 @@ def _stream(body: bytes, why: str) -> Recorded:
         shallow = data.count("{") + data.count("[") <= DEEPEST or stream.depth(chunk, DEEPEST) <= DEEPEST
         if isinstance(chunk, dict) and shallow:
             chunks.append(chunk)
+            alike.begins(data, chunk)
+    alike.ends()
     merged = stream.merge(chunks)
     begun: Status = "partial" if merged["choices"] else "failed"
     if merged.get("error"):

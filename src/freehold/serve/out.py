@@ -57,9 +57,11 @@ class Out:
             return ready
         if len(self.held) > HELD:
             ready, self.held, self.torn = data, b"", True
-        if not self._finish:
+        if self.torn and not self._finish:
             self._finish = bool(FINISH.search(self._tail + ready))
             self._tail = (self._tail + ready)[-64:]
+        elif not self._finish:  # events that are whole: no word of theirs goes on in the next
+            self._finish = FINISH.search(ready) is not None
         await self.write(ready)
         return b""
 

@@ -66,7 +66,7 @@ TABLE = (
 )
 ROWS = {(row.method, row.path): row for row in TABLE}
 METHODS = {one.path: ", ".join(row.method for row in TABLE if row.path == one.path) for one in TABLE}
-OWN = tuple(path for path in METHODS if "{" not in path and "..." not in path)
+OWN = frozenset(path for path in METHODS if "{" not in path and "..." not in path)
 
 
 class Denied(Exception):
@@ -84,10 +84,10 @@ def policy_for(method: str, path: str) -> Policy:
     A host behind this one may take capitals for small letters: one of our own routes in capitals is no route that
     passes up, and neither is anything below /v1/keys.
     """
-    if KEY_ROUTE.fullmatch(path):
-        return _row(method, "/v1/keys/{name}")
     if path in OWN:
         return _row(method, path)
+    if KEY_ROUTE.fullmatch(path):
+        return _row(method, "/v1/keys/{name}")
     small = path.lower()
     hidden = small == "/v1/keys" or small.startswith("/v1/keys/")
     shouted = any(small.startswith(own) and not path.startswith(own) for own in OWN if own.startswith("/v1/"))

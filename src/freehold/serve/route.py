@@ -84,6 +84,9 @@ class Decision:
     student: str = ""
 
 
+UNMATCHED = Decision("upstream", "unmatched", reason="no task of the log has this form")
+
+
 def route(call: Call, rungs: Sequence[Rung], *, query: bool = False) -> Decision:
     """Where `call` goes before any student is asked. `rungs` are the heaviest first, and of one task in the order of
     its ladder; `query`: its URL had one."""
@@ -98,7 +101,7 @@ def route(call: Call, rungs: Sequence[Rung], *, query: bool = False) -> Decision
         if first.where == "student":
             return first
         found = found or first
-    return found or Decision("upstream", "unmatched", reason="no task of the log has this form")
+    return found or UNMATCHED
 
 
 def settle(decision: Decision, one: Rung, answer: Answer, call: Call, rungs: Sequence[Rung] = ()) -> Decision:
