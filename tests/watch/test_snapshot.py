@@ -65,8 +65,8 @@ def test_pairs_count_for_their_own_student(project: Project, row: Row, write: Wr
     write(project, [row(i, "pair", agrees=True) for i in range(5)])
     write(project, [row(i, "pair", agrees=False, student=other) for i in range(3)])
     found = Watcher(project).snapshot()
-    assert found["tasks"][0]["pairs"]["n"] == 5
-    assert found["agreement"]["n"] == 8
+    assert found["tasks"][0]["rungs"][0]["pairs"]["home"]["n"] == 5
+    assert found["agreement"]["home"]["n"] == 8
 
 
 def test_a_task_without_a_verdict(tmp_path: Path, row: Row, write: Write) -> None:
@@ -126,4 +126,5 @@ def test_what_the_student_is(project: Project, verdict: Verdict) -> None:
     student = dataclasses.replace(verdict.student, sha256=made.sha256)
     project.save(dataclasses.replace(verdict, kind="sql", student=student))
     [task] = Watcher(project).snapshot()["tasks"]
-    assert (task["kind"], task["student"]) == ("sql", "few-shot on smollm2, Q4_1, the 4 nearest logged calls")
+    [rung] = task["rungs"]
+    assert (rung["kind"], rung["student"]) == ("sql", "few-shot on smollm2, Q4_1, the 4 nearest logged calls")

@@ -31,8 +31,8 @@ def test_counts_money_and_pairs(project: Project, row: Row, write: Write) -> Non
     assert (home.value, home.n) == (0.7, 100)
     assert home.low == pytest.approx(0.6002, abs=1e-3)  # Clopper-Pearson, published tables
     assert home.high == pytest.approx(0.7876, abs=1e-3)
-    assert found["agreement"]["value"] == 7 / 8
-    assert found["agreement"]["n"] == 8
+    assert found["agreement"]["home"]["value"] == 7 / 8
+    assert found["agreement"]["home"]["n"] == 8
     assert found["lost"] == 1
     assert dict(found["why"]) == {"home": 70, "escalated": 20, "unmatched": 10}
     assert found["saved"]["value"] == pytest.approx(70 * 1e-4 - 8 * 1e-4)
@@ -187,3 +187,55 @@ def test_parts_of_a_message(row: Row) -> None:
     messages = [{"role": "user", "content": content}, {"role": "assistant", "content": "?"}]
     tally.add(json.dumps(row(0, "unmatched") | {"request": {"messages": messages}}).encode())
     assert tally.ups[0].prompt == "look at"
+
+
+def test_what_is_neither_home_nor_up(project: Project, row: Row, write: Write) -> None:
+    rows = [row(0, key="desk")]
+    rows += [row(1, "escalated", host="openai", key="desk"), row(2, "shadow", host="azure", redacted=True)]
+    rows += [row(3, "below_bar", answered_by="student", money={"home": 1e-7, "saved": 1e-4})]
+    rows += [row(4, "cached", answered_by="cache", student=None)]
+    rows += [row(5, "never_leaves", answered_by="nobody", status="refused", student=None)]
+    rows += [row(6, "", answered_by="nobody", status="refused", student=None)]
+    write(project, rows)
+    found = Watcher(project).snapshot()
+    assert (found["calls"], found["home"].value) == (7, 1 / 7)
+    counts = found["counts"]
+    assert (counts["below_bar"], counts["cached"], counts["nobody"]) == (1, 1, 2)
+    assert dict(found["hosts"]) == {"openai": 1, "azure": 1}
+    assert dict(found["keys"]) == {"desk": 2}
+    assert {up["why"] for up in found["ups"]} == {"escalated", "shadow"}
+    assert [sum(found["traffic"][key]) for key in ("home", "up", "other")] == [1, 2, 4]
+    assert dict(found["why"])["denied"] == 1
+    assert found["saved"]["value"] == pytest.approx(1e-4 - 1e-7)
+
+
+@pytest.mark.parametrize("own", [{"content": "off"}, {"content": "redacted", "redacted": True}, {"erased": True}])
+def test_rows_without_content(project: Project, row: Row, write: Write, own: dict[str, Any]) -> None:
+    """As serve and an erasure write them: no prompt and no answer, and all that counts."""
+    bare = [row(0, **own), row(1, "escalated", **own), row(2, "pair", agrees=True, **own)]
+    for one in bare:
+        one["request"] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": None}]}
+        del one["freehold"]["student"]["answer"], one["freehold"]["reason"]
+    write(project, bare)
+    found = Watcher(project, show_prompts=True).snapshot()
+    assert (found["calls"], found["home"].value, found["agreement"]["home"]["n"]) == (2, 0.5, 1)
+    assert found["counts"]["unreadable"] == 0
+    [up] = found["ups"]
+    assert (up["prompt"], up["answer"], up["reason"]) == ("", "", "")
+
+
+def test_files_are_sealed_rotated_and_erased(project: Project, row: Row, write: Write) -> None:
+    """As the ledger does it: a sealed file is read on, the next follows, an erased one takes its place."""
+    first = write(project, [row(i) for i in range(5)], "2026-11-24T101502.114-411.jsonl")
+    (first.parent / "seals.log").write_text("{}\n")
+    watcher = Watcher(project)
+    assert watcher.snapshot()["calls"] == 5
+    first.chmod(0o400)
+    write(project, [row(i) for i in range(5, 7)], "2026-11-24T111502.114-411.jsonl")
+    assert (watcher.snapshot()["calls"], watcher.tail.rewritten()) == (7, False)
+    aside = first.with_name(f".{first.name}.erased.tmp")
+    aside.write_bytes(first.read_bytes())
+    aside.replace(first)
+    assert watcher.snapshot()["calls"] == 7
+    first.unlink()
+    assert watcher.snapshot()["calls"] == 2

@@ -1,33 +1,39 @@
 """What the page shows at one moment, as plain values for /data.json: every figure with its interval and n.
 
-    {"project": "desk", "calls": 1240, "home": M, "saved": {...}, "agreement": M, "tasks": [{"name", "state", ...}],
-     "traffic": {"hours": [...], "home": [...], "up": [...]}, "ups": [{"at", "task", "why", "prompt", ...}], ...}
+    {"project": "desk", "calls": 1240, "home": M, "saved": {...}, "agreement": {"home": M, "free": M},
+     "tasks": [{"name", "state", "calls", "home", "rungs": [{"state", "stage", "timeline", "pairs", ...}]}],
+     "traffic": {"hours": [...], "home": [...], "up": [...], "other": [...]}, "ups": [{"at", "task", "why", ...}], ...}
 with M = {"value", "low", "high", "n", "unit", "method"}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from freehold.engines.title import title
-from freehold.errors import StorageFailed
+from freehold.errors import BadSetting
 from freehold.measure import share
 from freehold.nouns import Audit, Verdict
 from freehold.project import Project, now
+from freehold.project.settings import Settings, read_settings
 from freehold.totals import HOURS, by_task
+from freehold.watch import rungs, simulated
+from freehold.watch.pairs import Agreement, FreePairs, Pairs
 from freehold.watch.tail import Tail
-from freehold.watch.tally import HOUR, Pairs, Tally, TaskTally, Up
-from freehold.wire import loads, timestamp
+from freehold.watch.tally import HOUR, StudentTally, Tally, TaskTally, Up
 
 __all__ = ["Watcher", "mask"]
 
 BUDGET = 128 << 20  # bytes of ledger read for one answer: a second or two
 SHOWN = 7 * 24  # hours of traffic
 MOST_TASKS = 100
+MOST_NAMES = 20  # hosts, keys
 WORD = 12
+PAIRS = Settings().pairs  # the share asked again where no home answer says it yet
+SERVED = ("open", "unmonitored", "frozen", "closed")
 
 
 def mask(text: str) -> str:
@@ -42,47 +48,108 @@ class Watcher:
     def __init__(self, project: Project, *, show_prompts: bool = False) -> None:
         self.project = project
         self.show_prompts = show_prompts
-        self.tail = Tail(project.path / "ledger")
-        self.tally = Tally()
+        self._forget()
+
+    def _forget(self) -> None:
+        self.tail, self.tally = Tail(self.project.path / "ledger"), Tally()
+        self.pair_tail, self.free = Tail(self.project.path / "pairs"), FreePairs()
 
     def snapshot(self, budget: int = BUDGET) -> dict[str, Any]:
         """Raises FreeholdError where a file of the project can't be read."""
-        if self.tail.rewritten():
-            self.tail, self.tally = Tail(self.project.path / "ledger"), Tally()
+        if self.tail.rewritten() or self.pair_tail.rewritten():
+            self._forget()
         for line in self.tail.rows(budget):
             self.tally.add(line)
+        for line in self.pair_tail.rows(budget):
+            self.free.add(line)
         audit = self.project.load(Audit) if self.project.has(Audit) else None
-        verdicts = by_task(self.project.verdicts())
+        verdicts = self.project.verdicts()
         tally = self.tally
-        pairs = [p for task in tally.tasks.values() for p in task.pairs.values()]
+        tasks = self._tasks(audit, verdicts)
+        home = [one.pairs.own for task in tally.tasks.values() for one in task.students.values()]
+        free = [one.own for one in self.free.found.values()]
+        counts = ("replayed", "failed", "unpriced", "below_bar", "cached", "nobody", "redacted")
+        unreadable = {"unreadable": tally.unreadable, "unreadable_pairs": self.free.unreadable}
         return {
             "project": self.project.path.resolve().name,
             "at": now(),
-            "behind": self.tail.behind,
+            "behind": self.tail.behind + self.pair_tail.behind,
             "calls": tally.calls,
             "home": share(tally.home, tally.calls),
-            "counts": {k: getattr(tally, k) for k in ("replayed", "failed", "unreadable", "unpriced")},
+            "counts": {k: getattr(tally, k) for k in counts} | unreadable,
             "why": tally.why.most_common(),
+            "hosts": tally.hosts.most_common(MOST_NAMES),
+            "keys": tally.keys.most_common(MOST_NAMES),
             "saved": _saved(tally),
-            "agreement": _agreement(pairs),
-            "lost": sum(p.lost for p in pairs),
-            "tasks": _tasks(audit, verdicts, tally.tasks, self._rungs(), self._titles()),
+            "agreement": {"home": _agreement(home), "free": _agreement(free)},
+            "lost": sum(p.lost for p in home),
+            "tasks": tasks,
+            "simulated": _simulated(tasks),
             "traffic": _traffic(tally),
-            "ups": [self._up(up, verdicts) for up in sorted(tally.ups, reverse=True)],
+            "ups": [self._up(up, by_task(verdicts)) for up in sorted(tally.ups, reverse=True)],
             "prompts": "shown" if self.show_prompts else "masked",
         }
 
-    def _rungs(self) -> dict[str, dict[str, Any]]:
-        """The last event of each task's rung; a line that is none is left out. Raises StorageFailed."""
-        path = self.project.path / "rungs.jsonl"
+    def _tasks(self, audit: Audit | None, verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+        """Every task of a verdict, the audit or the ledger; the busiest first."""
+        seen, titles = self.tally.tasks, self._titles()
+        events, settings = rungs.events(self.project.path / "rungs.jsonl"), self._settings()
+        logged = {task.name: task.calls for task in audit.tasks} if audit else {}
+        names = {name for name in (*(v.task for v in verdicts), *logged, *seen) if name}
+        busiest = sorted(names, key=lambda n: (-seen.get(n, TaskTally()).calls, -logged.get(n, 0), n))
+        found = []
+        for name in busiest[:MOST_TASKS]:
+            task = seen.get(name, TaskTally())
+            ladder = [v for v in verdicts if v.task == name]
+            moves = [v for v in ladder if v.decision == "move"]
+            shown = sorted(moves, key=lambda v: bool(v.after)) or ladder[:1]
+            steps = [self._rung(v, task, events, settings, titles) for v in shown]
+            first = (
+                steps[0] if steps else {"state": "no verdict", "why": "nothing is proved for this task", "since": ""}
+            )
+            head = {key: first[key] for key in ("state", "why", "since")}
+            found.append(
+                {"name": name, **head, "calls": task.calls, "home": share(task.home, task.calls), "rungs": steps}
+            )
+        return found
+
+    def _rung(
+        self, verdict: Verdict, task: TaskTally, events: list[rungs.Event], settings: Settings, titles: dict[str, str]
+    ) -> dict[str, Any]:
+        sha256 = verdict.student.sha256 if verdict.student else ""
+        seen, moves = task.students.get(sha256, StudentTally()), verdict.decision == "move"
+        here = rungs.of(events, verdict)
+        turn = rungs.last(here, sha256) if moves else None
+        is_open = turn is not None and turn["event"] == "opened"
+        stage = rungs.stage(here, verdict, turn, seen.home_at) if turn and is_open else None
+        frozen = rungs.frozen(here, verdict) if is_open and settings.successor else None
+        state, why = _state(verdict, seen, turn, stage, frozen)
+        free = self.free.found.get((verdict.task, sha256), Agreement())
+        return {
+            "state": state,
+            "why": why,
+            "since": turn["at"] if turn and state in SERVED else "",
+            "kind": verdict.kind,
+            "student": titles.get(sha256, ""),
+            "after": verdict.after[:8],
+            "bar": verdict.bar,
+            "certified": verdict.kept_home if moves else None,
+            "home": share(seen.home, task.calls),
+            "asked": seen.share,
+            "stage": stage,
+            "frozen": frozen,
+            "pairs": {"home": _agreement([seen.pairs.own]), "free": _agreement([free.own])},
+            "beside": _beside(seen.pairs, free),
+            "timeline": rungs.timeline(here, sha256) if moves else [],
+        }
+
+    def _settings(self) -> Settings:
+        """freehold.toml as it is now; as it was when the page started where it can't be read."""
+        path = self.project.path / "freehold.toml"
         try:
-            lines = path.read_bytes().split(b"\n")
-        except FileNotFoundError:
-            return {}
-        except OSError as error:
-            raise StorageFailed(f"Can't read {path}: {error.strerror}.") from None
-        events = [event for line in lines if (event := _event(line)) is not None]
-        return {event["task"]: event for event in events}
+            return read_settings(path) if path.exists() else self.project.settings
+        except BadSetting:
+            return self.project.settings
 
     def _titles(self) -> dict[str, str]:
         """What each student is, in words, by its sha256."""
@@ -100,18 +167,6 @@ class Watcher:
         return row | {"reason": reason[:200], "answer": answer, "prompt": mask(up.prompt) if up.prompt else ""}
 
 
-def _event(line: bytes) -> dict[str, Any] | None:
-    """A line of rungs.jsonl, with its time in seconds under "time"; None where it is no event."""
-    try:
-        event = loads(line)
-        time = timestamp(event["at"]) if isinstance(event, dict) and isinstance(event.get("at"), str) else None
-    except (ValueError, OverflowError):
-        return None
-    if time is None or not all(isinstance(event.get(key), str) for key in ("task", "event")):
-        return None
-    return {**event, "time": time}
-
-
 def _saved(tally: Tally) -> dict[str, Any]:
     """What home answers would have cost upstream, less their machine time and the pairs; per month at this pace."""
     span = (tally.last - tally.first) / HOUR if tally.first is not None and tally.last is not None else 0.0
@@ -125,51 +180,30 @@ def _agreement(pairs: list[Pairs]) -> dict[str, Any]:
     return found
 
 
-def _tasks(
-    audit: Audit | None,
-    verdicts: Mapping[str, Verdict],
-    seen: Mapping[str, TaskTally],
-    rungs: Mapping[str, dict[str, Any]],
-    titles: Mapping[str, str],
-) -> list[dict[str, Any]]:
-    """Every task of a verdict, the audit or the ledger; the busiest first."""
-    logged = {task.name: task.calls for task in audit.tasks} if audit else {}
-    names = {name for name in (*verdicts, *logged, *seen) if name}
-    busiest = sorted(names, key=lambda n: (-seen.get(n, TaskTally()).calls, -logged.get(n, 0), n))
-    return [_task(n, verdicts.get(n), seen.get(n, TaskTally()), rungs.get(n), titles) for n in busiest[:MOST_TASKS]]
+def _beside(home: Agreement, free: Agreement) -> list[dict[str, Any]]:
+    """Agreement with each successor, home pairs and free ones together."""
+    models = sorted({*home.beside, *free.beside})
+    both = {m: [one.beside[m] for one in (home, free) if m in one.beside] for m in models}
+    return [{"model": model, **_agreement(pairs)} for model, pairs in both.items()]
 
 
-def _task(
-    name: str, verdict: Verdict | None, seen: TaskTally, rung: dict[str, Any] | None, titles: Mapping[str, str]
-) -> dict[str, Any]:
-    state, why = _state(verdict, seen, rung)
-    sha256 = verdict.student.sha256 if verdict and verdict.student else ""
-    return {
-        "name": name,
-        "state": state,
-        "why": why,
-        "kind": verdict.kind if verdict else "",
-        "student": titles.get(sha256, ""),
-        "since": rung["at"] if rung and state in ("open", "unmonitored", "closed") else "",
-        "bar": verdict.bar if verdict else None,
-        "calls": seen.calls,
-        "home": share(seen.home, seen.calls),
-        "certified": verdict.kept_home if verdict and verdict.decision == "move" else None,
-        "pairs": _agreement([seen.pairs[sha256]] if sha256 in seen.pairs else []),
-    }
-
-
-def _state(verdict: Verdict | None, seen: TaskTally, rung: dict[str, Any] | None) -> tuple[str, str]:
-    """open, unmonitored, closed, not served, stays or no verdict; and why."""
-    if verdict is None:
-        return "no verdict", "nothing is proved for this task"
+def _state(
+    verdict: Verdict,
+    seen: StudentTally,
+    turn: Mapping[str, Any] | None,
+    stage: Mapping[str, Any] | None,
+    frozen: Mapping[str, Any] | None,
+) -> tuple[str, str]:
+    """open, frozen, unmonitored, closed, not served or stays; and why."""
     if verdict.decision != "move" or verdict.student is None:
         return "stays", verdict.reason
-    if rung is None or rung.get("student") != verdict.student.sha256:
+    if turn is None:
         return "not served", "certified, and not served since"
-    if rung.get("event") != "opened":
-        return "closed", str(rung.get("why", ""))
-    watched = _watched(seen, rung)
+    if stage is None:
+        return "closed", str(turn.get("why") or "")
+    if frozen is not None:
+        return "frozen", f"{frozen['model']} answers now; the promise stands as it was"
+    watched = _watched(seen, turn, stage)
     if watched is None:
         return "unmonitored", "nothing here says that home answers are asked upstream too"
     if not watched:
@@ -177,18 +211,27 @@ def _state(verdict: Verdict | None, seen: TaskTally, rung: dict[str, Any] | None
     return "open", ""
 
 
-def _watched(seen: TaskTally, rung: Mapping[str, Any]) -> bool | None:
-    """Whether home answers are asked upstream too, as serve's last start or the newest home answer says."""
-    share = rung.get("watched")
-    if isinstance(share, int | float) and (seen.watched is None or rung["time"] > seen.watched_at):
+def _watched(seen: StudentTally, turn: Mapping[str, Any], stage: Mapping[str, Any]) -> bool | None:
+    """Whether pairs come in. A step is only asked for where they do; else the newest home answer says it."""
+    if stage["stepped"] and (seen.share is None or stage["at"] >= seen.home_at):
+        return True
+    share = turn.get("watched")  # as an older serve wrote it
+    if isinstance(share, int | float) and (seen.share is None or turn["time"] > seen.home_at):
         return share > 0
-    return seen.watched
+    return None if seen.share is None else seen.share > 0
+
+
+def _simulated(tasks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the monitor's own simulations say of the rungs that are watched now, each line once."""
+    served = [rung for task in tasks for rung in task["rungs"] if rung["state"] == "open"]
+    lines = [simulated.line(rung["bar"], rung["asked"] or PAIRS) for rung in served]
+    return list(dict.fromkeys(lines))
 
 
 def _traffic(tally: Tally) -> dict[str, list[int]]:
     """Calls an hour over the last week, with the empty hours in between."""
     if not tally.hours:
-        return {"hours": [], "home": [], "up": []}
+        return {"hours": [], "home": [], "up": [], "other": []}
     last = max(tally.hours)
     first = max(min(tally.hours), last - (SHOWN - 1) * HOUR)
     hours = list(range(first, last + 1, HOUR))
@@ -197,4 +240,5 @@ def _traffic(tally: Tally) -> dict[str, list[int]]:
         "hours": hours,
         "home": [h.home if h else 0 for h in found],
         "up": [h.up if h else 0 for h in found],
+        "other": [h.other if h else 0 for h in found],
     }
