@@ -32,11 +32,16 @@ __all__ = ["DecoderStudent", "Examples", "Prompt", "Recipe", "as_logged", "check
 
 MODEL = "model.gguf"
 WORTH_KEEPING = 24  # ids of a prefix: keeping a shorter one costs as much as computing it
+SLOTS = 1  # answers at a time: beside others a call's last bits are not those that were certified (docs/decoder.md)
 TOP = 8  # likeliest tokens looked at for the end token under a schema
 
 
 class DecoderStudent:
-    """Same text, same answer and score to the last bit, whatever came before: one slot, a fixed prefix, greedy."""
+    """Same text, same answer and score to the last bit, whatever came before: one slot, a fixed prefix, greedy.
+
+    With several slots (`parallel`) it may be asked from as many threads, and the last bits depend on what is answered
+    beside it.
+    """
 
     def __init__(
         self, recipe: Recipe, engine: Answers, *, adapter: int | None = None, examples: Examples | None = None
@@ -52,8 +57,11 @@ class DecoderStudent:
         self._open = True
 
     @classmethod
-    def open(cls, folder: Path, artifact: Artifact, engine: Answers | None = None) -> DecoderStudent:
-        """From an artefact; no process is started before the first question. Students of one base share its engine.
+    def open(
+        cls, folder: Path, artifact: Artifact, engine: Answers | None = None, *, slots: int = SLOTS
+    ) -> DecoderStudent:
+        """From an artefact; no process is started before the first question. Students of one base share its engine,
+        which writes `slots` answers at a time.
 
         Raises ArtifactDamaged, BaseUnusable, AdapterMismatch, MissingExtra.
         """
@@ -62,7 +70,8 @@ class DecoderStudent:
         guess = speculation(recipe.speculation)
         if guess is not None and "path" in guess:  # the artefact's own file, under its sha256
             guess = {**guess, "path": str(folder / Path(guess["path"]).name)}
-        held = engine or _lease(Settings(model, context=recipe.context, threads=idle_cores(), speculation=guess))
+        settings = Settings(model, (), recipe.context, slots, idle_cores(), speculation=guess)
+        held = engine or _lease(settings)
         with contextlib.ExitStack() as undo:
             undo.callback(_release, held)
             adapter = held.with_adapter(folder / "adapter.gguf") if recipe.mode == "adapter" else None
