@@ -45,11 +45,11 @@
   }
 
   function interval(m) {
-    return m.n ? `${(100 * m.low).toFixed(1)} to ${(100 * m.high).toFixed(1)} %, n = ${count(m.n)}` : "";
+    return m.n ? `${(100 * m.low).toFixed(1)} to ${(100 * m.high).toFixed(1)} %, n = ${count(m.n)}` : "";
   }
 
   function measure(m) {
-    return m.n ? `${percent(m.value)} (${(100 * m.low).toFixed(1)} to ${(100 * m.high).toFixed(1)}, n = ${count(m.n)})` : "none yet";
+    return m.n ? `${percent(m.value)} (${(100 * m.low).toFixed(1)} to ${(100 * m.high).toFixed(1)}, n = ${count(m.n)})` : "none yet";
   }
 
   // A row of a definition list: what it is about, the value, and notes under it.
@@ -166,7 +166,7 @@
     const proved = r.certified ? `proved on the log ${measure(r.certified)}` : "";
     box.append(head);
     for (const note of [
-      said,
+      said !== (r.timeline.at(-1) || {}).why ? said : "", // else the last step says it
       [r.kind, r.student].filter(Boolean).join(": ") + (r.after ? `; behind ${r.after}, on what that one leaves` : ""),
       [r.bar == null ? "" : `bar ${+(100 * r.bar).toFixed(6)} %`, proved].filter(Boolean).join("; "),
       many && task.calls ? `kept home by this rung ${measure(r.home)}` : "",
