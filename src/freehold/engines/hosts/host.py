@@ -55,7 +55,7 @@ class Host:
         return self.left is not None and self.left() <= 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sent(Reply):
     """A Reply, and which `host` it is from ("": none was asked), after how many `tries`. `redacted`: what that host
     read is not what the client said, so its answer is no evidence about the client's question."""

@@ -28,6 +28,7 @@ AGAIN = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings", 
 KEPT_THERE = (b'"previous_response_id"', b'"conversation"')  # of /v1/responses: it builds on what one host remembers
 ERROR = 64 << 10  # bytes of an error's body
 ENOUGH = 64 << 10  # bytes of events without content that wait
+MAY = frozenset(UP)
 LARGE = 32 << 10  # bytes of a request whose reading for private data takes milliseconds
 Manager = AbstractAsyncContextManager[Reply]
 Read = Callable[[], Awaitable[bytes]]
@@ -70,7 +71,7 @@ class Send:
             self._again = not any(name in body for name in KEPT_THERE)
         self._hosts = hosts if self._again else hosts[:1]
         self._tries = TRIES if again and self._again else 1
-        self._up = {name: headers[name] for name in UP if name in headers}
+        self._up = {name: headers[name] for name in headers if name in MAY}
         if method == "POST":
             self._up[KEY] = key_of(headers)
         self._waits = allowed(headers, policy.total)
@@ -96,7 +97,7 @@ class Send:
         done = 1
         while True:
             try:
-                return await self._in_time(host, done)
+                return await (self._try(host, done) if self._until is None else self._in_time(host, done))
             except _Failed as error:
                 failed = error
             now = policy.clock()
@@ -158,8 +159,6 @@ class Send:
 
     async def _in_time(self, host: Host, tries: int) -> Sent:
         """A try, as long as the client waits. That its time is up says nothing about the host."""
-        if self._until is None:
-            return await self._try(host, tries)
         try:
             async with asyncio.timeout_at(self._until) as timeout:
                 return await self._try(host, tries)
