@@ -14,7 +14,7 @@ from freehold.errors import LedgerDamaged
 from freehold.ledger.chain import body_of, chained
 from freehold.project.storage import guarded, read_bytes, sync_folder
 
-__all__ = ["add", "cut_tail", "rows"]
+__all__ = ["add", "cut_tail", "mend", "rows"]
 
 BLOCK = 1 << 20
 
@@ -44,6 +44,16 @@ def add(path: Path, noun: str, row: dict[str, Any]) -> None:
             os.close(handle)
         if fresh:
             sync_folder(path.parent)
+
+
+def mend(path: Path) -> None:
+    """Cut off the half row that a power cut may have left. Only with the lock held. Raises OSError."""
+    if path.exists():
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            cut_tail(path, handle)
+        finally:
+            os.close(handle)
 
 
 def _append(path: Path, handle: int, noun: str, body: bytes) -> None:

@@ -24,9 +24,9 @@ import msgspec
 
 from freehold import wire
 from freehold.errors import ArtifactDamaged, LedgerDamaged, ProjectVersion, StorageFailed
-from freehold.ledger.book import add
+from freehold.ledger.book import add, mend
 from freehold.ledger.chain import body_of, chained
-from freehold.ledger.copies import known_backups
+from freehold.ledger.copies import BOOK, known_backups
 from freehold.ledger.entry import without_text
 from freehold.ledger.names import held, locked, rows_files, sweep
 from freehold.ledger.seals import SEALS, look, seal_free
@@ -82,6 +82,8 @@ def erase(project: Project, user: str, *, wait: float = WAIT) -> Receipt:
     folder = project.path / "ledger"
     with locked(folder):
         sweep(folder)
+        for book in (SEALS, BOOK):
+            mend(folder / book)
         sound = check(folder)
         broken = [problem for problem in sound.problems if "an erasure did not come to its end" not in problem.why]
         if broken:

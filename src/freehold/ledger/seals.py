@@ -20,7 +20,7 @@ import msgspec
 
 from freehold import wire
 from freehold.errors import LedgerDamaged
-from freehold.ledger.book import add, cut_tail, rows
+from freehold.ledger.book import add, cut_tail, mend, rows
 from freehold.ledger.chain import body_of
 from freehold.ledger.names import alone, begun, is_chained, rows_files
 from freehold.project.storage import now
@@ -72,6 +72,7 @@ def latest(seals: list[Seal]) -> dict[str, Seal]:
 def seal_free(folder: Path) -> list[str]:
     """Seal every file that nobody writes to any more, its torn tail cut off. Only with the lock held. Raises OSError,
     StorageFailed, LedgerDamaged."""
+    mend(folder / SEALS)  # else one half row would be the last that is ever sealed
     done, known = [], {seal.file for seal in read(folder)}
     for path in rows_files(folder):
         if path.name in known:

@@ -105,6 +105,7 @@ class Appender:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._named = path.exists()  # else its name is not on the disk yet, whatever its rows are
         with guarded(path):
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             self._cut_torn_tail()
@@ -133,6 +134,9 @@ class Appender:
                     raise OSError(errno.ENOSPC, "No space left on device")
                 if sync:
                     os.fsync(self._handle)
+                    if not self._named:
+                        sync_folder(self.path.parent)
+                        self._named = True
             except OSError:
                 os.ftruncate(self._handle, size)
                 raise
