@@ -30,7 +30,7 @@ __all__ = ["Admission", "Place"]
 
 PASSED = 16  # smaller calls that may go before a large one
 TICK = 0.1  # seconds between two looks at the load
-LAG = 0.1  # seconds that the event loop may be late
+LAG = 0.2  # seconds that the event loop may be late; 0.1 it is on a busy machine without having much to do
 WAITED = 1.0  # seconds that the first in line may have waited
 UP, DOWN = 0.1, 0.8  # how the share that is turned away grows, and shrinks
 LATER = 60  # seconds: the most that Retry-After says
