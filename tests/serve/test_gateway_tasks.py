@@ -14,11 +14,12 @@ import pytest
 from freehold.engines.llama.process import EngineDied
 from freehold.engines.scripted import ScriptedStudent
 from freehold.errors import StudentUnusable
-from freehold.nouns import Answer, Artifact, Student
+from freehold.nouns import Answer, Artifact, Audit, Student
 from freehold.project import Project
 from freehold.project.gateway import RolloutSettings
+from freehold.project.settings import TaskSettings
 
-from .conftest import SCRIPT, StandIn, Start, client, ledger, request, standing, until
+from .conftest import OTHER, SCRIPT, TASK, StandIn, Start, client, ledger, request, standing, until
 from .gateway import declare, hosts, post
 
 SHADOW = RolloutSettings()
@@ -192,3 +193,16 @@ async def test_a_text_that_kills_the_engine_twice(project: Project, start: Start
         odd.mode = "fine"
         assert (await post(app.port, request("question 8"))).status == 200
     assert upstream.seen == []
+
+
+async def test_a_route_whose_task_never_leaves(project: Project, start: Start, upstream: StandIn) -> None:
+    """A task of completions is told from no other there: the whole route stays in the house."""
+    audit = project.load(Audit)
+    project.save(replace(audit, tasks=(TASK, replace(OTHER, endpoint="completions"))))
+    project.settings = replace(project.settings, tasks={"poems": TaskSettings(leaves=False)})
+    async with start(upstream) as app:
+        answer = await post(app.port, {"model": "gpt-4o-mini", "prompt": "a poem"}, path="/v1/completions")
+        assert (answer.status, answer.code) == (422, "never_leaves")
+        assert upstream.seen == []
+        answer = await post(app.port, {"model": "m", "input": "a"}, path="/v1/embeddings")
+        assert answer.status == 200

@@ -28,14 +28,14 @@ class Passing:
 
     async def other(self, request: Request, key: Key | None) -> Response | None:
         """Any other route, byte for byte."""
-        relay = self._up()
+        relay = self._up(request)
         self.parts.admission.door(key)
         check_type(request, json_only=False)
         return await relay.other(request, await read_body(request, self.parts.settings.limits))
 
     async def metered(self, request: Request, key: Key | None) -> Response | None:
         """Completions and embeddings: the model must be the key's, and the price is put aside before."""
-        relay, parts = self._up(), self.parts
+        relay, parts = self._up(request), self.parts
         parts.admission.door(key)
         check_type(request, json_only=True)
         body = await read_body(request, parts.settings.limits)
@@ -74,7 +74,14 @@ class Passing:
         for host in by:
             spend.bill(host, asked or model, tokens)
 
-    def _up(self) -> Relay:
+    def _up(self, request: Request) -> Relay:
+        """Raises Refusal where nothing goes up, or a task of this route is declared never to leave the house: which
+        calls are the task's is read nowhere here."""
+        endpoint = request.path.removeprefix("/v1/")
+        for step in self.parts.steps:
+            if not step.rung.leaves and step.rung.task.endpoint == endpoint:
+                message = f"The task {step.rung.task.name} of this route is declared never to leave the house."
+                raise Refusal(422, message, "never_leaves")
         if self.relay is None or self.relay.fleet.kind != "upstream":
             raise Refusal(404, "There is no such route here.", "not_found")
         return self.relay
