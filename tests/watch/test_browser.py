@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,10 @@ def serving(project: Project) -> Iterator[str]:
         assert process.stdout
         stop = threading.Timer(100, process.kill)
         stop.start()
-        yield process.stdout.readline().split()[-1]
+        address = process.stdout.readline().split()[-1]
+        with urllib.request.urlopen(f"{address}data.json", timeout=60) as answer:  # the first one loads scipy
+            answer.read()
+        yield address
         stop.cancel()
         process.terminate()
 
@@ -42,7 +46,7 @@ def look(page: str, *options: str) -> list[dict[str, Any]]:
 
 def test_it_fits_draws_and_asks_only_itself(serving: str, project: Project, row: Row, write: Write) -> None:
     write(project, [row(5 * i, "escalated" if i % 4 == 3 else "home") for i in range(300)])
-    views = look(serving, "--wait", "1", "--eval", "document.querySelector('h1').textContent")
+    views = look(serving, "--wait", "2", "--eval", "document.querySelector('h1').textContent")
     assert len(views) == 4
     for view in views:
         assert view["errors"] == []
@@ -59,7 +63,7 @@ def test_text_stays_text(serving: str, project: Project, row: Row, write: Write)
     student = row(0)["freehold"]["student"] | {"answer": EVIL}
     write(project, [row(i, "escalated", task=EVIL, text=EVIL, reason=EVIL, student=student) for i in range(3)])
     count = "[document.images.length, document.body.innerText.split('<img src=x').length - 1, document.title]"
-    [view] = look(serving, "--wait", "1", "--widths", "1280", "--schemes", "light", "--eval", count)
+    [view] = look(serving, "--wait", "2", "--widths", "1280", "--schemes", "light", "--eval", count)
     images, texts, _ = view["value"]
     assert images == 0
     assert texts >= 13  # the task's row; and of three calls the task, the reason, the answer, the text
@@ -67,7 +71,7 @@ def test_text_stays_text(serving: str, project: Project, row: Row, write: Write)
 
 
 def test_no_calls_yet(serving: str) -> None:
-    [view] = look(serving, "--wait", "1", "--widths", "360", "--schemes", "light", "--eval", "document.body.innerText")
+    [view] = look(serving, "--wait", "2", "--widths", "360", "--schemes", "light", "--eval", "document.body.innerText")
     assert "No calls yet." in view["value"]
     assert view["errors"] == []
     assert view["overflow"] == 0
