@@ -52,7 +52,7 @@ class Server:
         self._timer: asyncio.TimerHandle | None = None
         self._unseen: list[Connection] = []  # of one round of looks
         waits = (limits.header_seconds, limits.body_seconds, limits.write_seconds, limits.idle_seconds)
-        self._tick = min(1.0, *(wait / TICKS for wait in waits))
+        self._tick = min(0.5, *(wait / TICKS for wait in waits))
 
     async def listen(
         self, host: str = "", port: int = 0, *, sockets: Sequence[socket.socket] = (), reuse_port: bool = False
