@@ -146,6 +146,7 @@ STARTS: dict[str, tuple[Any, int, str]] = {
     "unknown word": (says("leafs = false\n"), 2, "'leafs'"),
     "unknown word in a table": (says("[ledger]\ndurabilty = 'safe'\n"), 2, "'durabilty'"),
     "unknown value": (says("[ledger]\ndurability = 'very'\n"), 2, "'very'"),
+    "a declaration about no task": (says("[tasks.intnets]\nleaves = false\n"), 2, "intnets"),
     "no TOML": (says("[ledger\n"), 2, "TOML"),
     "an upstream without its key": (
         says('[upstreams.far]\nurl = "https://example.org/v1"\nkey_env = "NOT_SET"\n'), 2, "NOT_SET",

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from freehold.errors import FreeholdError, UpstreamMissing
+from freehold.errors import BadSetting, FreeholdError, UpstreamMissing
 from freehold.nouns import Audit
 from freehold.project import Project
 from freehold.tell import Tell, quiet
@@ -154,8 +154,10 @@ async def running(
         share = pairs if watched else 0.0
 
         def opened(kept: Sequence[Step] = ()) -> list[Step]:
+            found = project.load(Audit) if kept else audit
+            _check_declared(project, found)
             return open_rungs(
-                project, project.load(Audit) if kept else audit, log, opener=opener, students=students, pairs=share,
+                project, found, log, opener=opener, students=students, pairs=share,
                 kept=kept, rollout=settings.rollout, successor=settings.successor, pair_log=pair_log, tell=tell,
             )  # fmt: skip
 
@@ -224,6 +226,16 @@ async def _unless_stopped(steps: asyncio.Future[list[Step]], stop: Stop) -> list
 
 class _Stopped(Exception):
     """A signal came before there was anything to serve."""
+
+
+def _check_declared(project: Project, audit: Audit) -> None:
+    """What is declared of a task must be about one: else its calls would leave the house all the same."""
+    known = {task.name for task in audit.tasks}
+    for name, said in project.settings.tasks.items():
+        if name not in known and not (said.home and said.leaves):
+            what = "home" if not said.home else "leaves"
+            hint = f"Known: {', '.join(sorted(known)) or 'none'}."
+            raise BadSetting(f"[tasks.{name}] says {what} = false, and the audit has no task of that name.", hint)
 
 
 def _something_to_serve(steps: Sequence[Step]) -> None:
