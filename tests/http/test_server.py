@@ -305,3 +305,41 @@ async def test_an_answer_reaches_a_client_that_is_still_sending() -> None:
             await asyncio.sleep(0)
         assert (await asyncio.wait_for(reader.read(), 5.0)).endswith(b"no")
         writer.close()
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_an_answer_that_has_no_body_has_no_bytes_behind_its_head(status: int) -> None:
+    async def handler(request: Request) -> Response | None:
+        if request.path != "/none":
+            return await echo(request)
+        await request.begin(status, [])
+        await request.write(b"what nobody may read")
+        await request.end()
+        return None
+
+    async with serving(handler) as (_, port):
+        said = await talk(port, b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n", REQUESTS[0], REQUESTS[5], wait=0.05)
+    head, _, rest = said.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"chunked" not in head
+    assert rest.startswith(b"HTTP/1.1 200 OK")
+
+
+async def test_who_sends_much_ahead_and_goes_ends_its_call_too() -> None:
+    """A connection that nobody reads from doesn't tell when its client goes."""
+    ended = asyncio.Event()
+
+    async def handler(request: Request) -> Response | None:
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            ended.set()
+            raise
+        return Response(200, b"")
+
+    async with serving(handler) as (server, port):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(REQUESTS[0] + b"x" * (70 << 10))
+        await until(lambda: server.running)
+        writer.close()
+        await asyncio.wait_for(ended.wait(), 5)

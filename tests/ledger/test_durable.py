@@ -127,3 +127,23 @@ async def test_a_row_that_was_not_written_is_not_durable(project: Project, tmp_p
     with pytest.raises(StorageFailed):
         await file.durable(entry())
     await file.durable()  # nothing was written so far
+
+
+async def test_what_fails_once_a_second_is_said_and_done_again_the_next(project: Project) -> None:
+    said: list[str] = []
+    file = Ledger(project, tell=lambda what, done=None, /: said.append(what))
+    turns: list[int] = []
+
+    def also() -> None:
+        turns.append(1)
+        if len(turns) == 1:
+            raise StorageFailed("no room")
+
+    keeping = asyncio.create_task(file.keep_synced(also))
+    async with asyncio.timeout(10):
+        while len(turns) < 2:  # noqa: ASYNC110 (there is no event to wait for)
+            await asyncio.sleep(0.05)
+    assert not keeping.done()
+    assert said == ["what is due each second failed: no room"]
+    keeping.cancel()
+    file.close()

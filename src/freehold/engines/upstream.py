@@ -22,7 +22,18 @@ from freehold.errors import BadSetting
 from freehold.http.client import Answer, AskFailed, Client
 from freehold.http.head import decode, name_of
 
-__all__ = ["HOP", "UP", "Headers", "HttpUpstream", "Reply", "Timeouts", "Upstream", "UpstreamFailed", "base_url"]
+__all__ = [
+    "AGAIN",
+    "HOP",
+    "UP",
+    "Headers",
+    "HttpUpstream",
+    "Reply",
+    "Timeouts",
+    "Upstream",
+    "UpstreamFailed",
+    "base_url",
+]
 
 Headers = list[tuple[str, str]]
 
@@ -38,6 +49,8 @@ NOT_BACK = {
     "set-cookie", "strict-transport-security", "te", "trailer", "transfer-encoding", "upgrade",
     "x-freehold-answered-by",
 }  # fmt: skip
+AGAIN = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/moderations", "/v1/responses"})
+"""Calls that leave nothing behind at a host: any other POST is sent once."""
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # no header may hold these
 HOP = "x-freehold-hop"  # stands on all that goes up, so that a server that is its own upstream notices
 SECRET = 8  # a shorter key is a placeholder, such as EMPTY, and may stand in any text
@@ -175,10 +188,11 @@ class HttpUpstream:
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, whole: bool = False
     ) -> AbstractAsyncContextManager[Reply]:
         """Send `body` to `path` ("/v1/...", with its query)."""
-        return _Sending(self, self._head(method, path, headers, body) + body, whole)
+        once = method == "POST" and path.partition("?")[0] not in AGAIN
+        return _Sending(self, self._head(method, path, headers, body) + body, whole, once)
 
-    async def ask(self, data: bytes, whole: bool) -> Answer:
-        """A request's bytes to the host. Raises UpstreamFailed."""
+    async def ask(self, data: bytes, whole: bool, once: bool = False) -> Answer:
+        """A request's bytes to the host; `once`: never sent again. Raises UpstreamFailed."""
         if self._client is None:
             times = self.timeouts
             tick = min(times.connect, times.first, times.between, times.total) / 8
@@ -187,7 +201,7 @@ class HttpUpstream:
         end = now + times.total
         until = end if whole else now + times.first  # for the headers and the first bytes together
         try:
-            answer = await self._client.ask(self._origin, data, until=until, between=times.between, end=end)
+            answer = await self._client.ask(self._origin, data, until=until, between=times.between, end=end, once=once)
         except AskFailed as error:
             if error.kind == "timeout":
                 raise UpstreamFailed(504, "upstream_timeout", "The upstream did not answer in time.") from None
@@ -222,16 +236,17 @@ class HttpUpstream:
 class _Sending:
     """What `send` gives: entered it is the reply, left it lets the connection go."""
 
-    __slots__ = ("_answer", "_data", "_upstream", "_whole")
+    __slots__ = ("_answer", "_data", "_once", "_upstream", "_whole")
 
-    def __init__(self, upstream: HttpUpstream, data: bytes, whole: bool) -> None:
+    def __init__(self, upstream: HttpUpstream, data: bytes, whole: bool, once: bool) -> None:
+        self._once = once
         self._upstream = upstream
         self._data = data
         self._whole = whole
         self._answer: Answer | None = None
 
     async def __aenter__(self) -> Reply:
-        answer = self._answer = await self._upstream.ask(self._data, self._whole)
+        answer = self._answer = await self._upstream.ask(self._data, self._whole, self._once)
         back = _headers_back(answer.raw, self._upstream.redact)
         return Reply(answer.status, back, _Reader(answer).read, answer.framed, self._upstream.redact)
 

@@ -41,11 +41,20 @@ class Client:
         self._tls: ssl.SSLContext | None = None
 
     async def ask(
-        self, origin: Origin, data: bytes, *, until: float, between: float, end: float, only_head: bool = False
+        self,
+        origin: Origin,
+        data: bytes,
+        *,
+        until: float,
+        between: float,
+        end: float,
+        only_head: bool = False,
+        once: bool = False,
     ) -> Answer:
-        """Send a request's bytes; returns once the headers of its answer are there. Times are the loop's. Raises
+        """Send a request's bytes; returns once the headers of its answer are there. Times are the loop's. `once`: what
+        it asks for must not happen twice, so it goes on a fresh connection, where nothing is sent again. Raises
         AskFailed."""
-        kept = self._kept.get(origin)
+        kept = None if once else self._kept.get(origin)
         peer = kept.pop() if kept else None
         reused = peer is not None
         while True:

@@ -4,19 +4,21 @@
     10 s     30 s +   cancelled where the client goes away      idle 60 s
 
 Only one request is parsed at a time. What comes early is kept, up to EARLY bytes, and then not read any more.
+A connection that is not read from doesn't tell when its client goes: the server's timer asks the system.
 A head is checked for what two parsers could read differently before llhttp reads it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 
 import httptools
 
 from freehold.http.body import Body
 from freehold.http.checks import METHODS, BadHead, read_head
-from freehold.http.head import Headers, Pairs, answer_head, decode
+from freehold.http.head import EMPTY, Headers, Pairs, answer_head, decode
 from freehold.http.limits import House
 from freehold.http.request import Request, Response
 
@@ -54,7 +56,7 @@ class Connection(asyncio.Protocol):
         self._body = NO_BODY
         self._reader: asyncio.Future[None] | None = None
         # the answer
-        self._begun = self._ended = self._chunked = False
+        self._begun = self._ended = self._chunked = self._bodiless = False
         self._close = False
         self._blocked = False  # the client is slower than we are
         self._writer: asyncio.Future[None] | None = None
@@ -263,10 +265,13 @@ class Connection(asyncio.Protocol):
             await self._drained()
         old = self._request is None or self._request.old
         self._close = self._close or self._server.draining or not self._body.whole
-        self._begun, self._chunked = True, not old
+        self._begun, self._chunked = True, not old and status not in EMPTY
+        self._bodiless = status in EMPTY
         self._put(answer_head(status, headers, -1 if old else None, self._close))
 
     async def write(self, data: bytes) -> None:
+        if self._bodiless:  # a byte would be read as the beginning of the next answer
+            return
         if len(data) <= SLICE:
             if data:
                 self._put(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
@@ -363,6 +368,9 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return False
+        if self._held and self._task is not None and _gone(transport):
+            transport.abort()
+            return False
         if now >= self.due:
             if self.waits != "body":
                 transport.abort()
@@ -395,3 +403,13 @@ class Connection(asyncio.Protocol):
         if self._held and self._transport is not None and not self._transport.is_closing():
             self._held = False
             self._transport.resume_reading()
+
+
+def _gone(transport: asyncio.Transport) -> bool:
+    """Whether the client has ended its side, although there is more of it that was not read."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or not hasattr(select, "POLLRDHUP"):
+        return False
+    look = select.poll()
+    look.register(sock.fileno(), select.POLLRDHUP)
+    return bool(look.poll(0))

@@ -99,9 +99,9 @@ def answer_head(status: int, headers: Iterable[tuple[str, str]], length: int | N
         dated = dated or name in ("Date", "date")
     if not dated:
         parts.append(_date())
-    if length is None:
+    if length is None and status not in EMPTY:
         parts.append("Transfer-Encoding: chunked\r\n")
-    elif length >= 0 and status not in EMPTY:
+    elif length is not None and length >= 0 and status not in EMPTY:
         parts.append(f"Content-Length: {length}\r\n")
     parts.append("Connection: close\r\n\r\n" if close else "\r\n")
     return "".join(parts).encode("utf-8", "surrogateescape")

@@ -13,6 +13,7 @@ read-only (so an erasure asks for it); nobody opens it for writing again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import threading
@@ -227,9 +228,10 @@ class Ledger:
                 if rows > file.synced and not file.bad:
                     self._sync(file, rows)
                 if retired:
-                    os.close(file.fd)
-                    self._files.remove(file)
+                    self._files.remove(file)  # first: a descriptor is closed once, whatever that says
                     self._unsealed = True
+                    with contextlib.suppress(OSError):  # what it had was synced, or is said to be in doubt
+                        os.close(file.fd)
 
     def _sync(self, file: OpenFile, rows: int) -> None:
         try:
@@ -254,8 +256,11 @@ class Ledger:
             await asyncio.sleep(SYNC)
             if self._file is not None and not self._file.ours():
                 self._retire()
-            await asyncio.to_thread(self.tend)
-            await asyncio.to_thread(also)
+            for due in (self.tend, also):
+                try:
+                    await asyncio.to_thread(due)
+                except (FreeholdError, OSError) as error:  # the next second tries again
+                    self._tell(f"what is due each second failed: {error}")
 
     def tend(self) -> None:
         """Sync, seal what is finished, remove what is too old, keep room for the last rows, and see whether a ledger

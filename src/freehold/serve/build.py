@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import Any
 
+from freehold import wire
 from freehold.engines.hosts.fleet import Fleet
 from freehold.engines.hosts.host import Policy
 from freehold.engines.hosts.make import make_fleet
 from freehold.engines.hosts.secret import Secret
-from freehold.engines.upstream import HttpUpstream, Timeouts, Upstream
+from freehold.engines.upstream import HttpUpstream, Timeouts, Upstream, UpstreamFailed
 from freehold.facts import PriceBook
 from freehold.keys import Keys
 from freehold.keys.spent import Spent
@@ -26,6 +28,8 @@ from freehold.serve.workers import Worker
 from freehold.tell import Tell, quiet
 
 __all__ = ["build"]
+
+LONGEST_ROW = 64 << 10  # bytes of a row that are read for private data: a tenth of a second at most
 
 
 def build(
@@ -60,7 +64,7 @@ def build(
     policy = Policy(leaves=leaving, total=limits.total_seconds)
     fleet: Fleet | None = make_fleet(settings, project.path, environ, upstream, connect, policy=policy, left=spend.left)
     assert fleet is not None
-    ledger = Ledger(project, settings.ledger, tell=tell, redact=leaving.value if leaving is not None else None)
+    ledger = Ledger(project, settings.ledger, tell=tell, redact=_readable(leaving) if leaving is not None else None)
     loop = asyncio.get_running_loop()
     parts = Parts(
         project=project,
@@ -80,3 +84,19 @@ def build(
         home=home,
     )
     return parts
+
+
+def _readable(leaving: Leaving) -> Callable[[Any], Any]:
+    """Private data out of a row's values, on the event loop: so not where that takes long. Raises ValueError for what
+    can't be read, and the row is kept without its texts."""
+
+    def redact(value: Any) -> Any:
+        said = wire.dumps(value)
+        if len(said) > LONGEST_ROW:
+            raise ValueError("too long to be read for private data while others wait")
+        try:
+            return leaving.value(value)
+        except UpstreamFailed as error:
+            raise ValueError(error.code) from None
+
+    return redact

@@ -20,11 +20,10 @@ from freehold.engines.hosts.deadline import TIMEOUT, allowed, come_back
 from freehold.engines.hosts.host import Cleaned, Host, Policy, Sent
 from freehold.engines.hosts.own import KEY, all_there, encoded, key_of, late, nobody
 from freehold.engines.hosts.retry import LONGEST, TRIES, delay, may
-from freehold.engines.upstream import UP, Reply, UpstreamFailed
+from freehold.engines.upstream import AGAIN, UP, Reply, UpstreamFailed
 
 __all__ = ["AGAIN", "Send"]
 
-AGAIN = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/moderations", "/v1/responses"})
 KEPT_THERE = (b'"previous_response_id"', b'"conversation"')  # of /v1/responses: it builds on what one host remembers
 ERROR = 64 << 10  # bytes of an error's body
 ENOUGH = 64 << 10  # bytes of events without content that wait
