@@ -112,8 +112,8 @@ def upstream(delay: float = 0.0, gap: float = 0.002, port: int = 0) -> Iterator[
     try:
         yield server
     finally:
-        process.kill()
-        process.wait()
+        server.process.kill()  # trust/soak.py puts another in its place
+        server.process.wait()
 
 
 def seen(up: Server) -> dict[str, int]:

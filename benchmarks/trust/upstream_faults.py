@@ -38,7 +38,7 @@ WHOLE = {"dies_after_done"}
 def asked(server: Server, fault: str, stream: bool) -> Row:
     line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
     begun = time.monotonic()
-    body = json.loads(bodies(stream)[0]) | {"metadata": {"fault": fault}}
+    body = json.loads(bodies(stream)[0]) | ({"metadata": {"fault": fault}} if fault else {})
     found: Row = {"fault": fault, "stream": stream, "status": 0, "cut": ""}
     said = b""
     try:
