@@ -94,7 +94,7 @@ class Ours:
         from freehold.engines.llama.completion import Request
 
         prompts = said["prompts"]
-        kept = _shared(prompts) if self.slots == 1 else 0
+        kept = _shared(prompts)
         how: Row = {"max_tokens": said["max_tokens"], "schema": said["schema"], "prefix": kept}
         asked = [Request(prompt_ids=p, logprobs=0 if said["scored"] else None, **how) for p in prompts]
         child = _child_cpu(self.engine.pid)
