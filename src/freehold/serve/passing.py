@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +55,10 @@ class Passing:
                     tokens = _usage(found) or Tokens(amount.prompt, amount.answer)
             except Refusal:
                 raise
-            except BaseException:  # the client is gone: what it asked for was sent, and perhaps answered
+            except (
+                asyncio.CancelledError,
+                ConnectionError,
+            ):  # the client is gone: what it asked for was sent, and perhaps answered
                 tokens = Tokens(amount.prompt, amount.answer if by else 0)
                 raise
             finally:
