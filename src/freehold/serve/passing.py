@@ -53,12 +53,7 @@ class Passing:
                 found = await relay.other(request, body, whole=True, by=by.append)
                 if by:
                     tokens = _usage(found) or Tokens(amount.prompt, amount.answer)
-            except Refusal:
-                raise
-            except (
-                asyncio.CancelledError,
-                ConnectionError,
-            ):  # the client is gone: what it asked for was sent, and perhaps answered
+            except (asyncio.CancelledError, ConnectionError):  # the client is gone: what it asked for was sent
                 tokens = Tokens(amount.prompt, amount.answer if by else 0)
                 raise
             finally:
