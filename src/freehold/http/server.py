@@ -24,7 +24,7 @@ __all__ = ["Server"]
 ORDER = ("linger", "idle", "head", "body")  # who goes first where there are too many
 TICKS = 4  # looks at each deadline while it runs
 YOUNG = 1.0  # seconds that a body or a reader has before it counts as slow
-AT_ONCE, BREATH = 2, 0.02  # stalled readers that are closed in one look, and seconds until the next: each costs a row
+AT_ONCE, BREATH = 1, 0.01  # stalled readers that are closed in one look, and seconds until the next: each costs a row
 
 
 def _plain(status: int, code: str, message: str) -> Response:
