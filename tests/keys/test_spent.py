@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from freehold.errors import ArtifactDamaged, StorageFailed
 from freehold.keys.clock import HOUR
-from freehold.keys.spent import SLOTS, Account, Spent, peek
+from freehold.keys.spent import SLOTS, Account, Rate, Spent, peek
 
 DAY = 86_400.0
 YEAR = 365.25 * DAY
@@ -312,27 +314,27 @@ def test_no_day_is_overspent(tmp_path_factory: pytest.TempPathFactory, steps: li
 def test_a_rate_is_shared_by_workers_and_refills(path: Path) -> None:
     clocks = Clocks()
     views = [clocks.open(path), clocks.open(path)]
-    took = [views[n % 2].take("web", 1, 60, None) for n in range(61)]
+    took = [views[n % 2].take([Rate("web", calls=60)], 1, 0) for n in range(61)]
     assert took[:60] == [0.0] * 60
     assert took[60] == pytest.approx(1.0)
     clocks.passes(1.0)
-    assert views[0].take("web", 1, 60, None) == 0.0
-    assert views[1].take("web", 1, 60, None) > 0.0
+    assert views[0].take([Rate("web", calls=60)], 1, 0) == 0.0
+    assert views[1].take([Rate("web", calls=60)], 1, 0) > 0.0
     clocks.at -= 10 * YEAR
-    assert views[1].take("web", 1, 60, None) > 0.0
+    assert views[1].take([Rate("web", calls=60)], 1, 0) > 0.0
     clocks.steady += 600
-    assert sum(views[0].take("web", 1, 60, None) == 0.0 for _ in range(200)) == 60, (
+    assert sum(views[0].take([Rate("web", calls=60)], 1, 0) == 0.0 for _ in range(200)) == 60, (
         "a rest saves up no more than a minute"
     )
 
 
 def test_tokens_that_were_not_used_go_back(path: Path) -> None:
     spent = Clocks().open(path)
-    assert spent.take("web", 900, None, 1000) == 0.0
-    assert spent.take("web", 900, None, 1000) == pytest.approx(48.0)
-    spent.give_back("web", 850, 1000)
-    assert spent.take("web", 900, None, 1000) == 0.0
-    assert spent.take("web", 1001, None, 1000) == math.inf
+    assert spent.take([Rate("web", tokens=1000)], 0, 900) == 0.0
+    assert spent.take([Rate("web", tokens=1000)], 0, 900) == pytest.approx(48.0)
+    spent.give_back([Rate("web", tokens=1000)], 850)
+    assert spent.take([Rate("web", tokens=1000)], 0, 900) == 0.0
+    assert spent.take([Rate("web", tokens=1000)], 0, 1001) == math.inf
 
 
 @pytest.mark.parametrize("data", [b"nonsense", b"FHSPENT1", b"FHSPENT2" + b"\0" * 632, b"FHSPENT1" + b"\xff" * 1272])
@@ -350,3 +352,27 @@ def test_peek_says_what_the_workers_say(path: Path) -> None:
     assert peek(path, lambda: clocks.at) == {"web": (0.5, 0.5)}
     assert peek(path, lambda: clocks.at + DAY) == {"web": (0.0, 0.5)}
     assert peek(path, lambda: clocks.at - YEAR) == {"web": (0.5, 0.5)}
+
+
+def test_a_rate_of_several_keys_is_counted_in_all_or_in_none(path: Path) -> None:
+    """A child's calls count against its parent: minting keys makes no further calls."""
+    spent = Clocks().open(path)
+    for child in ("a", "b"):
+        assert spent.take([Rate(child, calls=2), Rate("boss", calls=2)], 1, 0) == 0.0
+    assert spent.take([Rate("c", calls=2), Rate("boss", calls=2)], 1, 0) == pytest.approx(30.0)
+    assert [spent.take([Rate("c", calls=2)], 1, 0) for _ in range(2)] == [0.0, 0.0], "what was refused counts nowhere"
+
+
+def test_a_lock_that_is_held_keeps_nobody_long_and_what_was_spent_is_counted_later(path: Path) -> None:
+    spent = Clocks().open(path)
+    held = spent.reserve([Account("web", day=5.0)], 1.0)
+    assert held is not None
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        began = time.monotonic()
+        with pytest.raises(StorageFailed, match="Another process holds"):
+            spent.reserve([Account("web", day=5.0)], 1.0)
+        held.settle(0.25)
+        assert time.monotonic() - began < 0.9, "the event loop stands still meanwhile"
+    spent.sync()
+    assert spent.read("web") == (0.25, 0.25, 0.0)

@@ -10,17 +10,31 @@ from pathlib import Path
 
 import msgspec
 
+from freehold.engines import encoder
 from freehold.engines.scripted import ScriptedStudent
 from freehold.engines.upstream import HttpUpstream
 from freehold.errors import FreeholdError
 from freehold.nouns import Artifact, Audit, Student
 from freehold.project import Project
 from freehold.serve import serve
+from freehold.serve.thread import leave
 
 
 def opener(folder: Path, artifact: Artifact) -> Student:
+    if (folder.parents[1] / "slow").exists():
+        _compute()
     script = msgspec.json.decode((folder / "script.json").read_bytes(), type=dict[str, tuple[str, float]])
     return ScriptedStudent(script)
+
+
+def _compute() -> None:
+    """A student whose check goes on and on inside C++, as a real one's does."""
+    import onnxruntime
+
+    model = Path(encoder.__file__).parent / "data/all-minilm-l6-v2/model.onnx"
+    print("checks", flush=True)
+    while True:
+        onnxruntime.InferenceSession(str(model))
 
 
 def main(folder: str, url: str, port: str) -> int:
@@ -35,8 +49,8 @@ def main(folder: str, url: str, port: str) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        return 130
-    return 0
+        return leave(130)
+    return leave(0)
 
 
 if __name__ == "__main__":

@@ -24,17 +24,24 @@ JSON = {"Content-Type": "application/json"}
 
 
 @asynccontextmanager
-async def served(project: Project, url: str = "none", port: int = 0) -> AsyncIterator[tuple[Process, int]]:
+async def started(project: Project, url: str = "none", port: int = 0) -> AsyncIterator[tuple[Process, bytes]]:
+    """A server's process, and the first line that it said."""
     argv = [sys.executable, str(HERE / "serving.py"), str(project.path), url, str(port)]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*argv, stdout=pipe, stderr=pipe)
     assert process.stdout is not None
     try:
-        yield process, int(await asyncio.wait_for(process.stdout.readline(), 30) or 0)
+        yield process, await asyncio.wait_for(process.stdout.readline(), 30)
     finally:
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+@asynccontextmanager
+async def served(project: Project, url: str = "none", port: int = 0) -> AsyncIterator[tuple[Process, int]]:
+    async with started(project, url, port) as (process, said):
+        yield process, int(said or 0)
 
 
 def ask(
@@ -56,13 +63,39 @@ async def test_a_signal_stops_an_idle_server(project: Project, number: signal.Si
             socket.create_connection(("127.0.0.1", port), 1)
 
 
+async def test_a_signal_while_students_are_checked_is_a_clean_stop(project: Project) -> None:
+    """The check goes on in a thread inside C++, which would abort the process at the interpreter's end."""
+    (project.path / "slow").touch()
+    for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, 130)):
+        async with started(project) as (process, said):
+            assert said == b"checks\n"
+            process.send_signal(number)
+            _, err = await asyncio.wait_for(process.communicate(), 15)
+        assert process.returncode == code, err
+        assert err.decode().splitlines()[-1].startswith("stopped before it listened")
+
+
+async def test_a_proxy_in_front_has_a_second_to_send_calls_elsewhere(project: Project) -> None:
+    async with served(project) as (process, port), aiohttp.ClientSession() as session:
+        process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.3)
+        async with session.get(f"http://127.0.0.1:{port}/ready") as response:
+            assert (response.status, await response.json()) == (503, {"ready": False, "why": "stopping"})
+        async with ask(session, port, "move 50 to savings") as response:
+            assert (response.status, response.headers["x-freehold-answered-by"]) == (200, "student")
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 1)
+    assert ledger(project)[0]["freehold"]["status"] == "complete"
+
+
 async def test_what_is_under_way_is_finished(project: Project, upstream: StandIn) -> None:
     upstream.mode = "steady"  # two seconds of a stream
     async with served(project, upstream.url) as (process, port), aiohttp.ClientSession() as session:
         async with ask(session, port, "sing to me", stream=True) as response:
             await response.content.readline()
             process.send_signal(signal.SIGTERM)
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(1.4)  # the second in which new calls are still answered is over
             with pytest.raises(aiohttp.ClientConnectorError):
                 async with aiohttp.ClientSession() as other, ask(other, port, "move 50 to savings"):
                     pass

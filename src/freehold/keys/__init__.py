@@ -4,6 +4,7 @@ key.py      what a key is; a child is never wider than its parent
 store.py    keys.json: found in constant time, changes seen within a second
 change.py   add, revoke, rotate, import; each leaves a row in keys.log.jsonl
 spent.py    keys.spent: what each has spent today and this month, shared by all workers
+alone.py    the locks on it
 clock.py    a time of day that does not jump
 """
 

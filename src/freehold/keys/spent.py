@@ -16,18 +16,19 @@ import math
 import mmap
 import os
 import struct
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from freehold.errors import ArtifactDamaged, StorageFailed
+from freehold.keys.alone import Alone, Held, lock
 from freehold.keys.clock import Tick, boot, follow
 from freehold.project.storage import guarded, read_bytes
 
-__all__ = ["FILE", "Account", "Reservation", "Spent", "peek"]
+__all__ = ["FILE", "Account", "Rate", "Reservation", "Spent", "peek"]
 
 FILE = "keys.spent"
 MAGIC = b"FHSPENT1"
@@ -37,12 +38,10 @@ SLOTS = 64
 GROW = 256  # records
 MOST = 65_536  # records
 NANO = 1e9
-WAIT = 1.0  # seconds that a call waits for the lock, which is held for microseconds
 COUNT, SEEN, BOOT, OFF, START, USED = 1, 2, 3, 4, 5, 6  # words of the head
 DAY, MONTH, TODAY, THIS_MONTH, ASKS, TOKENS, RESERVED = 8, 9, 10, 11, 12, 13, 16  # words of a record
 UNSAID = -1 << 40
 LATEST = 250e9  # epoch seconds; a calendar ends in the year 9999
-LOCKS = struct.Struct("hhqqi4x")  # struct flock
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,15 @@ class Account:
     name: str
     day: float | None = None
     month: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What one key may do in a minute (None: no limit)."""
+
+    name: str
+    calls: int | None = None
+    tokens: int | None = None
 
 
 class Reservation:
@@ -97,11 +105,12 @@ class Spent:
         self._known: dict[str, int] = {}
         self._read = 0
         self._swept = -math.inf
+        self._late: deque[Callable[[], None]] = deque()
         self._months: tuple[int, int] = (UNSAID, UNSAID)
         with guarded(path), contextlib.ExitStack() as undo:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             undo.callback(os.close, self._file)
-            self._alone = _Alone(self._file, path)
+            self._alone = Alone(self._file, path)
             with self._alone:
                 if os.fstat(self._file).st_size == 0:
                     os.ftruncate(self._file, SIZE * (GROW + 1))
@@ -113,16 +122,22 @@ class Spent:
 
     def close(self) -> None:
         """Give the place back; what is still reserved is free again."""
+        while self._late:
+            self._late.popleft()()
         with self._alone:
             self._free(self._slot)
-            _lock(self._file, fcntl.F_UNLCK, self._slot)  # the map holds the file open, so closing alone frees no lock
+            lock(self._file, fcntl.F_UNLCK, self._slot)  # the map holds the file open, so closing alone frees no lock
         self._words.release()
         self._times.release()
         self._bytes.close()
         os.close(self._file)
 
     def sync(self) -> None:
-        """Bring it to the disk, for a power cut; call it once a second, off the event loop."""
+        """Bring it to the disk, for a power cut, after what could not be counted before; call it once a second, off
+        the event loop."""
+        while self._late:
+            self._late[0]()
+            self._late.popleft()
         with guarded(self.path):
             self._bytes.flush()
 
@@ -156,6 +171,9 @@ class Spent:
             return words[at + TODAY] / NANO, words[at + THIS_MONTH] / NANO, self._reserved(at) / NANO
 
     def _settle(self, names: Sequence[str], reserved: int, spent: int) -> None:
+        self._sometime(lambda: self._settled(names, reserved, spent))
+
+    def _settled(self, names: Sequence[str], reserved: int, spent: int) -> None:
         with self._alone:
             places = [self._place(name) for name in names]
             words = self._words
@@ -205,33 +223,46 @@ class Spent:
 
     # rates
 
-    def take(self, name: str, tokens: int, requests_minute: int | None, tokens_minute: int | None) -> float:
-        """Count one call and its tokens against a minute's rates: 0.0, or how many seconds until there is room, and
-        nothing is counted. A quiet key may use a whole minute's worth at once. More tokens than a minute has: inf."""
+    def take(self, rates: Sequence[Rate], calls: int, tokens: int) -> float:
+        """Count calls and tokens against the minute of every key given, or of none: 0.0, or how many seconds until
+        there is room. A quiet key may use a whole minute's worth at once. More than a minute has: inf."""
         with self._alone:
-            at = self._place(name)
+            places = [self._place(rate.name) for rate in rates]
             now, times = self._steady(), self._times
-            rates = ((ASKS, 1, requests_minute), (TOKENS, tokens, tokens_minute))
             due: list[tuple[int, float]] = []
             wait = 0.0
-            for word, count, rate in rates:
-                if rate is not None:
-                    if count > rate:
+            for at, rate in zip(places, rates, strict=True):
+                for word, count, most in ((at + ASKS, calls, rate.calls), (at + TOKENS, tokens, rate.tokens)):
+                    if most is None or not count:
+                        continue
+                    if count > most:
                         return math.inf
-                    then = max(times[at + word], now) + count * 60.0 / rate
+                    then = max(times[word], now) + count * 60.0 / most
                     wait = max(wait, then - now - 60.0)
                     due.append((word, then))
             if wait > 1e-9:
                 return wait
             for word, then in due:
-                times[at + word] = then
+                times[word] = then
             return 0.0
 
-    def give_back(self, name: str, tokens: int, tokens_minute: int) -> None:
+    def give_back(self, rates: Sequence[Rate], tokens: int) -> None:
         """Tokens that were counted and not used (below 0: used and not counted)."""
+        self._sometime(lambda: self._give_back(rates, tokens))
+
+    def _give_back(self, rates: Sequence[Rate], tokens: int) -> None:
         with self._alone:
-            at = self._place(name)
-            self._times[at + TOKENS] -= tokens * 60.0 / tokens_minute
+            for rate in rates:
+                if rate.tokens is not None:
+                    at = self._place(rate.name)
+                    self._times[at + TOKENS] -= tokens * 60.0 / rate.tokens
+
+    def _sometime(self, count: Callable[[], None]) -> None:
+        """Now, or where another process holds the file for too long, at the next `sync`: what has been is counted."""
+        try:
+            count()
+        except Held:
+            self._late.append(count)
 
     # the file
 
@@ -292,7 +323,7 @@ class Spent:
 
     def _claim(self) -> int:
         for slot in range(SLOTS):
-            if _lock(self._file, fcntl.F_WRLCK, slot):
+            if lock(self._file, fcntl.F_WRLCK, slot):
                 self._free(slot)
                 self._words[USED] = max(self._words[USED], slot + 1)  # of the places, those that were ever taken
                 return slot
@@ -311,52 +342,11 @@ class Spent:
             return False
         self._swept, dead = now, False
         for slot in range(SLOTS):
-            if slot != self._slot and _lock(self._file, fcntl.F_WRLCK, slot):
+            if slot != self._slot and lock(self._file, fcntl.F_WRLCK, slot):
                 self._free(slot)
-                _lock(self._file, fcntl.F_UNLCK, slot)
+                lock(self._file, fcntl.F_UNLCK, slot)
                 dead = True
         return dead
-
-
-class _Alone:
-    """The lock on the file: alone among threads and processes, for a few microseconds."""
-
-    __slots__ = ("_file", "_path", "_thread")
-
-    def __init__(self, file: int, path: Path) -> None:
-        self._file, self._path, self._thread = file, path, threading.Lock()
-
-    def __enter__(self) -> None:
-        self._thread.acquire()
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._wait()
-
-    def __exit__(self, *_: object) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_UN)
-        self._thread.release()
-
-    def _wait(self) -> None:
-        end = time.monotonic() + WAIT
-        while True:
-            time.sleep(20e-6)
-            try:
-                return fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    self._thread.release()
-                    raise StorageFailed(f"Another process holds {self._path}.", "See which with lsof.") from None
-
-
-def _lock(file: int, kind: int, slot: int) -> bool:
-    """Take or give back the lock on a process's place; False where another process lives there."""
-    said = LOCKS.pack(kind, os.SEEK_SET, slot, 1, 0)
-    try:
-        fcntl.fcntl(file, fcntl.F_OFD_SETLK, said)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _nano(usd: float) -> int:

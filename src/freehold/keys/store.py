@@ -129,6 +129,10 @@ class Keys:
         """Whose budgets a call of `key` counts against: its own, and that of each ancestor that has one."""
         return self._payers.get(key.name) or (key,)
 
+    def line(self, key: Key) -> tuple[Key, ...]:
+        """The key and its ancestors, whose rates and calls at once a call of it counts against too."""
+        return self._lines.get(key.name) or (key,)
+
     def look(self) -> None:
         """Read the file again where it has changed; at most every half second."""
         now = self._monotonic()
@@ -157,12 +161,12 @@ class Keys:
 
     def _take(self, keys: Sequence[Key], there: bool) -> None:
         by_name = {key.name: key for key in keys}
-        paying = {key.name: line(key, by_name) for key in keys}
+        self._lines = {key.name: line(key, by_name) for key in keys}
         self._by_name = by_name
         self._by_digest = {key.sha256: key for key in keys}
         self._payers = {
             name: (own, *(key for key in above if key.budget_day is not None or key.budget_month is not None))
-            for name, (own, *above) in paying.items()
+            for name, (own, *above) in self._lines.items()
         }
         self.required = self.required or there
 

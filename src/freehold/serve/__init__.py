@@ -12,13 +12,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from freehold.errors import BadSetting, FreeholdError, UpstreamMissing
+from freehold.errors import FreeholdError, UpstreamMissing
 from freehold.nouns import Audit
 from freehold.project import Project
 from freehold.tell import Tell, quiet
 
 if TYPE_CHECKING:
     from freehold.engines.upstream import Upstream
+    from freehold.keys import Keys
     from freehold.project import Settings
     from freehold.serve.app import App
     from freehold.serve.listen import Stop
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["running", "serve"]
 
 ENDING = 5.0  # seconds that the students' engines have to end
-AWAY = 1.0  # seconds after a signal in which a load balancer may still send calls: they are told to go elsewhere
+AWAY = 1.0  # seconds after a signal in which a proxy in front may still send calls: they are answered
 
 
 def serve(
@@ -61,7 +62,7 @@ def serve(
     StudentUnusable where nothing else could be served.
     """
     from freehold.http.loop import run
-    from freehold.serve.listen import HOSTS, Stop, raise_file_limit
+    from freehold.serve.listen import Stop, raise_file_limit
 
     limits = (settings or project.settings).limits
 
@@ -69,7 +70,7 @@ def serve(
         stop = Stop()
         stop.on_signals()
         home = machine_cost / 3600
-        with suppress(_Stopped):
+        try:
             async with running(
                 project, audit, upstream, opener, host=host, port=port, pairs=pairs, home=home, settings=settings,
                 environ=environ, worker=worker, workers=workers, stop=stop, tell=tell,
@@ -77,13 +78,14 @@ def serve(
                 if ready is not None:
                     ready(app)
                 await stop.asked.wait()
-                app.stop()
+                app.leave()
                 tell(
                     f"stopping: what is under way may finish within {limits.drain_seconds:g} s; once more stops at once"
                 )
-                if host not in HOSTS:
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(stop.hurry.wait(), AWAY)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.hurry.wait(), AWAY)
+        except _Stopped:
+            tell("stopped before it listened: its students were still being checked")
         return stop.number
 
     raise_file_limit(limits.connections)
@@ -117,6 +119,7 @@ async def running(
     from freehold.keys import Keys
     from freehold.serve.app import App
     from freehold.serve.build import build
+    from freehold.serve.check import check_declared
     from freehold.serve.follow import Follow
     from freehold.serve.grow import Grow
     from freehold.serve.listen import HOSTS, Listener, Stop, check_host
@@ -155,12 +158,14 @@ async def running(
 
         def opened(kept: Sequence[Step] = ()) -> list[Step]:
             found = project.load(Audit) if kept else audit
-            _check_declared(project, found)
+            check_declared(project, found)
             return open_rungs(
                 project, found, log, opener=opener, students=students, pairs=share,
                 kept=kept, rollout=settings.rollout, successor=settings.successor, pair_log=pair_log, tell=tell,
             )  # fmt: skip
 
+        check_declared(project, audit)
+        _check_cache(settings, keys, tell)
         parts.steps = await _unless_stopped(asyncio.wrap_future(opening.submit(opened)), stop)
         if parts.fleet is None:
             _something_to_serve(parts.steps)
@@ -187,6 +192,8 @@ async def running(
         beside += [parts.pairs.run()] if parts.pairs is not None else []
         beside += [worker.adopt(listener.http.connection)] if worker is not None else []
         tasks = [asyncio.create_task(one) for one in beside]
+        for task in tasks:
+            task.add_done_callback(lambda ended: _ended(ended, parts, tell))
         try:
             yield app
         finally:
@@ -228,14 +235,21 @@ class _Stopped(Exception):
     """A signal came before there was anything to serve."""
 
 
-def _check_declared(project: Project, audit: Audit) -> None:
-    """What is declared of a task must be about one: else its calls would leave the house all the same."""
-    known = {task.name for task in audit.tasks}
-    for name, said in project.settings.tasks.items():
-        if name not in known and not (said.home and said.leaves):
-            what = "home" if not said.home else "leaves"
-            hint = f"Known: {', '.join(sorted(known)) or 'none'}."
-            raise BadSetting(f"[tasks.{name}] says {what} = false, and the audit has no task of that name.", hint)
+def _check_cache(settings: Settings, keys: Keys, tell: Tell) -> None:
+    """A name in [cache] that no client key has does nothing; it may be made later, so it is said and no more."""
+    for name in settings.cache.keys:
+        if keys.named(name) is None:
+            tell(f"warning: [cache] keys names {name!r}, and there is no client key of that name")
+
+
+def _ended(task: asyncio.Task[None], parts: Parts, tell: Tell) -> None:
+    """What runs beside the calls ends only with the server: else no more calls should come here."""
+    if task.cancelled() or parts.stopping:
+        return
+    error = task.exception()
+    name = getattr(task.get_coro(), "__qualname__", "?")
+    parts.broken = f"{name} ended" + (f": {type(error).__name__}" if error is not None else "")
+    tell(f"{parts.broken}; /ready says no from here on: restart this server")
 
 
 def _something_to_serve(steps: Sequence[Step]) -> None:

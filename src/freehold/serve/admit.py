@@ -19,10 +19,10 @@ import asyncio
 import math
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from freehold.keys import Key
-from freehold.keys.spent import Spent
+from freehold.keys.spent import Rate, Spent
 from freehold.project.gateway import Limits
 from freehold.serve.policy import Denied
 
@@ -39,13 +39,20 @@ LATER = 60  # seconds: the most that Retry-After says
 class _Line:
     """One key's calls: how many have a place, with how many tokens, and those that wait."""
 
-    __slots__ = ("key", "name", "queued", "running", "seats", "tokens", "waiting")
+    __slots__ = ("above", "held", "key", "most", "name", "queued", "running", "seats", "tokens", "waiting")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.key: Key | None = None
         self.seats = self.queued = self.running = self.tokens = 0
+        self.above: tuple[_Line, ...] = ()  # of the keys that it was minted with, those with a limit of calls at once
+        self.held, self.most = 0, math.inf  # calls with a place, of keys minted with it too, and the most of them
         self.waiting: deque[_Waiter] = deque()
+
+
+def _free(line: _Line) -> bool:
+    """Whether one more call of it may have a place, but for the tokens."""
+    return line.running < line.seats and line.held < line.most and all(one.held < one.most for one in line.above)
 
 
 class _Waiter:
@@ -60,31 +67,34 @@ class _Waiter:
 class Place:
     """A call's place. `leave` it once the answer is out, or nobody waits for it any more."""
 
-    __slots__ = ("_line", "_of", "_rate", "tokens")
+    __slots__ = ("_held", "_line", "_of", "_rates", "tokens")
 
-    def __init__(self, of: Admission, line: _Line, tokens: int, rate: int | None) -> None:
+    def __init__(self, of: Admission, line: _Line, tokens: int, rates: Sequence[Rate]) -> None:
         self._of: Admission | None = of
-        self._line, self.tokens, self._rate = line, tokens, rate
+        self._line, self.tokens, self._rates = line, tokens, rates
+        self._held = (line, *line.above)
 
     def leave(self, used: int | None = None) -> None:
         """`used`: the tokens that it took after all; what was counted too much against the key's minute goes back. Does
         nothing the second time."""
         of, self._of = self._of, None
         if of is not None:
-            of._left(self._line, self.tokens)
-            if used is not None and self._rate is not None and of.spent is not None:
-                of.spent.give_back(self._line.name, self.tokens - used, self._rate)
+            of._left(self._line, self._held, self.tokens)
+            if used is not None and self._rates and of.spent is not None:
+                of.spent.give_back(self._rates, self.tokens - used)
 
 
 class Admission:
     """One worker's door. With `workers` each has its share of the limits, rounded up; the rates of a minute stand in
-    `spent`, which all workers share. `clock` is the event loop's own."""
+    `spent`, which all workers share. `line` is a key and those that it was minted with: a call counts against the rates
+    and the calls at once of each. `clock` is the event loop's own."""
 
     def __init__(
         self,
         limits: Limits,
         *,
         spent: Spent | None = None,
+        line: Callable[[Key], Sequence[Key]] = lambda key: (key,),
         workers: int = 1,
         clock: Callable[[], float],
         draw: Callable[[], float] = random.random,
@@ -95,6 +105,7 @@ class Admission:
         self.shed = 0.0
         self.draining = False
         self._limits, self._workers, self._clock, self._draw = limits, workers, clock, draw
+        self._above = line
         self._most = math.ceil(limits.running_tokens / workers)
         self._lines: dict[str, _Line] = {}
         self._ready: list[_Line] = []  # lines with a waiter and a free seat: what they lack is room for tokens
@@ -118,7 +129,7 @@ class Admission:
                 self._debt -= 1.0
                 raise self._busy("overloaded", "This server has more to do than it can.")
         if key is not None and key.requests_minute is not None and self.spent is not None:
-            wait = self.spent.take(key.name, 0, key.requests_minute, None)
+            wait = self.spent.take(self._rates(key), 1, 0)
             if wait:
                 raise self._later("rate_limited", f"This key has {key.requests_minute:,} calls a minute.", wait)
 
@@ -126,16 +137,16 @@ class Admission:
         """A place at once, or None: then `wait` for one. Raises Denied for more tokens than the key has a minute."""
         rate = key.tokens_minute if key is not None else None
         if rate is not None and self.spent is not None and key is not None:
-            wait = self.spent.take(key.name, tokens, None, rate)
+            wait = self.spent.take(self._rates(key), 0, tokens)
             if wait == math.inf:
                 message = f"This call may take {tokens:,} tokens, and this key has {rate:,} a minute."
                 raise Denied(429, "rate_limited", message, X_Should_Retry="false")
             if wait:
                 raise self._later("rate_limited", f"This key has {rate:,} tokens a minute.", wait)
         line = self._line(key)
-        if self._ready or line.waiting or line.running >= line.seats or not self._fits(tokens):
+        if self._ready or line.waiting or not _free(line) or not self._fits(tokens):
             return None
-        return self._seat(line, tokens, rate)
+        return self._seat(line, tokens, () if key is None or rate is None else self._rates(key))
 
     async def wait(self, key: Key | None, tokens: int, deadline: float = math.inf) -> Place:
         """A place in turn, after `enter` had none. `deadline` is the client's own, by the event loop's clock. Raises
@@ -147,7 +158,7 @@ class Admission:
         waiter = _Waiter(line, tokens, now, loop.create_future())
         line.waiting.append(waiter)
         self.waiting += 1
-        if line.running < line.seats and line not in self._ready:
+        if _free(line) and line not in self._ready:
             self._ready.append(line)
         self._dispatch()
         if not waiter.future.done():
@@ -167,7 +178,7 @@ class Admission:
             if waiter.timer is not None:
                 waiter.timer.cancel()
         self._waits += (self._clock() - now - self._waits) / 16
-        place._rate = key.tokens_minute if key is not None else None
+        place._rates = () if key is None or key.tokens_minute is None else self._rates(key)
         return place
 
     def drain(self) -> None:
@@ -207,28 +218,41 @@ class Admission:
         elif line.key is key and line.seats:
             return line
         line.key, limits = key, self._limits
+        line.above, line.most = (), math.inf
         if key is None:
             line.seats = line.queued = limits.connections
         else:
             seats = limits.running_key if key.running is None else min(key.running, limits.running_key)
             line.seats, line.queued = -(-seats // self._workers), -(-limits.queued_key // self._workers)
+            line.above = tuple(self._line(one) for one in self._above(key)[1:] if one.running is not None)
+            line.most = math.inf if key.running is None else -(-key.running // self._workers)
         return line
+
+    def _rates(self, key: Key) -> list[Rate]:
+        """Of all whose minute a call of this key counts against."""
+        return [Rate(one.name, one.requests_minute, one.tokens_minute) for one in self._above(key)]
 
     def _fits(self, tokens: int) -> bool:
         return self.tokens + tokens <= self._most or not self.tokens
 
-    def _seat(self, line: _Line, tokens: int, rate: int | None = None) -> Place:
+    def _seat(self, line: _Line, tokens: int, rates: Sequence[Rate] = ()) -> Place:
         line.running += 1
         line.tokens += tokens
         self.tokens += tokens
-        return Place(self, line, tokens, rate)
+        for one in (line, *line.above):
+            one.held += 1
+        return Place(self, line, tokens, rates)
 
-    def _left(self, line: _Line, tokens: int) -> None:
+    def _left(self, line: _Line, held: Sequence[_Line], tokens: int) -> None:
         line.running -= 1
         line.tokens -= tokens
         self.tokens -= tokens
-        if line.waiting and line.running < line.seats and line not in self._ready:
-            self._ready.append(line)
+        for one in held:
+            one.held -= 1
+        shared = any(one.most < math.inf for one in held)  # then another key's call may be what had waited for this
+        for other in self._lines.values() if shared else (line,):
+            if other.waiting and _free(other) and other not in self._ready:
+                self._ready.append(other)
         if self._ready:
             self._dispatch()
 
@@ -238,7 +262,7 @@ class Admission:
             for line in self._ready:
                 while line.waiting and line.waiting[0].future.done():  # cancelled, and not yet told
                     self._take(line)
-            self._ready = [line for line in self._ready if line.waiting and line.running < line.seats]
+            self._ready = [line for line in self._ready if line.waiting and _free(line)]
             self._ready.sort(key=lambda line: (line.tokens, line.waiting[0].since))
             passed: list[_Waiter] = []
             for line in self._ready:
@@ -282,7 +306,7 @@ class Admission:
 
     def _give_back(self, key: Key | None, tokens: int) -> None:
         if key is not None and key.tokens_minute is not None and self.spent is not None:
-            self.spent.give_back(key.name, tokens, key.tokens_minute)
+            self.spent.give_back(self._rates(key), tokens)
 
     def _busy(self, code: str, message: str) -> Denied:
         return self._later(code, message, self._waits)

@@ -7,7 +7,7 @@
     GET  /health, /ready, /metrics  status.py
     any  /v1/...                    passing.py    up unchanged, where there is an upstream
 
-Each handler begins with policy.authorise; a route that has no row in policy.TABLE is denied.
+App.handle asks policy.authorise before any handler; a route that has no row in policy.TABLE is denied.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from freehold import wire
-from freehold.errors import FreeholdError
+from freehold.errors import FreeholdError, StorageFailed
 from freehold.http.request import Request, Response
 from freehold.keys import Key
 from freehold.keys.face import delete_key, get_keys, post_key
@@ -65,9 +65,13 @@ class App:
             "DELETE /v1/...": self.passing.other,
         }
 
+    def leave(self) -> None:
+        """/ready says no from here on, so that a proxy sends no more; calls that come all the same are answered."""
+        self.parts.leaving = True
+
     def stop(self) -> None:
         """New calls are refused from here on; what is under way goes on."""
-        self.parts.stopping = True
+        self.parts.leaving = self.parts.stopping = True
         self.parts.admission.drain()
 
     async def handle(self, request: Request) -> Response | None:
@@ -93,6 +97,10 @@ class App:
             self.parts.metrics.refused(error.code, error.http)
             body = wire.error(error.message, "invalid_request_error", error.code)
             return Response(error.http, body, [*OWN_HEADERS, *error.headers.items()])
+        except StorageFailed as error:  # keys.spent is held by another process for too long, or its disk is full
+            self.parts.metrics.refused("storage_failed", 503)
+            body = wire.error(error.message, "server_error", "storage_failed")
+            return Response(503, body, [*OWN_HEADERS, ("Retry-After", "1")])
 
     # what the server says of itself
 
@@ -103,7 +111,7 @@ class App:
         said = self.health()
         if not sees_details(key, self.parts.keys):
             said = {"status": said["status"]}
-        return _json(said, 503 if self.parts.stopping else 200)
+        return _json(said, 503 if self.parts.leaving else 200)
 
     async def _ready(self, request: Request, key: Key | None) -> Response:
         why = ready(self.parts)
@@ -123,6 +131,7 @@ class App:
 
     async def _new_key(self, request: Request, key: Key | None) -> Response:
         assert key is not None, "the policy asks for a key"
+        self.parts.admission.door(key)
         check_type(request, json_only=True)
         body = await read_body(request, self.parts.settings.limits)
         return _json(await _changed(post_key, self.parts.project, key, body))

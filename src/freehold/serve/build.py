@@ -73,7 +73,9 @@ def build(
         fleet=fleet if fleet.hosts else None,
         pairs=None,
         keys=keys,
-        admission=Admission(limits, spent=spend.spent if keys.required else None, workers=workers, clock=loop.time),
+        admission=Admission(
+            limits, spent=spend.spent if keys.required else None, line=keys.line, workers=workers, clock=loop.time
+        ),
         spend=spend,
         metrics=Metrics(
             folder=worker.folder / "metrics" if worker is not None else None,

@@ -20,12 +20,13 @@ import msgspec
 
 from freehold import wire
 from freehold.engines.hosted_form import is_outside
+from freehold.errors import BadSetting
 from freehold.nouns import Audit, Call, Message, Task, Verdict
 from freehold.project import Project, Settings
 from freehold.project.settings import TaskSettings
 from freehold.serve.route import Decision, Rung, route, rung
 
-__all__ = ["Row", "check", "refused", "run", "show"]
+__all__ = ["Row", "check", "check_declared", "refused", "run", "show"]
 
 WIDEST = 40  # characters of a value
 TOOL_FIELDS = ("tools", "functions")
@@ -67,6 +68,15 @@ def check(
     return rows
 
 
+def check_declared(project: Project, audit: Audit) -> None:
+    """What is said of a task must be about one: else its calls would go elsewhere than was said. Raises BadSetting."""
+    known = {task.name for task in audit.tasks}
+    for name in project.settings.tasks:
+        if name not in known:
+            hint = f"Known: {', '.join(sorted(known)) or 'none'}."
+            raise BadSetting(f"freehold.toml has [tasks.{name}], and the audit has no task of that name.", hint)
+
+
 def refused(rows: Sequence[Row]) -> bool:
     """Whether any logged kind of request would get no answer at all: the exit code is 1 then."""
     return any(row.by == "refused" for row in rows)
@@ -81,7 +91,9 @@ def run(project: Project, *, upstream: bool, as_json: bool) -> int:
         made = known.get(verdict.student.sha256) if verdict.student is not None else None
         return made is not None and made.kind == "hosted" and is_outside(str(made.recipe["url"]))
 
-    found = check(project.load(Audit), project.verdicts(), project.settings, upstream=closed, outside=outside)
+    audit = project.load(Audit)
+    check_declared(project, audit)
+    found = check(audit, project.verdicts(), project.settings, upstream=closed, outside=outside)
     if as_json:
         print(wire.dumps(found).decode())
     else:
@@ -181,4 +193,7 @@ def show(rows: Sequence[Row]) -> None:
     for row in rows:
         style = "red" if row.by == "refused" else ""
         table.add_row(*(Text(cell, style=style) for cell in (row.task, row.asks, row.value, row.by, row.otherwise)))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    if not console.is_terminal:  # in a file or a pipe nothing is cut: whoever reads it has the room
+        console.width = max(console.width, console.measure(table).maximum)
+    console.print(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 import tempfile
@@ -57,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from freehold.nouns import Audit
     from freehold.project import Project
     from freehold.serve import serve
+    from freehold.serve.thread import leave
     from freehold.serve.workers import inherited
 
     place = inherited()
@@ -74,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
     if args.workers > 1 and place is None:
         return _parent(project, args, port)
     cost = machine_cost(settings.machine_cost).value
-    serve(
+    stopped = functools.partial(
+        serve,
         project,
         audit,
         _upstream(settings.upstream if args.upstream is None else args.upstream, audit, args.upstream is not None),
@@ -89,7 +92,12 @@ def run(args: argparse.Namespace) -> int:
         ready=lambda app: _ready(app, project, args, place),
         tell=_say,
     )
-    return 0
+    try:
+        stopped()
+    except KeyboardInterrupt:
+        leave(130)
+        raise
+    return leave(0)
 
 
 def _ready(app: App, project: Project, args: argparse.Namespace, place: Worker | None) -> None:

@@ -29,7 +29,8 @@ __all__ = ["Parts", "unwritten"]
 class Parts:
     """`fleet` is None without an upstream, `pairs` where nothing is watched, `cache` where nobody wants one. `home` is
     USD a second of this machine. `closing` is told of a student whose engine keeps dying. `steps` are the rungs, the
-    heaviest template first; they are replaced as a whole. `draw` is uniform in [0, 1)."""
+    heaviest template first; they are replaced as a whole. `draw` is uniform in [0, 1). `leaving`: the server is about
+    to stop, and answers what still comes; `stopping`: it refuses new calls. `broken`: what runs beside has ended."""
 
     project: Project
     settings: Settings
@@ -46,7 +47,9 @@ class Parts:
     home: float = 0.0
     repeats: Repeats[Response] = field(default_factory=Repeats)
     draw: Callable[[], float] = field(default_factory=lambda: random.SystemRandom().random)
+    leaving: bool = False
     stopping: bool = False
+    broken: str = ""
     started: int = field(default_factory=lambda: int(time.time()))
 
     def know(self) -> None:

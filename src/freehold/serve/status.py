@@ -22,9 +22,9 @@ def models(parts: Parts) -> dict[str, Any]:
 
 def ready(parts: Parts) -> str:
     """Why no calls should come here now; "" where they may."""
-    if parts.stopping:
+    if parts.leaving:
         return "stopping"
-    return "the ledger can't be written" if parts.ledger.refuses else ""
+    return parts.broken or ("the ledger can't be written" if parts.ledger.refuses else "")
 
 
 def health(parts: Parts) -> dict[str, Any]:
@@ -32,7 +32,8 @@ def health(parts: Parts) -> dict[str, Any]:
     closed = any(step.rung.student and not step.rung.open for step in parts.steps)
     hosts = parts.fleet.state() if parts.fleet is not None else []
     resting = any(host["breaker"] != "closed" for host in hosts)
-    status = "stopping" if parts.stopping else "degraded" if closed or resting or parts.ledger.why else "ok"
+    amiss = closed or resting or parts.ledger.why or parts.keys.why or parts.broken
+    status = "stopping" if parts.leaving else "degraded" if amiss else "ok"
     pairs = parts.pairs
     return {
         "status": status,
@@ -56,6 +57,8 @@ def health(parts: Parts) -> dict[str, Any]:
             "waiting": pairs.waiting if pairs else 0,
         },
         "keys": parts.keys.required,
+        "keys_why": parts.keys.why,
+        "broken": parts.broken,
     }
 
 
