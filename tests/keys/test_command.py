@@ -46,8 +46,8 @@ def test_list_says_what_each_may_and_has_spent(project: Project, capsys: pytest.
     spent.close()
     rows = json.loads(ran(project, capsys, "list", "--json")[0])
     assert [(row["name"], row["state"], row["spent_today"], row["budget_day"]) for row in rows] == [
-        ("boss", "holds", 0.0, 9.0),
-        ("web", "holds", 1.25, 9.0),
+        ("boss", "valid", 0.0, 9.0),
+        ("web", "valid", 1.25, 9.0),
     ]
     table = " ".join(ran(project, capsys, "list")[0].split())
     assert "$1.25" in table

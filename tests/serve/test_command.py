@@ -124,7 +124,7 @@ async def test_an_example_that_cannot_be_written_stops_nothing(project: Project,
     said: list[str] = []
     (project.path / "example-request.json").mkdir()
     async with start(None) as app:
-        found = announce(app, project, "127.0.0.1", lambda what, done=None, /: said.append(what))
+        found = announce(app, project, "127.0.0.1", lambda what, done=None, /: said.append(what), 1234)
     err = "\n".join(said)
     assert found["rungs"][0]["open"]
     assert f"Can't write {project.path}/example-request.json" in err

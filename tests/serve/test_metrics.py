@@ -211,7 +211,7 @@ def test_what_callers_send_never_makes_more_series(words: list[str]) -> None:
         metrics.refused(word, 400)
     found = parsed(metrics)
     tasks = {s.labels["task"] for s in found["freehold_calls"].samples}
-    assert tasks <= {"intents", "other", ""}
+    assert tasks <= {"intents", "other", "none"}
     codes = {s.labels["code"] for s in found["freehold_refused"].samples}
     assert len(codes) <= 129
     assert all(code == "other" or metrics_module.WORD.fullmatch(code) for code in codes)

@@ -175,6 +175,11 @@ class HttpUpstream:
         """Whether the host is this machine."""
         return urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
 
+    @property
+    def keyed(self) -> bool:
+        """Whether it is asked with a key."""
+        return bool(self._key)
+
     def __repr__(self) -> str:
         return f"HttpUpstream({self.url!r}, key={'***' if self._key else 'none'})"
 

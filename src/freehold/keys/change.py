@@ -12,12 +12,13 @@ from typing import Any
 
 import msgspec
 
-from freehold.errors import BadSetting
+from freehold.errors import BadSetting, ProjectMissing
 from freehold.keys.key import CAPS, LISTS, Key, TooWide, Wanted, mint, rotated, wider
 from freehold.keys.store import change, read_keys
+from freehold.nouns import Audit
 from freehold.project import Project
 
-__all__ = ["KeyUnknown", "add", "import_keys", "os_user", "revoke", "rotate", "shown"]
+__all__ = ["KeyUnknown", "add", "import_keys", "os_user", "revoke", "rotate", "shown", "unknown_tasks"]
 
 
 class KeyUnknown(BadSetting):
@@ -110,6 +111,19 @@ def import_keys(project: Project, path: Path, *, parent: str = "", by: str) -> t
 
     change(project, by, make)
     return given
+
+
+def unknown_tasks(project: Project, tasks: tuple[str, ...] | None) -> str:
+    """Those that the project's audit does not have, and what it has, as words; "" for none. Without an audit nobody
+    knows."""
+    try:
+        known = {task.name for task in project.load(Audit).tasks} if tasks else set()
+    except ProjectMissing:
+        return ""
+    odd = [name for name in tasks or () if name not in known]
+    if not odd:
+        return ""
+    return f"{', '.join(map(repr, odd))}, and the audit knows {', '.join(sorted(known)) or 'no task'}."
 
 
 def shown(key: Key) -> dict[str, Any]:

@@ -79,9 +79,12 @@ def _one(args: argparse.Namespace) -> str:
 
 
 def _add(project: Project, args: argparse.Namespace, name: str) -> int:
-    from freehold.keys.change import add, os_user
+    from freehold.keys.change import add, os_user, unknown_tasks
 
-    return _secret(*add(project, _wanted(args, name), parent=args.parent or "", by=os_user()), args.json)
+    wanted = _wanted(args, name)
+    if unknown := unknown_tasks(project, wanted.tasks):
+        print(f"freehold: warning: --tasks names {unknown}", file=sys.stderr)
+    return _secret(*add(project, wanted, parent=args.parent or "", by=os_user()), args.json)
 
 
 def _rotate(project: Project, name: str, as_json: bool) -> int:
@@ -148,7 +151,10 @@ def _revoke(project: Project, name: str, only: bool, as_json: bool) -> int:
     gone = revoke(project, name, by=os_user(), only=only)
     if as_json:
         return _dump([shown(key) for key in gone])
-    print(", ".join(key.name for key in gone) + " revoked" if gone else f"{name} was revoked already")
+    children = [key.name for key in gone if key.name != name]
+    first = f"{name} is revoked" if len(children) < len(gone) else f"{name} was revoked already"
+    took = f"{len(children)} {'key' if len(children) == 1 else 'keys'} minted with it"
+    print(f"{first}, and with it {took}: {', '.join(children)}" if children else first)
     return 0
 
 
@@ -197,10 +203,17 @@ def _list(project: Project, found: Sequence[Key], as_json: bool) -> int:
     for row in rows:
         limits = ", ".join(f"{name} {_word(row[name])}" for name in (*LIMITS, "tasks", "models") if name in row)
         cells = (row["name"], row["role"], f"{row['prefix']}…", row.get("parent", ""), row["state"])
-        money = (f"${row['spent_today']:,.2f}", f"${row['spent_month']:,.2f}")
+        money = (_usd(row["spent_today"]), _usd(row["spent_month"]))
         table.add_row(*(escape(cell) for cell in (*cells, *money, limits)))
     Console(highlight=False, soft_wrap=True).print(table)
     return 0
+
+
+def _usd(amount: float) -> str:
+    """Three digits that say something: a call costs hundredths of a cent."""
+    from math import floor, log10
+
+    return f"${amount:,.{2 if not amount or amount >= 1 else 2 - floor(log10(amount))}f}"
 
 
 def _word(value: Any) -> str:
@@ -217,7 +230,7 @@ def _rows(project: Project, found: Sequence[Key]) -> list[dict[str, Any]]:
     now, spent = time.time(), peek(project.path / FILE)
     rows = []
     for key in found:
-        state = "revoked" if key.revoked else "holds" if key.holds(now) else "expired"
+        state = "revoked" if key.revoked else "valid" if key.holds(now) else "expired"
         today, month = spent.get(key.name, (0.0, 0.0))
         rows.append({**shown(key), "state": state, "spent_today": today, "spent_month": month})
     return rows

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from freehold.errors import BadSetting
-from freehold.keys.change import add, revoke, shown
+from freehold.keys.change import add, revoke, shown, unknown_tasks
 from freehold.keys.key import Key, Wanted
 from freehold.keys.store import Keys
 from freehold.project import Project
@@ -31,6 +31,8 @@ def post_key(project: Project, by: Key, body: bytes) -> dict[str, Any]:
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeError, RecursionError) as error:
         known = ", ".join(Wanted.__struct_fields__)
         raise BadSetting(f"The body is no key: {error}.", f"Known fields: {known}.") from None
+    if unknown := unknown_tasks(project, wanted.tasks):
+        raise BadSetting(f"tasks names {unknown}", "Mend the name.")
     key, secret = add(project, wanted, parent=by.name, by=f"key:{by.prefix}")
     return {"object": "key", **shown(key), "key": secret}
 

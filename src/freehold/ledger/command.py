@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from freehold.ledger.copies import Backup
+    from freehold.ledger.erase import Receipt
     from freehold.ledger.verify import Problem
     from freehold.project import Project
 
@@ -83,16 +84,23 @@ def _erase(project: Project, person: str, as_json: bool) -> int:
     told = erase(project, person)
     if as_json:
         return _dump(asdict(told))
-    print(f"{told.rows:,} rows in {len(told.files):,} files were emptied. Receipt: {told.path}")
-    print(f"Artefacts whose fit may have seen them: {len(told.artifacts)} ({told.artifacts_known})")
-    for one in told.artifacts:
-        print(f"  {one['sha256'][:12]} {one['kind']} of {one['task']}, made {one['made']}")
+    if not told.path:
+        print(f"No rows of {person} found; nothing was changed.")
+    else:
+        print(f"{told.rows:,} rows in {len(told.files):,} files were emptied. Receipt: {told.path}")
+        _fitted(told)
     for what, names in (("Still hold the name", told.holds), ("Backups that hold the person", told.backups)):
         if names:
             print(f"{what}: {', '.join(names)}")
-    for note in told.notes:
+    for note in told.notes if told.path else ():
         print(note)
     return 0
+
+
+def _fitted(told: Receipt) -> None:
+    print(f"Artefacts whose fit may have seen them: {len(told.artifacts)} ({told.artifacts_known})")
+    for one in told.artifacts:
+        print(f"  {one['sha256'][:12]} {one['kind']} of {one['task']}, made {one['made']}")
 
 
 def _backup(project: Project, dest: Path, as_json: bool) -> int:

@@ -39,6 +39,7 @@ SYNC = 1.0  # seconds between syncs to the disk
 AGAIN = 3600.0  # seconds between looks for files that others left, and for old ones
 SKEW = 3600.0  # a clock that jumped further than this removes no file
 PROBE = 65536  # bytes
+QUIET = 10.0  # seconds between two words about the ledger, so that one that comes and goes fills no log
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SAID = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EROFS: "it is read-only"}
 DEFAULT = LedgerSettings()
@@ -77,6 +78,7 @@ class Ledger:
         self._unsealed = False  # a file was closed since the last look
         self._seq, self._chain, self._label = 0, b"", 0
         self._suspect = False  # a sync failed, and none has succeeded since
+        self._told = False, 0, -QUIET  # that it could not be written, rows lost, when: as was said last
         self._syncing = threading.Lock()
         self._waiting: list[asyncio.Future[None]] = []
         self._running: list[asyncio.Future[None]] = []
@@ -277,6 +279,24 @@ class Ledger:
             self._tell(error.message)
         except OSError as error:
             self._tell(f"{error.filename or self.folder}: {error.strerror}")
+        if time.monotonic() - self._told[2] >= QUIET:
+            self._report()
+
+    def _report(self) -> None:
+        """Say what has changed since the last word: rows can't be written, or can again, or were lost."""
+        was, lost, _ = self._told
+        why, more = self.why, self.lost - lost
+        rows = f"{more:,} {'row was' if more == 1 else 'rows were'} lost"
+        if why and not was:
+            then = "calls are refused" if self.refuses else "home answers stop, and calls go up without a row"
+            self._tell(f"the ledger can't be written: {why} Until it can, {then}")
+        elif was and not why:
+            self._tell(f"the ledger can be written again{f'; {rows}' if more else ''}")
+        elif more and (not why or self.lost >= 2 * lost):
+            self._tell(f"{rows}, {self.lost:,} in all")
+        else:
+            return
+        self._told = bool(why), lost if why and not was else self.lost, time.monotonic()
 
     def _probe(self) -> None:
         """Write and sync a fresh file, so that it shows that rows can be written where no call comes to try it."""

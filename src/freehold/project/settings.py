@@ -44,6 +44,7 @@ from freehold.project.gateway import (
     UpstreamSettings,
     check_gateway,
 )
+from freehold.project.mistyped import blame
 from freehold.project.storage import read_bytes
 
 __all__ = [
@@ -202,7 +203,8 @@ def read_settings(path: Path) -> Settings:
     try:
         settings = msgspec.convert(found, Settings)
     except msgspec.ValidationError as error:
-        raise BadSetting(f"{path}: {error}.", "Mend that line, or remove it to use the default.") from None
+        said = blame(found, error, Settings)
+        raise BadSetting(f"{path}: {said}", "Mend that line, or remove it to use the default.") from None
     check_bar(settings.bar)
     check_bar(settings.confidence, "confidence")
     if not 0.0 <= settings.pairs <= 1.0:
@@ -272,6 +274,9 @@ def _task(path: Path, name: str, said: TaskSettings) -> TaskSettings:
         raise BadSetting(f"{where}: rule is {said.rule!r}.", f"Known: {', '.join(RULES)}.")
     if said.unsure not in ("refuse", "answer"):
         raise BadSetting(f"{where}: unsure is {said.unsure!r}.", "Known: refuse, answer.")
+    if said.unsure != "refuse" and said.leaves:
+        hint = "Say leaves = false too, or remove it: what the student is not sure of goes up."
+        raise BadSetting(f"{where}: unsure is {said.unsure!r}, which means nothing without leaves = false.", hint)
     if not said.home and not said.leaves:
         raise BadSetting(f"{where}: home and leaves are both false, so nobody may answer.", "Remove one of them.")
     if not said.database:

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-import os
+import math
 from typing import Any
 
 from freehold import wire
+from freehold.engines.hosts.host import Host
+from freehold.engines.hosts.make import FIRST
+from freehold.engines.upstream import HttpUpstream
 from freehold.errors import StorageFailed
 from freehold.project import Project
 from freehold.serve.app import App
 from freehold.serve.chat import PATIENCE
 from freehold.serve.parts import Parts
+from freehold.serve.stage import LEAST, Stage, evidence
 from freehold.serve.status import health
 from freehold.serve.step import Step
 from freehold.tell import Tell
 
 __all__ = ["announce"]
 
+MOST_PAIRS = 1_000_000
 SHAPES = ("response_format", "tools", "tool_choice")  # fields that say what an answer looks like
 UNMONITORED = "UNMONITORED: no home answers are asked upstream, so nobody watches the promise"
 
 
-def announce(app: App, project: Project, host: str, say: Tell) -> dict[str, Any]:
-    """Say it line by line; returns the same as `--json` prints it."""
+def announce(app: App, project: Project, host: str, say: Tell, pid: int) -> dict[str, Any]:
+    """Say it line by line; returns the same as `--json` prints it. `pid` takes the signals."""
     parts = app.parts
     for step in parts.steps:
         rung = step.rung
         if rung.open:
-            say(f"home      {rung.task.name}: {rung.model} answers from score {rung.threshold:.4f} up{_how(step)}")
-            if step.stage is not None and step.stage.share < 1.0:
-                say(f"{step.stage.name:<9} {rung.task.name}: {step.stage.why}")
+            stage = step.stage
+            if stage is not None and not stage.share:
+                say(f"shadow    {rung.task.name}: {rung.model} is asked, not used; {_to_next(stage)}{_how(step)}")
+            else:
+                say(f"home      {rung.task.name}: {rung.model} answers from score {rung.threshold:.4f} up{_how(step)}")
+                if stage is not None and stage.share < 1.0:
+                    say(f"{stage.name:<9} {rung.task.name}: for {stage.share:.4g} of users; {_to_next(stage)}")
             if step.beside is not None:
                 say(f"frozen    {rung.task.name}: the model of its promise answers no more, since {step.frozen}")
             if step.seat is not None and step.seat.network:
@@ -44,7 +53,7 @@ def announce(app: App, project: Project, host: str, say: Tell) -> dict[str, Any]
         say(f"keys: {sum(key.revoked is None for key in parts.keys.all())} may call; without one nobody does")
     shown = {"::1": "[::1]", "localhost": "127.0.0.1"}.get(host, host)
     url = f"http://{shown}:{app.port}"
-    say(f"listening on {url}/v1; stop with ctrl-C, read new verdicts with kill -USR1 {os.getpid()}")
+    say(f"listening on {url}/v1; stop with ctrl-C, read new verdicts with kill -USR1 {pid}")
     call = _example(parts)
     if call is not None:
         try:
@@ -64,6 +73,14 @@ def _how(step: Step) -> str:
     return f"; {step.title}; within {step.seat.patience(PATIENCE):.3g} s"
 
 
+def _to_next(stage: Stage) -> str:
+    """How many pairs it is to the next step, if all of them agree."""
+    more = max(0, LEAST - stage.agree - stage.differ)
+    while evidence(stage.agree + more, stage.differ, stage.least) < -math.log(stage.level) and more < MOST_PAIRS:
+        more += 1 + more // 50
+    return f"about {more:,} pairs to the next step"
+
+
 def _above(parts: Parts) -> list[str]:
     if parts.fleet is None:
         return ["no upstream: what is not answered at home gets a 503 (start with --upstream URL)"]
@@ -73,8 +90,17 @@ def _above(parts: Parts) -> list[str]:
     for host in parts.fleet.hosts:
         model = f", asked for {host.model}" if host.model else ""
         private = ", private data taken out" if host.private else ""
-        lines.append(f"upstream  {host.name}: {host.upstream!r}{model}{private}")
+        lines.append(f"upstream  {host.name}: {_address(host)}{model}{private}")
     return lines
+
+
+def _address(host: Host) -> str:
+    upstream = host.upstream
+    if not isinstance(upstream, HttpUpstream):
+        return upstream.kind
+    mine = host.name == FIRST
+    missing = "set FREEHOLD_UPSTREAM_KEY" if mine else f"give key_env or key_file in [upstreams.{host.name}]"
+    return f"{upstream.url} ({'with a key' if upstream.keyed else f'no key: {missing}'})"
 
 
 def _example(parts: Parts) -> dict[str, Any] | None:

@@ -26,7 +26,7 @@ from freehold.project import Project, Settings
 from freehold.project.settings import TaskSettings
 from freehold.serve.route import Decision, Rung, route, rung
 
-__all__ = ["Row", "check", "check_declared", "refused", "run", "show"]
+__all__ = ["Row", "check", "check_declared", "notes", "refused", "run", "show"]
 
 WIDEST = 40  # characters of a value
 TOOL_FIELDS = ("tools", "functions")
@@ -98,7 +98,23 @@ def run(project: Project, *, upstream: bool, as_json: bool) -> int:
         print(wire.dumps(found).decode())
     else:
         show(found)
+        for line in notes(project.settings):
+            print(line)
     return 1 if refused(found) else 0
+
+
+def notes(settings: Settings) -> list[str]:
+    """What is declared of tasks, and how a new student begins."""
+    lines = [f"{name} is declared never to be answered at home" for name, t in settings.tasks.items() if not t.home]
+    for name, said in settings.tasks.items():
+        if not said.leaves:
+            lines.append(
+                f"{name} is declared never to leave the house: unsure calls are {_unsure(False, said.unsure, True)}"
+            )
+    if settings.rollout.start == "shadow":
+        steps = ", ".join(f"{share:.4g}" for share in settings.rollout.steps)
+        lines.append(f"A new student starts in shadow, asked and not used; then it answers {steps} of users, then all.")
+    return lines
 
 
 def _ladder(task: Task, verdicts: Sequence[Verdict], settings: Settings, outside: Outside | None) -> list[Rung]:

@@ -103,8 +103,9 @@ def run(args: argparse.Namespace) -> int:
 def _ready(app: App, project: Project, args: argparse.Namespace, place: Worker | None) -> None:
     from freehold.serve.announce import announce
 
-    quiet = place is not None and place.index > 0
-    found = announce(app, project, args.host, _silent if quiet else _say)
+    quiet = place is not None and (place.index > 0 or place.again)
+    pid = os.getpid() if place is None else os.getppid()
+    found = announce(app, project, args.host, _silent if quiet else _say, pid)
     line = wire.dumps(found) if args.json and not quiet else b""
     if place is not None:
         place.ready(line)
@@ -113,7 +114,7 @@ def _ready(app: App, project: Project, args: argparse.Namespace, place: Worker |
 
 
 def _silent(what: str, done: float | None = None, /) -> None:
-    """The other workers serve the same as the first."""
+    """The other workers serve the same as the first, and one that starts again has nothing new to say."""
 
 
 def _parent(project: Project, args: argparse.Namespace, port: int) -> int:

@@ -6,7 +6,8 @@
     keep()                                each second: loop lag, and with several workers this one's snapshot
     scrape() ─→ (content type, bytes)     the sum over all workers, also of those that are gone
 
-Labels are bounded: tasks and models are those that the project knows, words are the server's own; all else is "other".
+Labels are bounded: tasks and models are those that the project knows, words are the server's own; all else is "other",
+and a call without a task has "none".
 No user, key or text is ever one.
 """
 
@@ -30,6 +31,7 @@ WORDS = 64  # different words that one label may take; further ones are "other"
 CODES = 128  # different error codes
 ROWS = 4096  # keys that are looked up at once; one more is put in its place anew each time
 OTHER = "other"
+NONE = "none"  # the task of a call that has none
 MOST_TOKENS = 1 << 31  # of one call
 WORD = re.compile(r"[a-z][a-z0-9_]{0,31}")
 TICK = 1.0  # seconds
@@ -144,10 +146,11 @@ class Metrics:
         if isinstance(usage, dict):
             prompt, completion = _tokens(usage.get("prompt_tokens")), _tokens(usage.get("completion_tokens"))
         model = (response if entry.answered_by == "student" else entry.body).get("model")
+        saved = 0.0 if entry.why == "below_bar" else entry.saved or 0.0  # below the bar nothing is saved
         self.ended(
             began, entry.task, entry.answered_by, entry.why, entry.status, entry.http,
             model if isinstance(model, str) else "", _finish(entry.status, response),
-            prompt, completion, first, waited, entry.saved or 0.0,
+            prompt, completion, first, waited, saved,
         )  # fmt: skip
 
     def left(self) -> None:
@@ -169,7 +172,7 @@ class Metrics:
     def _row(self, key: Key) -> list[float]:
         """The numbers of a key that was not looked up before; what may not be a label counts as "other"."""
         task, by, why, status, model, finished = key
-        task = task if task in self._tasks or not task else OTHER
+        task = NONE if not task else task if task in self._tasks else OTHER
         model = model if model in self._models else OTHER
         by, why, status, finished = (self._word(word) for word in (by, why, status, finished))
         row = self._series.setdefault((task, by, why, status, model, finished), [0] * (HEAD + 3 * SIZE))

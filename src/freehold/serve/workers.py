@@ -47,9 +47,11 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGCHLD)
 
 
 class _Place(msgspec.Struct):
-    """What a worker reads from its environment: its number, and the descriptors it was given."""
+    """What a worker reads from its environment: its number, whether all had listened before, and the descriptors it
+    was given."""
 
     index: int
+    again: bool
     listen: list[int]
     ready: int
     leash: int
@@ -58,10 +60,11 @@ class _Place(msgspec.Struct):
 
 @dataclass(slots=True)
 class Worker:
-    """This process as one of several: `listen` is its own socket, `others` are the other workers'. `folder` is for what
-    they share while they run."""
+    """This process as one of several: `listen` is its own socket, `others` are the other workers'. `again`: all had
+    listened once before it started. `folder` is for what they share while they run."""
 
     index: int
+    again: bool
     listen: socket.socket
     others: tuple[socket.socket, ...]
     folder: Path
@@ -105,7 +108,7 @@ def inherited() -> Worker | None:
     for one in sockets:
         one.setblocking(False)
     own = sockets.pop(place.index)
-    return Worker(place.index, own, tuple(sockets), Path(place.folder), place.ready)
+    return Worker(place.index, place.again, own, tuple(sockets), Path(place.folder), place.ready)
 
 
 def _until_alone(leash: int) -> None:
@@ -261,7 +264,7 @@ class _Parent:
         slot.line, slot.ready, slot.again = bytearray(), 0.0, False
         self._selector.register(slot.pipe, selectors.EVENT_READ, slot)
         listen = [one.fileno() for one in self._listen]
-        place = _Place(slot.index, listen, end, self._leash, str(self._folder))
+        place = _Place(slot.index, self._announced, listen, end, self._leash, str(self._folder))
         try:
             slot.child = subprocess.Popen(
                 self._command(slot.index),
