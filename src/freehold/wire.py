@@ -160,11 +160,8 @@ def _logged(row: dict[str, Any], line: int) -> Call:
     whole, by, why, probability = True, "upstream", "", None
     own = row.get("freehold")
     if isinstance(own, dict):
-        # a ledger row of a failed or cut answer holds no evidence, nor one about a question that left without its
-        # private data: the answer is to another question
-        whole = own.get("status", "complete") == "complete" and own.get("redacted") is not True
         by, why = str(own.get("answered_by", by)), str(own.get("why", why))
-        probability = _number(own.get("probability"))
+        whole, probability = _is_evidence(own), _number(own.get("probability"))
     choice = _first(response)
     return Call(  # by place: names take half as long again, of every row
         messages,
@@ -185,6 +182,12 @@ def _logged(row: dict[str, Any], line: int) -> Call:
         _text(choice.get("finish_reason")) if isinstance(choice, dict) else "",
         _error(response),
     )
+
+
+def _is_evidence(own: Mapping[str, Any]) -> bool:
+    """Is a ledger row's answer whole, to the question as asked, by the first host's model: no `other`, no successor?"""
+    odd = own.get("redacted") is True or own.get("other") or own.get("against")
+    return not odd and own.get("status", "complete") == "complete"
 
 
 def _text(value: Any) -> str:
@@ -274,16 +277,13 @@ def unseen(call: Call) -> bool:
 
 
 def finished(call: Call) -> bool:
-    """Was a logged call answered to the end, be it by text, a refusal or a tool call? Not if it failed or was cut, or
-    if what was answered is not what the client asked (private data was taken out)."""
+    """Is a logged call's answer whole and evidence (_is_evidence), be it a text, a refusal or a tool call?"""
     if call.answer is not None:
         return True
     own, response = call.row.get("freehold"), call.row.get("response")
-    whole = not isinstance(own, dict) or (
-        own.get("status", "complete") == "complete" and own.get("redacted") is not True
-    )
     failed = isinstance(response, dict) and isinstance(response.get("error"), dict | str)
-    return whole and not failed and _choice(call).get("finish_reason") not in CUT and bool(_said(call))
+    failed = failed or (isinstance(own, dict) and not _is_evidence(own))
+    return not failed and _choice(call).get("finish_reason") not in CUT and bool(_said(call))
 
 
 def _choice(call: Call) -> Mapping[str, Any]:

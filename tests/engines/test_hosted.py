@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import pytest
 from tests.hosting import OpenHost, hosting
 
-from freehold.engines import hosted
+from freehold.engines import hosted, hosted_link
 from freehold.engines.hosted import Form, HostedStudent, Reach, check, is_outside, reach
+from freehold.engines.hosted_form import in_the_house
+from freehold.engines.hosted_gate import Gate
 from freehold.engines.hosts.secret import Secret
 from freehold.engines.open import closing, open_student
 from freehold.engines.title import title
 from freehold.errors import ArtifactDamaged, BadSetting, StudentUnusable, UpstreamMissing
-from freehold.nouns import Artifact, Slot, Task, Template
+from freehold.nouns import Artifact, Slot, Task, Template, Tokens
 from freehold.project import Settings
 from freehold.project.gateway import PrivateSettings, UpstreamSettings
+from freehold.project.settings import TaskSettings
+from freehold.serve.students import Abandons
+from freehold.wire import completion
 
 TASK = Task(
     "intents",
@@ -248,3 +256,224 @@ def test_stored_calls_may_differ_once(host: OpenHost) -> None:
         assert check(own, rows) == 0.0
         assert check(own, [rows[0] | {"label": "balance"}, *rows[1:]]) == 0.0
         assert check(own, [row | {"label": "balance"} for row in rows[:2]] + rows[2:]) == 1.0
+
+
+# where it may be asked, and who pays
+
+
+def test_inside_the_house_is_where_its_name_leads(host: OpenHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A local name that a resolver leads to a public address: nothing is sent there for a task that never leaves."""
+    real, led = socket.create_connection, []
+
+    def lead(address: tuple[str, int], *args: Any, **options: Any) -> socket.socket:
+        led.append(address[0])
+        return real(("127.0.0.1", address[1]), *args, **options)
+
+    port = host.url.rpartition(":")[2]
+    to = Reach("local", f"http://vllm:{port}", "qwen3-32b", Secret(""))
+    form = Form.of(TASK, "local", to.url, "qwen3-32b", private=False)
+    monkeypatch.setattr(socket, "create_connection", lead)
+    with HostedStudent(form, to) as own:
+        own.limit(inside=True)
+        assert own.answers(["x"])[0].text == "transfer"
+    monkeypatch.setattr(socket.socket, "getpeername", lambda _: ("93.184.215.14", 80))
+    with HostedStudent(form, to) as own:
+        assert own.answers(["x"])[0].text == "transfer"  # of another task: a local name may lead there
+        seen = len(host.seen)
+        own.close()
+        own.limit(inside=True)
+        own.limit()  # said once, it holds
+        with pytest.raises(UpstreamMissing, match="address of another network"):
+            own.answers(["private"])
+    with HostedStudent(form, replace(to, inside=True)) as own, pytest.raises(UpstreamMissing):
+        own.answers(["private"])
+    assert (len(host.seen), set(led)) == (seen, {"vllm"})
+
+
+@pytest.mark.parametrize(
+    ("address", "inside"),
+    [("127.0.0.1", True), ("::1", True), ("10.2.3.4", True), ("fd00::1", True), ("fe80::1%eth0", False),
+     ("8.8.8.8", False), ("2606:4700::1", False), ("169.254.169.254", False), ("::ffff:127.0.0.1", False)],
+)  # fmt: skip
+def test_addresses_of_the_house(address: str, inside: bool) -> None:
+    assert in_the_house(address) is inside
+
+
+def test_reach_knows_the_tasks_that_never_leave(tmp_path: Path) -> None:
+    said = UpstreamSettings("http://vllm:8000/v1", open=True, model="m")
+    settings = Settings(upstreams={"local": said}, tasks={"intents": TaskSettings(leaves=False)})
+    assert reach(settings, tmp_path, "local", {}, list, task="intents").inside
+    assert not reach(settings, tmp_path, "local", {}, list, task="orders").inside
+
+
+def test_a_host_whose_budget_is_spent_is_not_asked(host: OpenHost) -> None:
+    billed: list[tuple[str, Tokens]] = []
+    gate = Gate(left=lambda: 1.0 - len(billed), bill=lambda model, tokens: billed.append((model, tokens)))
+    with student(host) as own:
+        own.limit(gate=gate)
+        assert own.answers(["x"])[0].able
+        with pytest.raises(UpstreamMissing, match="budget of the day"):
+            own.answers(["y"])
+    assert billed == [("qwen3-32b", Tokens(100, 4))]
+    assert len(host.seen) == 1
+
+
+def test_a_host_that_failed_five_times_rests_and_is_tried_again(host: OpenHost) -> None:
+    now = [0.0]
+    gate = Gate(clock=lambda: now[0])
+    host.fails = [503] * 5
+    with student(host) as own, student(host) as another:
+        own.limit(gate=gate)
+        another.limit(gate=gate)
+        for _ in range(5):
+            with pytest.raises(UpstreamMissing, match="answered 503"):
+                own.answers(["x"])
+        for one in (own, another):
+            with pytest.raises(UpstreamMissing, match="left alone"):
+                one.answers(["x"])
+        assert len(host.seen) == 5
+        now[0] = 31.0
+        assert another.answers(["x"])[0].able
+        assert own.answers(["x"])[0].able
+
+
+def test_a_host_that_is_down_is_left_alone() -> None:
+    with hosting(lambda body: ("transfer", None)) as gone:
+        own = student(gone)
+    own.limit(gate=Gate(clock=lambda: 0.0))
+    for why in ["can't be reached"] * 5 + ["left alone"]:
+        with own, pytest.raises(UpstreamMissing, match=why):
+            own.answers(["x"])
+
+
+# connections
+
+
+class Raw:
+    """A host that does with each request what the next of `acts` does with its connection."""
+
+    def __init__(self, *acts: Callable[[socket.socket], None]) -> None:
+        self.acts, self.requests = list(acts), 0
+        self._listen = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listen.getsockname()[1]}/v1"
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(20)
+        self._listen.close()
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while self.acts:
+            taken, _ = self._listen.accept()
+            with taken:
+                while taken.fileno() >= 0 and self.acts and _whole_request(taken):
+                    self.requests += 1
+                    self.acts.pop(0)(taken)
+
+
+def _whole_request(taken: socket.socket) -> bool:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = taken.recv(65536)
+        if not piece:
+            return False
+        data += piece
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = int(
+        next(line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
+    )
+    while len(body) < length:
+        body += taken.recv(65536)
+    return True
+
+
+def _answers(taken: socket.socket) -> None:
+    body = json.dumps(completion("m", "transfer", Tokens(9, 1), "chatcmpl-1", 1)).encode()
+    taken.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+
+def _at(raw: Raw, **options: Any) -> HostedStudent:
+    made = msgspec.structs.replace(Form.of(TASK, "local", raw.url, "m", private=False), logprobs=False)
+    return HostedStudent(made, Reach("local", raw.url, "m", Secret(""), **options))
+
+
+def test_a_call_that_nobody_waits_for_ends_at_its_host() -> None:
+    asked, ended, gone = threading.Event(), threading.Event(), threading.Event()
+    billed: list[Tokens] = []
+
+    def never_answers(taken: socket.socket) -> None:
+        asked.set()
+        taken.settimeout(20)
+        assert taken.recv(1) == b""
+        ended.set()
+
+    with Raw(never_answers, _answers) as raw, _at(raw) as own:
+        own.limit(gate=Gate(bill=lambda model, tokens: billed.append(tokens)))
+        failed: list[BaseException] = []
+
+        def ask() -> None:
+            try:
+                own.answer_unless("x", gone.is_set)
+            except UpstreamMissing as error:
+                failed.append(error)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        assert asked.wait(20)
+        gone.set()
+        asking.join(20)
+        assert ended.wait(20)
+        assert "nobody waits" in str(failed[0])
+        assert own.answer_unless("x", lambda: False).text == "transfer"
+        with pytest.raises(UpstreamMissing, match="nobody waits"):
+            own.answer_unless("x", lambda: True)
+    assert raw.requests == 2  # nor was it sent again, and a call given up beforehand never was
+    assert billed[0].completion == own.form.max_tokens  # the host may bill what it had begun
+    assert billed[1:] == [Tokens(9, 1)]
+
+
+def test_what_a_host_may_have_read_is_not_sent_again() -> None:
+    billed: list[Tokens] = []
+    with Raw(_answers, socket.socket.close, _answers) as raw, _at(raw) as own:
+        own.limit(gate=Gate(bill=lambda model, tokens: billed.append(tokens)))
+        assert own.answers(["x"])[0].able
+        with pytest.raises(UpstreamMissing, match="can't be reached"):
+            own.answers(["y"])  # on the same connection, which ends once the request was read
+        assert (raw.requests, len(billed)) == (2, 2)
+        assert own.answers(["z"])[0].able
+
+
+def test_a_connection_that_the_host_has_closed_is_not_used() -> None:
+    def answers_and_closes(taken: socket.socket) -> None:
+        _answers(taken)
+        taken.close()
+
+    with Raw(answers_and_closes, _answers) as raw, _at(raw) as own:
+        assert own.answers(["x"])[0].able
+        (_, kept) = own._links._idle[0]
+        until = time.monotonic() + 20
+        while not hosted_link._readable(kept.sock):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        assert own.answers(["y"])[0].able
+    assert raw.requests == 2
+
+
+def test_a_connection_that_lay_idle_for_long_is_not_used(host: OpenHost) -> None:
+    now = [0.0]
+    links = hosted_link.Links(host.url, lambda address: True, clock=lambda: now[0])
+    body = json.dumps({"model": "m", "messages": []}).encode()
+    for seconds, connections in ((0.0, 1), (2.0, 1), (6.0, 2)):
+        now[0] = seconds
+        assert links.post("/chat/completions", {}, body)[0] == 200
+        assert host.connections == connections
+    links.close()
+
+
+def test_a_seat_lets_a_hosted_call_go(host: OpenHost) -> None:
+    assert isinstance(student(host), Abandons)

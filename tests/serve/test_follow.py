@@ -15,9 +15,10 @@ from freehold.serve.follow import Follow
 from freehold.serve.pairlog import PairRow
 from freehold.serve.runglog import NAME, RungLog
 from freehold.serve.rungs import close, went_up
+from freehold.serve.stage import LEAST
 
 from .conftest import new_verdict
-from .rollout import Rungs, events, opened
+from .rollout import Rungs, answered, events, opened
 
 
 def follow(rungs: Rungs) -> Follow:
@@ -110,6 +111,55 @@ def test_pairs_of_all_take_a_student_up(project: Project) -> None:
         assert shares(one, other) == [0.01, 0.0]
         follow(other).look()
         assert shares(one, other) == [0.01, 0.01]
+
+
+def test_pairs_of_an_earlier_step_take_nobody_up_at_the_next(project: Project) -> None:
+    """What two found out in the shadow takes the student to 1 % once; it is no evidence for 5 %, in either process and
+    whenever it arrives. The monitor counts it all the same."""
+    with two(project) as (one, other):
+        for rungs, count in ((one, LEAST), (other, LEAST - 1)):
+            made = rungs.pairs()
+            for _ in range(count):
+                made._record(rungs.step, answered(), 1.0, True)
+        assert shares(one, other) == [0.01, 0.0]
+        follow(one).look()  # the other's shadow pairs come late
+        follow(other).look()  # the step comes before the shadow pairs that led to it
+        for rungs in (one, other):
+            stage, monitor = rungs.step.stage, rungs.step.monitor
+            assert stage is not None
+            assert monitor is not None
+            assert (stage.share, stage.agree, stage.differ) == (0.01, 0, 0)
+            assert monitor.seen == 2 * LEAST - 1
+        other.pairs()._record(other.step, answered(), 1.0, True)  # made at 1 %
+        follow(one).look()
+        assert one.step.stage is not None
+        assert (one.step.stage.share, one.step.stage.agree) == (0.01, 1)
+    with opened(project, process=3) as later:  # a restart finds the same
+        assert later.step.stage is not None
+        assert later.step.monitor is not None
+        assert (later.step.stage.share, later.step.stage.agree, later.step.monitor.seen) == (0.01, 1, 2 * LEAST)
+
+
+def test_a_pair_that_is_read_with_the_step_it_was_made_at_counts(project: Project) -> None:
+    """Between the two files that are read, the other process goes up and finds its first pair there."""
+    with two(project) as (one, other):
+        look = follow(other)
+        news = other.pair_log.news
+
+        def meanwhile() -> list[PairRow]:
+            rows = news()
+            assert one.step.stage is not None
+            one.step.stage.move(0.01, "20 pairs, 0 differ")
+            went_up(one.log, one.step, "20 pairs, 0 differ")
+            one.pairs()._record(one.step, answered(), 1.0, True)
+            return rows
+
+        other.pair_log.news = meanwhile  # type: ignore[method-assign]
+        look.look()
+        other.pair_log.news = news  # type: ignore[method-assign]
+        look.look()
+        assert other.step.stage is not None
+        assert (other.step.stage.share, other.step.stage.agree) == (0.01, 1)
 
 
 def test_pairs_of_all_close_a_rung(project: Project) -> None:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+import socket
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from freehold.nouns import TaskStudent, Verdict
+import msgspec
+import pytest
+from tests.hosting import hosting
+
+from freehold.engines.hosted import Form, Gate, HostedStudent, Reach
+from freehold.engines.hosts.secret import Secret
+from freehold.errors import UpstreamMissing
+from freehold.nouns import Artifact, Slot, Student, Task, TaskStudent, Template, Tokens, Verdict
 from freehold.project import Project
-from freehold.serve.rungs import AFTER, close, rest_on
+from freehold.project.settings import TaskSettings
+from freehold.serve.rungs import AFTER, OUTSIDE, close, rest_on
 
 from .conftest import EVIDENCE, SCRIPT, new_verdict
 from .rollout import Rungs, events, opened
@@ -105,3 +115,72 @@ def test_a_running_rung_closes_where_the_student_before_it_changed(project: Proj
             assert left is before[1]
             assert (left.rung.open, left.rung.why) == (False, AFTER)
     assert events(project, "closed")[-1]["by"] == "ladder"
+
+
+# a student at a host
+
+
+def at_host(project: Project, url: str) -> str:
+    """A verdict of a student that runs at `url`; its sha256."""
+    task = Task("intents", Template((Slot("user", "", variable=True),)), "labels", 9, 1.0, labels=("balance",))
+    form = msgspec.structs.replace(Form.of(task, "local", url, "m", private=False), logprobs=False)
+    made = project.write_artifact(
+        {"hosted.json": form.encode(), "checks.json": b'[{"text": "a", "label": "balance", "score": 1.0}]'},
+        kind="hosted", task="intents", base="m", licence="MIT", recipe={"url": url}, data_sha256="0" * 64,
+    )  # fmt: skip
+    verdict = next(verdict for verdict in project.verdicts() if not verdict.after)
+    for path in (project.path / "verdicts").iterdir():
+        path.unlink()
+    project.save(replace(verdict, student=TaskStudent(made.sha256, "m", "MIT", "local")))
+    return made.sha256
+
+
+def opener(folder: Path, artifact: Artifact) -> Student:
+    assert artifact.kind == "hosted"
+    return HostedStudent.open(folder, lambda name: Reach(name, str(artifact.recipe["url"]), "m", Secret("")))
+
+
+def never_leaves(project: Project) -> None:
+    project.settings = replace(project.settings, tasks={"intents": TaskSettings(leaves=False, unsure="answer")})
+
+
+def test_a_host_outside_is_not_even_asked_the_stored_calls_of_a_task_that_never_leaves(project: Project) -> None:
+    at_host(project, "https://api.example/v1")
+    never_leaves(project)
+    asked: list[Path] = []
+
+    def noted(folder: Path, artifact: Artifact) -> Student:
+        asked.append(folder)
+        return opener(folder, artifact)
+
+    with opened(project, opener=noted) as rungs:
+        assert (rungs.step.seat, rungs.step.rung.open, rungs.step.rung.why) == (None, False, OUTSIDE)
+    assert not asked
+
+
+def test_a_local_name_that_leads_outside_is_not_asked_what_never_leaves(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hosting(lambda body: ("balance", None)) as host:
+        at_host(project, host.url.replace("127.0.0.1", "localhost"))
+        monkeypatch.setattr(socket.socket, "getpeername", lambda _: ("93.184.215.14", 80))
+        with opened(project, opener=opener) as rungs:
+            assert rungs.step.rung.open
+        seen = len(host.seen)
+        never_leaves(project)
+        with opened(project, opener=opener) as rungs:
+            assert not rungs.step.rung.open
+        assert len(host.seen) == seen == 1
+
+
+def test_the_gate_of_a_host_is_asked_and_told_from_the_stored_calls_on(project: Project) -> None:
+    billed: list[tuple[str, Tokens]] = []
+    gate = Gate(left=lambda: 2.0 - len(billed), bill=lambda model, tokens: billed.append((model, tokens)))
+    with hosting(lambda body: ("balance", None)) as host:
+        at_host(project, host.url)
+        with opened(project, opener=opener, gates={"local": gate}) as rungs:
+            assert rungs.step.seat is not None
+            assert rungs.step.seat.student.answers(["b"])[0].text == "balance"
+            with pytest.raises(UpstreamMissing, match="budget of the day"):
+                rungs.step.seat.student.answers(["c"])
+    assert billed == [("m", Tokens(100, 4))] * 2

@@ -28,7 +28,7 @@ def test_a_row_holds_no_text(project: Project) -> None:
     row = json.loads(path.read_text())
     assert row == {
         "at": AT, "id": "chatcmpl-1", "task": "intents", "student": "9f", "agrees": True, "probability": 1.0,
-        "stage": "shadow", "home": True, "against": "gpt-5.6-luna",
+        "stage": "shadow", "home": True, "against": "gpt-5.6-luna", "share": None,
     }  # fmt: skip
     assert path.stat().st_mode & 0o077 == 0
 

@@ -61,3 +61,34 @@ def test_answers_given_at_home_were_not_put_upstream(write: Write) -> None:
     traffic = read([write([*PLAIN, home])])
     (task,) = find_tasks(traffic)
     assert len(put_upstream(task, traffic)) == len(evidence(task, traffic)) == len(PLAIN)
+
+
+OWN = {"answered_by": "upstream", "why": "closed", "status": "complete", "host": "first", "probability": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("own", "is_evidence"),
+    [
+        ({}, True),
+        ({"other": False, "against": ""}, True),
+        ({"host": "second", "other": True}, False),
+        ({"why": "pair", "probability": 0.02, "agrees": True}, True),
+        ({"why": "pair", "probability": 0.02, "agrees": False, "against": "gpt-5.6-luna"}, False),
+        ({"redacted": True}, False),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("message", [{"content": "yes"}, {"content": None, "tool_calls": [TOOL]}], ids=["text", "tool"])
+def test_what_another_model_answered_is_no_evidence(
+    write: Write, own: dict[str, Any], is_evidence: bool, message: dict[str, Any]
+) -> None:
+    """Of a ledger row that a fail-over host or a successor answered, time and money count, and the answer doesn't."""
+    made = whole(message) | {"freehold": OWN | own}
+    traffic = read([write([*PLAIN, made])])
+    (task,) = find_tasks(traffic)
+    last = put_upstream(task, traffic)[-1]
+    assert finished(last) is is_evidence
+    assert (last.tokens is None, last.at is None) == (False, False)
+    is_text = message["content"] is not None
+    assert len(evidence(task, traffic)) == len(PLAIN) + (is_evidence and is_text)
+    assert (last.answer is not None) is (is_evidence and is_text)

@@ -11,12 +11,12 @@ goes up then, and a proof or a fit stops.
     429, 5xx, no answer   again after 0.5, 1, 2, ... s, as often as `tries` says     then UpstreamMissing
     400, 413, 422         this one request can't be answered                         not able
     any other, 3xx too    nothing can be asked like this                             UpstreamMissing
+    the gate is shut      budget spent, or it rests after failures (hosted_gate.py)  UpstreamMissing
+    nobody waits          the connection is shut (hosted_link.py)                    UpstreamMissing
 """
 
 from __future__ import annotations
 
-import http.client
-import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,24 +30,23 @@ import msgspec
 
 from freehold import wire
 from freehold.engines.decoder import score
-from freehold.engines.hosted_form import Form, is_outside
+from freehold.engines.hosted_form import Form, in_the_house, is_outside
+from freehold.engines.hosted_gate import Gate
+from freehold.engines.hosted_link import Gone, Links, Lost, WrongAddress
 from freehold.engines.hosts.guard import guard
 from freehold.engines.hosts.secret import Secret, read_key
 from freehold.engines.llama.completion import Completion
 from freehold.errors import BadSetting, StudentUnusable, UpstreamMissing
 from freehold.nouns import Answer, Student, Tokens
 from freehold.project import Settings
+from freehold.project.settings import TaskSettings
 
-__all__ = ["Clean", "Form", "HostedStudent", "Reach", "check", "is_outside", "reach"]
+__all__ = ["Clean", "Form", "Gate", "HostedStudent", "Reach", "check", "is_outside", "reach"]
 
 Clean = Callable[[Sequence[str]], list[str]]
 """Takes private data out of the texts of one request."""
 PARALLEL = 8  # requests at a time, where many texts are asked
-CONNECT = 5.0  # seconds
-BETWEEN = 60.0  # seconds without a byte
-TOTAL = 120.0  # seconds of a whole answer
-LONGEST = 16 << 20  # bytes of an answer
-PIECE = 64 << 10
+BYTES = 3  # of a request for each token that it may have, where nobody said how many
 PAUSE = 0.5  # seconds before the first further try
 SPARED = (400, 413, 422)
 MISSES = 1  # stored calls that may be answered otherwise than at the fit
@@ -56,7 +55,7 @@ MISSES = 1  # stored calls that may be answered otherwise than at the fit
 @dataclass(frozen=True, slots=True)
 class Reach:
     """How a host is reached. `clean` takes private data out of what it is asked (None: it may have it). `tries` counts
-    the first one."""
+    the first one. `inside`: only at a loopback or private address, whatever its name says."""
 
     name: str
     url: str
@@ -64,12 +63,15 @@ class Reach:
     key: Secret
     clean: Clean | None = None
     tries: int = 1
+    inside: bool = False
 
 
 def reach(
-    settings: Settings, folder: Path, name: str, environ: Mapping[str, str], clean: Clean, *, tries: int = 1
-) -> Reach:
-    """The open model's host [upstreams.NAME]. `clean` is used where freehold.toml says that private data stays.
+    settings: Settings, folder: Path, name: str, environ: Mapping[str, str], clean: Clean, *, tries: int = 1,
+    task: str = "",
+) -> Reach:  # fmt: skip
+    """The open model's host [upstreams.NAME]. `clean` is used where freehold.toml says that private data stays; of a
+    `task` that it declares never to leave the house, the host is asked only inside.
 
     Raises BadSetting where there is none, or it can't be a student; SecretExposed for a key that others can read.
     """
@@ -85,7 +87,8 @@ def reach(
         raise BadSetting(f"[upstreams.{name}] names no model.", 'Say which one is asked: model = "...".')
     redacts = (said.private or settings.private.leaves) == "redacted"
     key = read_key(said, folder, environ, name)
-    return Reach(name, said.url.rstrip("/"), said.model, key, clean if redacts else None, tries)
+    inside = not settings.tasks.get(task, TaskSettings()).leaves
+    return Reach(name, said.url.rstrip("/"), said.model, key, clean if redacts else None, tries, inside)
 
 
 class HostedStudent:
@@ -108,9 +111,11 @@ class HostedStudent:
         self.tokens = Tokens()
         self.asked = 0
         self._to = to
-        self._allowed = guard(to.url)
+        self._inside = to.inside
+        self._gate: Gate | None = None
+        self._guard = guard(to.url)
+        self._links = Links(to.url, self._allowed)
         self._lock = threading.Lock()
-        self._idle: list[http.client.HTTPConnection] = []
 
     @classmethod
     def open(cls, folder: Path, to: Callable[[str], Reach]) -> HostedStudent:
@@ -129,10 +134,15 @@ class HostedStudent:
 
     def close(self) -> None:
         """End the connections. May be called again."""
-        with self._lock:
-            held, self._idle = self._idle, []
-        for connection in held:
-            connection.close()
+        self._links.close()
+
+    def limit(self, *, inside: bool = False, gate: Gate | None = None) -> None:
+        """Before the first question: ask only `inside` the house (once said, for good), and only where `gate` opens."""
+        self._inside = self._inside or inside
+        self._gate = gate
+
+    def _allowed(self, address: str) -> bool:
+        return self._guard(address) and (not self._inside or in_the_house(address))
 
     def answers(self, texts: Sequence[str], /) -> list[Answer]:
         """Raises UpstreamMissing where the host does not answer."""
@@ -145,13 +155,17 @@ class HostedStudent:
             finally:  # what has not begun when one fails is not asked
                 pool.shutdown(wait=False, cancel_futures=True)
 
+    def answer_unless(self, text: str, gone: Callable[[], bool], /) -> Answer:
+        """The answer. Once `gone()` is true nobody waits for it, and the connection is shut: UpstreamMissing."""
+        return self._answer(text, gone)
+
     def gives_logprobs(self, text: str) -> bool:
         """Ask once, and see whether log-probabilities come back."""
         body = self._ask(text)
         return body is not None and bool(_logprobs(body))
 
-    def _answer(self, text: str) -> Answer:
-        body = self._ask(text)
+    def _answer(self, text: str, gone: Callable[[], bool] | None = None) -> Answer:
+        body = self._ask(text, gone)
         return Answer("", 0.0, able=False) if body is None else self._read(body)
 
     def _read(self, body: dict[str, Any]) -> Answer:
@@ -170,7 +184,7 @@ class HostedStudent:
             return Answer(said, 1.0)
         return Answer(said, score(Completion(said, logprobs=_logprobs(body))))
 
-    def _ask(self, text: str) -> dict[str, Any] | None:
+    def _ask(self, text: str, gone: Callable[[], bool] | None = None) -> dict[str, Any] | None:
         """The host's whole answer; None where this request can't be answered."""
         built = self.form.messages(text)
         if built is None:
@@ -183,20 +197,39 @@ class HostedStudent:
         request |= {"max_tokens": self.form.max_tokens, **self.form.fields, **fields}
         if self.form.logprobs:
             request["logprobs"] = True
-        return self._tried(msgspec.json.encode(request))
+        return self._tried(msgspec.json.encode(request), gone)
 
-    def _tried(self, data: bytes) -> dict[str, Any] | None:
-        why = ""
+    def _tried(self, data: bytes, gone: Callable[[], bool] | None) -> dict[str, Any] | None:
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if self._to.key:
+            headers["Authorization"] = f"Bearer {self._to.key.reveal()}"
+        most = Tokens(len(data) // BYTES + 1, self.form.max_tokens)
+        gate, why = self._gate, ""
         for attempt in range(self._to.tries):
             if attempt:
                 time.sleep(PAUSE * 2.0 ** (attempt - 1))
+            said, closed = gate.ask() if gate is not None else (1, "")
+            if not said:
+                raise self._missing(closed)
             try:
-                status, body = self._post(data)
-            except (OSError, http.client.HTTPException) as error:
-                why = f"can't be reached ({type(error).__name__})"
+                status, body = self._links.post("/chat/completions", headers, data, gone)
+            except WrongAddress:
+                raise self._missing("has a name that leads to an address of another network") from None
+            except Gone as error:  # says nothing about the host
+                if error.sent:
+                    self._bill(most)
+                raise self._missing("was asked for an answer that nobody waits for any more") from None
+            except (Lost, OSError) as error:
+                if gate is not None:
+                    gate.failed(said)
+                if isinstance(error, Lost):
+                    self._bill(most)
+                why = f"can't be reached ({error if isinstance(error, Lost) else type(error).__name__})"
                 continue
+            if gate is not None:
+                gate.answered(said, status)
             if status == 200:
-                return self._counted(body)
+                return self._counted(body, most)
             if status in SPARED:
                 return None
             why = f"answered {status}"
@@ -204,81 +237,34 @@ class HostedStudent:
                 break
         raise self._missing(why)
 
-    def _counted(self, body: bytes) -> dict[str, Any]:
+    def _counted(self, body: bytes, most: Tokens) -> dict[str, Any]:
+        """The answer. What it took is billed by its usage; where that isn't said, as the most that it may have been."""
         try:
             found = wire.loads(body)
         except wire.RowError:
-            raise self._missing("answered with something that is no JSON") from None
-        if not isinstance(found, dict) or found.get("error"):
-            raise self._missing("answered with an error")
-        usage = found.get("usage")
-        used = usage if isinstance(usage, dict) else {}
-        prompt, completion = (used.get(name) for name in ("prompt_tokens", "completion_tokens"))
+            found = None
+        used = wire.usage_tokens(found.get("usage")) if isinstance(found, dict) else None
         with self._lock:
             self.asked += 1
-            if isinstance(prompt, int) and isinstance(completion, int):
-                self.tokens = Tokens(self.tokens.prompt + prompt, self.tokens.completion + completion)
+            if used is not None:
+                prompt, completion = self.tokens.prompt + used.prompt, self.tokens.completion + used.completion
+                self.tokens = Tokens(prompt, completion)
+        self._bill(most if used is None else used)
+        if found is None:
+            raise self._missing("answered with something that is no JSON")
+        if not isinstance(found, dict) or found.get("error"):
+            raise self._missing("answered with an error")
         return found
+
+    def _bill(self, tokens: Tokens) -> None:
+        if self._gate is not None:
+            self._gate.used(self.form.model, tokens)
 
     def _missing(self, why: str) -> UpstreamMissing:
         host = urlsplit(self._to.url).netloc
         return UpstreamMissing(
             f"The host {host} of [upstreams.{self._to.name}] {why}.", "Check its url, model and key, and that it runs."
         )
-
-    def _post(self, data: bytes) -> tuple[int, bytes]:
-        """One request, on a connection that is idle if there is one. If the host has closed it by now, on a new one."""
-        with self._lock:
-            kept = self._idle.pop() if self._idle else None
-        if kept is not None:
-            try:
-                return self._send(kept, data)
-            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-                pass
-        return self._send(self._connected(), data)
-
-    def _connected(self) -> http.client.HTTPConnection:
-        parts = urlsplit(self._to.url)
-        host = parts.hostname or ""
-        connection: http.client.HTTPConnection
-        if parts.scheme == "https":
-            connection = http.client.HTTPSConnection(
-                host, parts.port, timeout=CONNECT, context=ssl.create_default_context()
-            )
-        else:
-            connection = http.client.HTTPConnection(host, parts.port, timeout=CONNECT)
-        connection.connect()
-        if not self._allowed(connection.sock.getpeername()[0]):
-            connection.close()
-            raise self._missing("has a name that leads to an address of another network")
-        connection.sock.settimeout(BETWEEN)
-        return connection
-
-    def _send(self, connection: http.client.HTTPConnection, data: bytes) -> tuple[int, bytes]:
-        until = time.monotonic() + TOTAL
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if self._to.key:
-            headers["Authorization"] = f"Bearer {self._to.key.reveal()}"
-        whole = False
-        try:
-            connection.request("POST", f"{urlsplit(self._to.url).path}/chat/completions", data, headers)
-            response = connection.getresponse()
-            body = bytearray()
-            while piece := response.read1(PIECE):
-                body += piece
-                if len(body) > LONGEST or time.monotonic() > until:
-                    raise http.client.HTTPException("too long an answer")
-            if response.length:
-                raise http.client.IncompleteRead(b"", response.length)
-            response.read()  # read1 leaves a response that is read to its end open
-            whole = True
-        finally:
-            if not whole:
-                connection.close()
-        if connection.sock is not None:  # the host keeps it open
-            with self._lock:
-                self._idle.append(connection)
-        return response.status, bytes(body)
 
 
 def _logprobs(body: Mapping[str, Any]) -> list[float]:

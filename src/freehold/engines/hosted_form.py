@@ -22,13 +22,14 @@ from freehold.engines.hosts.guard import is_local_name, kind_of
 from freehold.errors import ArtifactDamaged
 from freehold.nouns import Kind, Message, Slot, Task
 
-__all__ = ["FILE", "Form", "is_outside"]
+__all__ = ["FILE", "Form", "in_the_house", "is_outside"]
 
 FILE = "hosted.json"
 VERSION = 1
 SENT = ("response_format", "tools", "tool_choice", "parallel_tool_calls", "functions", "function_call")
 """Request fields that decide what is asked, and go along. Those that say how tokens are drawn don't: it is greedy."""
 UNLOGGED = 1024  # completion tokens where the log tells of none
+HOUSE = ("loopback", "private")
 SPARE = 2  # times the longest logged answer: another model counts other tokens
 
 
@@ -97,9 +98,15 @@ class Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 def is_outside(url: str) -> bool:
-    """Whether what this host is asked leaves the house: its address is no local one, and its name no local name."""
+    """Whether what this host is asked leaves the house by what its url says: its address is no local one, and its name
+    no local name. Where a local name leads to is seen when it is connected to (`in_the_house`)."""
     host = (urlsplit(url).hostname or "").lower()
     try:
-        return kind_of(host) not in ("loopback", "private")
+        return kind_of(host) not in HOUSE
     except ValueError:
         return not is_local_name(host)
+
+
+def in_the_house(address: str) -> bool:
+    """Whether an address that is connected to is this machine's own or a private network's."""
+    return kind_of(address.partition("%")[0]) in HOUSE

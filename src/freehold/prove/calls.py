@@ -2,7 +2,8 @@
 
     put upstream ─split→ fit | the other side ─one random call a near-duplicate group→ drawn: the share is of these
                                                   ├ not honoured  the server sends it up      kept never
-                                                  ├ failed        no whole answer             kept never
+                                                  ├ failed        no whole answer, or another kept never
+                                                  │               host's or model's (`other`)
                                                   └ cal           it certifies: ok, score; without text (a refusal,
                                                                   a tool call) whatever the student says disagrees
 

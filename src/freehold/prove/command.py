@@ -97,7 +97,7 @@ def _further(
     from freehold.traffic.private import redact_together
 
     def hosts(name: str) -> Reach:
-        return reach(project.settings, project.path, name, os.environ, redact_together, tries=TRIES)
+        return reach(project.settings, project.path, name, os.environ, redact_together, tries=TRIES, task=task.name)
 
     with ExitStack() as opened:
         before = None

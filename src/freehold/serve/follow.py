@@ -3,7 +3,7 @@
 each second, in a thread   rungs.jsonl, pairs/   ─look→ what is new
 in the event loop          ─apply→ a closing of the monitor or the ladder: this rung closes
                                    a step up: this stage goes along
-                                   a pair: this monitor and this stage count it
+                                   a pair: this monitor counts it, and this stage where it was made at the same step
                                    a line that can't be read: the task closes, as at a start
 """
 
@@ -41,7 +41,8 @@ class Follow:
 
     def look(self) -> None:
         """Read what is new, and have it applied. To be called each second, from any thread."""
-        events, rows = self.log.news(), self.pairs.news()
+        rows = self.pairs.news()  # first: a step up is written before the first pair made there
+        events = self.log.news()
         if events.rows or events.damaged or rows:
             self.soon(self.apply, events, rows)
 
@@ -71,7 +72,9 @@ class Follow:
     def _pair(self, step: Step, row: PairRow) -> None:
         if step.monitor is None or row.against != (step.beside.model if step.beside else ""):
             return
-        alarm, risen = seen(step, row.agrees, row.probability)
+        # one of an earlier step, which its process made before it heard of this one, was evidence for that step alone
+        staged = step.stage is not None and step.stage.made(row.stage, row.share)
+        alarm, risen = seen(step, row.agrees, row.probability, staged=staged)
         if alarm and step.rung.open:
             self.closing(step, alarm)
         elif risen:

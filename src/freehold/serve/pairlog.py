@@ -1,12 +1,13 @@
 """pairs/<UTC date>-<process>.jsonl: what each pair showed, in a row without content.
 
     {"at": "2026-11-24T10:15:02.114+00:00", "id": "chatcmpl-…", "task": "intents", "student": "9f…", "agrees": true,
-     "probability": 1.0, "stage": "shadow", "against": ""}
+     "probability": 1.0, "stage": "shadow", "against": "", "share": 0.0}
 
 `home`: a home answer that was asked again, and the ledger has the upstream's answer in a row of its own; else a call
-that went up anyway. The ledger's rows have the same `id`. `stage` is where the rung stood, `probability` how likely
-such a call was to be compared. `against` names a successor, whose answers say nothing about the promise. Each process
-writes a file of its own, as in the ledger; the others read what is new each second, so that all of it counts in each.
+that went up anyway. The ledger's rows have the same `id`. `stage` and `share` are where the rung stood in that process:
+only a stage at that very step counts the pair. `probability` is how likely such a call was to be compared. `against`
+names a successor, whose answers say nothing about the promise. Each process writes a file of its own, as in the ledger;
+the others read what is new each second, so that all of it counts in each.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class PairRow(msgspec.Struct, omit_defaults=False):
     stage: str
     home: bool = False
     against: str = ""
+    share: float | None = None  # None in rows of before it was written down
 
     def __post_init__(self) -> None:
         if not 0.0 < self.probability <= 1.0 or wire.timestamp(self.at) is None:

@@ -216,9 +216,9 @@ class Pairs:
         against = step.beside.model if step.beside is not None else ""
         if self.log is not None:
             at = datetime.now(UTC).isoformat(timespec="milliseconds")
-            stage = step.stage.name if step.stage is not None else ""
+            stage, share = (step.stage.name, step.stage.share) if step.stage is not None else ("", None)
             name, student = step.key
-            self.log.write(PairRow(at, entry.id, name, student, agrees, probability, stage, home, against))
+            self.log.write(PairRow(at, entry.id, name, student, agrees, probability, stage, home, against, share))
         alarm, risen = seen(step, agrees, probability)
         if alarm:
             self._alarm(step, alarm)
@@ -253,13 +253,14 @@ class Pairs:
             asked.ends(error.http, "failed", failure(error.code, error.message), error.message)
 
 
-def seen(step: Step, agrees: bool, probability: float) -> tuple[str, str]:
-    """What one pair means for its rung: why it must close, or why it has gone up; both "" as a rule."""
+def seen(step: Step, agrees: bool, probability: float, *, staged: bool = True) -> tuple[str, str]:
+    """What one pair means for its rung: why it must close, or why it has gone up; both "" as a rule. `staged`: it was
+    made at the step where the stage is now; the monitor counts it anyway."""
     assert step.monitor is not None
     if step.beside is not None:
         step.beside.pair(agrees)
         return "", ""
     alarm = step.monitor.pair(agrees, probability)
-    if alarm or step.stage is None or not step.rung.open:
+    if alarm or step.stage is None or not staged or not step.rung.open:
         return alarm, ""
     return "", step.stage.pair(agrees) or ""

@@ -1,7 +1,7 @@
 """What earlier runs saw, brought back: each rung's monitor and stage as they stood.
 
 pairs/*.jsonl    what each pair showed   ┐ since the rung's verdict → monitor
-ledger/*.jsonl   home answers; pairs     ┘ since its last step up   → stage
+ledger/*.jsonl   home answers; pairs     ┘ since its last step up   → stage, made at that step
                  that pairs/ doesn't have
 """
 
@@ -16,12 +16,13 @@ from freehold.ledger import past
 from freehold.nouns import Verdict
 from freehold.project import Project
 from freehold.serve.pairlog import PairLog
+from freehold.serve.stage import Stage
 from freehold.serve.step import Step
 from freehold.tell import Tell
 
 __all__ = ["made", "recall"]
 
-SECOND = 1.0  # a step's time is written in whole seconds: pairs of that second are left out
+SECOND = 1.0  # a step's time is written in whole seconds: pairs of that second that say no share are left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class _Seen:
     agrees: bool | None
     probability: float
     against: str = ""
+    stage: str = ""
+    share: float | None = None
 
 
 def made(verdict: Verdict | None) -> float:
@@ -63,18 +66,29 @@ def recall(
                 step.beside.pair(seen.agrees)
         else:
             step.monitor.remember_pair(seen.agrees, seen.probability or step.monitor.pairs)
-            if step.stage is not None and seen.at >= risen.get(seen.key, -SECOND) + SECOND:
+            if step.stage is not None and _at_this_step(step.stage, seen, risen.get(seen.key)):
                 step.stage.remember(seen.agrees)
     for step in watched.values():
         if step.monitor and not step.frozen:
             step.monitor.unwatched()
 
 
+def _at_this_step(stage: Stage, seen: _Seen, risen: float | None) -> bool:
+    """Whether a pair is evidence for the stage's next step. One that says its share may have been made in another
+    process that had not yet heard of the step; one that says none is told by its time."""
+    if seen.share is not None:
+        return stage.made(seen.stage, seen.share) and seen.at >= (risen or 0.0)
+    return seen.at >= (0.0 if risen is None else risen + SECOND)
+
+
 def _seen(project: Project, pairs: PairLog, since: float, tell: Tell) -> Iterator[_Seen]:
     """Everything since `since`, in order of time."""
     rows = pairs.read(since)
     known = {row.id for row in rows if row.home}
-    noted = [_Seen(row.time, (row.task, row.student), row.agrees, row.probability, row.against) for row in rows]
+    noted = [
+        _Seen(row.time, (row.task, row.student), row.agrees, row.probability, row.against, row.stage, row.share)
+        for row in rows
+    ]
     yield from merge(noted, _in_ledger(project, since, known, tell), key=lambda seen: seen.at)
 
 

@@ -1,4 +1,4 @@
-"""Who answers this call? Pure, so that it is tested in microseconds: decide here, act in app.py.
+"""Who answers this call? Pure, so that it is tested in microseconds: decide here, act in chat.py.
 
     route(call, rungs)                   before a student has spoken
         where=student   a rung's template fits, it is open, and every field of the request is one it honours
@@ -29,9 +29,10 @@ __all__ = ["Decision", "Rung", "Where", "Why", "route", "rung", "settle", "witho
 Where = Literal["student", "upstream", "refused"]
 Why = Literal[
     "home", "escalated", "closed", "unmatched", "refused", "declared", "never_leaves", "below_bar",
-    "shadow", "canary", "capped",
+    "shadow", "canary", "capped", "unwritten",
 ]  # fmt: skip
-"""The last three are a rollout's, and a client key's: its student may answer, and it goes up all the same."""
+"""Of the last four a student may answer, and they go up all the same: for a rollout, for a client key's share, and
+where the row of a home answer can't be written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from freehold import wire
 from freehold.agree import judge
 from freehold.engines import hosted
 from freehold.engines.hosted_form import is_outside
+from freehold.engines.hosted_gate import Gate
 from freehold.engines.label import TOLERANCE, check, read_checks
 from freehold.engines.title import title, tokens_read
 from freehold.errors import (
@@ -59,6 +60,7 @@ Look = Callable[[Student, Sequence[Mapping[str, Any]]], float]
 PATIENCE = 2.0  # seconds that each stored call may take at start, at least
 FULL = RolloutSettings(start="full")
 AFTER = "proved after another student"
+OUTSIDE = "its student runs at a host outside the house, and this task is declared never to leave it"
 QUICK, SLOW_ASKS = 0.05, 0.1  # seconds a call of a quick student; the share of free pairs that a slow one is asked for
 
 
@@ -80,12 +82,15 @@ def open_rungs(
     rollout: RolloutSettings = FULL,
     successor: str = "",
     pair_log: PairLog | None = None,
+    gates: dict[str, Gate] | None = None,
     tell: Tell = quiet,
 ) -> list[Step]:
     """A step for each task of `audit`, or one for each of its verdicts that say move, in the order of the ladder; the
     heaviest template first. `pairs` of 0: nothing is watched. `kept` are steps that run: an open one whose verdict is
     the same stays as it is. `rollout` says how a new student takes over; `successor` is the model that answers now in
-    the place of the logged one."""
+    the place of the logged one. `gates` say, by the name of an open model's host, whether it may be asked, and are told
+    what that took; a host without one gets one that only rests after failures."""
+    gates = {} if gates is None else gates
     verdicts = project.verdicts()
     running = {step.key: step for step in kept if step.rung.open}
     events = log.read()
@@ -97,7 +102,7 @@ def open_rungs(
             step = running.get((task.name, verdict.student.sha256 if verdict.student else ""))
             if step is None or step.verdict != verdict:
                 tell(f"check the student of {task.name}")
-                step = _step(project, task, verdict, events, opener, students, pairs)
+                step = _step(project, task, verdict, events, opener, students, pairs, gates)
                 fresh.append(step)
             ladder.append(step)
         ladders.append(ladder or [_stays(project, task, verdicts)])
@@ -161,6 +166,7 @@ def _step(
     opener: Opener,
     students: Students,
     pairs: float,
+    gates: dict[str, Gate],
 ) -> Step:
     assert verdict.student is not None, verdict.task
     assert verdict.threshold is not None, verdict.task
@@ -179,7 +185,11 @@ def _step(
         if artifact.kind == "hosted":
             step.rung = replace(step.rung, outside=is_outside(str(artifact.recipe["url"])))
         step.title, step.rung = title(artifact, folder), replace(step.rung, context=tokens_read(artifact, folder))
-        step.seat = _seat(project, artifact, verdict, opener, students)
+        if step.rung.outside and not step.rung.leaves:  # not even for its stored calls
+            step.rung = replace(step.rung, why=OUTSIDE)
+            return step
+        limits = partial(_limited, opener, gates=gates, inside=not step.rung.leaves)
+        step.seat = _seat(project, artifact, verdict, limits, students)
     except FreeholdError as error:
         step.damage = error
         step.rung = replace(step.rung, why=str(error) if isinstance(error, MissingExtra) else error.message)
@@ -212,6 +222,14 @@ def _usual(verdict: Verdict) -> float:
     """Seconds that a call of the student takes, as prove measured it; 0 where it did not."""
     took = verdict.latency.high if verdict.latency.high is not None else verdict.latency.value
     return 0.0 if took is None else took / 1000.0
+
+
+def _limited(opener: Opener, folder: Path, artifact: Artifact, *, gates: dict[str, Gate], inside: bool) -> Student:
+    """A student at a host is told before its first question where it may ask, and by which gate."""
+    student = opener(folder, artifact)
+    if isinstance(student, hosted.HostedStudent):
+        student.limit(inside=inside, gate=gates.setdefault(student.form.host, Gate()))
+    return student
 
 
 def _seat(project: Project, artifact: Artifact, verdict: Verdict, opener: Opener, students: Students) -> Seat:

@@ -89,6 +89,11 @@ class Stage:
         digest = hashlib.blake2b(f"{self.salt}\0{who}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
         return int.from_bytes(digest, "big") / WORDS < share
 
+    def made(self, name: str, share: float | None) -> bool:
+        """Whether a pair that was made at that stage was made at this very step. `share` is None where nobody wrote it
+        down: then only a pair of the shadow can be told apart."""
+        return name == self.name and (share == self.share or (share is None and name == "shadow"))
+
     def pair(self, agrees: bool) -> str | None:
         """One pair. Returns the reason of a step up, once it is taken; `share` is then the new one."""
         self.remember(agrees)

@@ -62,5 +62,7 @@ def put_upstream(task: Task, traffic: Traffic) -> list[Call]:
 
 
 def evidence(task: Task, traffic: Traffic) -> list[Call]:
-    """The calls of a task that a student may be fitted on: the closed model answered them in full, and as text."""
+    """The calls of a task that a student may be fitted on: the closed model answered them in full, and as text.
+
+    Not what a fail-over host or a successor answered in its place (wire: `other`, `against`)."""
     return [call for call in put_upstream(task, traffic) if call.answer is not None]

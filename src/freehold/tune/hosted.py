@@ -45,7 +45,7 @@ def hosted(task: Task, traffic: Traffic, project: Project, host: str, *, tell: T
     The same model and rows are asked once: the artefact made before is returned. Raises BadSetting, SecretExposed,
     TermsBlocked, NothingToLearn, UpstreamMissing, StorageFailed, ArtifactDamaged.
     """
-    to = reach(project.settings, project.path, host, os.environ, redact_together, tries=TRIES)
+    to = reach(project.settings, project.path, host, os.environ, redact_together, tries=TRIES, task=task.name)
     _may_leave(task, project.settings, to)
     licence = _licence(to.model, project.settings)
     rows = rows_of(task, traffic)
