@@ -30,7 +30,8 @@ def schema(**fields: Any) -> dict[str, Any]:
 BODIES: dict[str, Any] = {
     "n": request("a", n=9), "n text": request("a", n="2"), "n true": request("a", n=True), "n -1": request("a", n=-1),
     "n float": request("a", n=1.5), "max_tokens": request("a", max_tokens=10**18),
-    "max_tokens huge": request("a", max_tokens=10**400),
+    "max_tokens huge": request("a", max_tokens=10**400), "max_tokens 1": request("a", max_tokens=(1 << 20) + 1),
+    "best_of": request("a", best_of=9),
     "max_completion_tokens": request("a", max_completion_tokens=-5),
     "top_logprobs": request("a", top_logprobs=1 << 40), "stop": request("a", stop=["x"] * 17),
     "logit_bias": request("a", logit_bias={str(i): 1 for i in range(1025)}), "bias list": request("a", logit_bias=[1]),
@@ -101,6 +102,11 @@ async def test_the_same_on_other_routes(project: Project, start: Start, upstream
             answer = await post(app.port, body, secret, path)
             assert answer.status in ((200, 400) if path != "/v1/keys" else (400,)), (body, answer)
             assert answer.status == 200 or answer.code
+        upstream.seen.clear()
+        for body in [{"model": "x", "prompt": "a", name: n} for name in ("n", "best_of") for n in (9, 10**30)]:
+            answer = await post(app.port, body, secret, path)
+            assert path != "/v1/completions" or (answer.status, answer.code) == (400, "bad_field")
+        assert path != "/v1/completions" or upstream.seen == []
 
 
 async def test_places_of_a_key(project: Project, start: Start, upstream: StandIn) -> None:

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from freehold.engines.llama.process import EngineDied
 from freehold.engines.scripted import ScriptedStudent
 from freehold.errors import StudentUnusable
-from freehold.nouns import Answer, Artifact, Audit, Student
+from freehold.nouns import Answer, Artifact, Audit, Slot, Student, Template
 from freehold.project import Project
 from freehold.project.gateway import RolloutSettings
 from freehold.project.settings import TaskSettings
@@ -196,13 +197,65 @@ async def test_a_text_that_kills_the_engine_twice(project: Project, start: Start
 
 
 async def test_a_route_whose_task_never_leaves(project: Project, start: Start, upstream: StandIn) -> None:
-    """A task of completions is told from no other there: the whole route stays in the house."""
+    """A task of completions is told from no other there: what passes up unread stays in the house."""
     audit = project.load(Audit)
     project.save(replace(audit, tasks=(TASK, replace(OTHER, endpoint="completions"))))
     project.settings = replace(project.settings, tasks={"poems": TaskSettings(leaves=False)})
     async with start(upstream) as app:
         answer = await post(app.port, {"model": "gpt-4o-mini", "prompt": "a poem"}, path="/v1/completions")
         assert (answer.status, answer.code) == (422, "never_leaves")
+        for path in ("/v1/embeddings", "/v1/responses", "/v1/moderations"):
+            answer = await post(app.port, {"model": "m", "input": "a"}, path=path)
+            assert (answer.status, answer.code) == (422, "never_leaves")
         assert upstream.seen == []
-        answer = await post(app.port, {"model": "m", "input": "a"}, path="/v1/embeddings")
-        assert answer.status == 200
+
+
+def forms() -> dict[str, dict[str, Any]]:
+    """The task's own call, as clients say it too."""
+    system, user = request(UNSURE)["messages"]
+    parts = [{"type": "text", "text": user["content"][:12]}, {"type": "text", "text": user["content"][12:]}]
+    spaced = system | {"content": "  " + system["content"].replace(" ", "\n ") + " "}
+    further = [{"role": "assistant", "content": "other"}, {"role": "user", "content": "and now?"}]
+    found = {
+        "developer": [system | {"role": "developer"}, user], "parts": [system, user | {"content": parts}],
+        "system in parts": [system | {"content": [{"type": "text", "text": system["content"]}]}, user],
+        "named": [system, user | {"name": "ana"}], "white space": [spaced, user], "turn": [system, user, *further],
+        "one message": [user | {"content": system["content"] + "\n" + user["content"]}],
+        "longer": [system | {"content": "Be brief. " + system["content"] + " Thank you."}, user],
+        "capitals": [system | {"content": system["content"].upper()}, user], "alone": [system],
+        "image": [system, user | {"content": [*parts, {"type": "image_url", "image_url": {"url": "https://x/y.png"}}]}],
+    }  # fmt: skip
+    return {name: request("") | {"messages": messages} for name, messages in found.items()}
+
+
+@pytest.mark.parametrize("name", sorted(forms()))
+async def test_the_tasks_calls_in_another_form(project: Project, start: Start, upstream: StandIn, name: str) -> None:
+    declare(project, leaves=False)
+    async with start(upstream) as app:
+        for stream in (False, True):
+            answer = await post(app.port, forms()[name] | {"stream": stream})
+            assert (answer.status, answer.code) == (422, "never_leaves")
+        assert upstream.seen == []
+        other = [{"role": "system", "content": "Name the intent."}, {"role": "user", "content": "Message: sing to me"}]
+        assert (await post(app.port, request("") | {"messages": other})).status == 200  # no such task
+    rows = [row["freehold"] for row in ledger(project)]
+    assert [(row["task"], row["why"]) for row in rows] == [("intents", "never_leaves")] * 2 + [("", "unmatched")]
+
+
+async def test_another_tasks_call_with_the_tasks_words(project: Project, start: Start, upstream: StandIn) -> None:
+    """A text that holds them is held back, whosever call it is; a template that shares them is another task's."""
+    declare(project, leaves=False)
+    shared = Template((TASK.template.slots[0], Slot("user", "Text: ", "", variable=True)))
+    audit = project.load(Audit)
+    project.save(replace(audit, tasks=(TASK, OTHER, replace(OTHER, name="texts", template=shared))))
+    async with start(upstream) as app:
+        system, user = request(UNSURE)["messages"]
+        poem = {"role": "user", "content": "Write a poem about " + system["content"]}
+        answer = await post(app.port, request("") | {"messages": [poem]})
+        assert (answer.status, answer.code) == (422, "never_leaves")
+        assert upstream.seen == []
+        texts = [system, user | {"content": "Text: sing to me"}]
+        assert (await post(app.port, request("") | {"messages": texts})).status == 200
+        assert (
+            await post(app.port, request("") | {"messages": [{**poem, "content": "Write a poem about a"}]})
+        ).status == 200

@@ -53,7 +53,21 @@ def test_the_most_of_a_request() -> None:
     assert most(body | {"max_tokens": 20}, 360).answer == 20
     assert most(body | {"max_tokens": 20, "max_completion_tokens": 30}, 360).answer == 30
     assert most(body | {"max_tokens": 20, "n": 3}, 360).answer == 60
-    assert most({"input": "text", "model": "text-embedding-3-small"}, 60) == Most(21, 0)
+    assert most(body | {"max_tokens": 5000, "max_completion_tokens": 1}, 360).answer == 5000
+
+
+def test_the_route_says_what_a_field_means() -> None:
+    embeddings, completions = "/v1/embeddings", "/v1/completions"
+    assert most({"input": "text", "max_tokens": 9}, 60, embeddings) == Most(21, 0)
+    assert most({"prompt": "a", "input": "", "max_tokens": 4000}, 60, completions) == Most(21, 4000)
+    body = {"prompt": ["a"] * 100, "max_tokens": 40}
+    assert most(body, 60, completions).answer == 4000
+    assert most(body | {"n": 3}, 60, completions).answer == 12_000
+    assert most(body | {"n": 3, "best_of": 5}, 60, completions).answer == 20_000
+    assert most({"prompt": [1, 2, 3], "max_tokens": 40}, 60, completions).answer == 40
+    assert most({"prompt": [[1, 2], [3]], "max_tokens": 40}, 60, completions).answer == 80
+    assert most({"prompt": [], "messages": [7], "max_tokens": 40}, 60, completions) == Most(21, 40)
+    assert most({"messages": [], "input": "", "prompt": ["a"] * 9, "max_tokens": 40}, 60).answer == 40
 
 
 def test_a_picture_counts_as_one_and_not_by_its_bytes() -> None:
@@ -76,13 +90,15 @@ MESSAGE = st.fixed_dictionaries({"role": st.just("user")}, optional={"content": 
 
 @given(
     body=st.fixed_dictionaries(
-        {"messages": st.lists(MESSAGE, max_size=3)}, optional={"n": JSON, "max_tokens": JSON, "input": JSON}
+        {"messages": st.lists(MESSAGE, max_size=3)},
+        optional={"n": JSON, "max_tokens": JSON, "input": JSON, "prompt": JSON, "best_of": JSON},
     ),
     size=st.integers(0, 1 << 22),
+    route=st.sampled_from(["/v1/chat/completions", "/v1/completions", "/v1/embeddings"]),
 )
-def test_odd_requests_have_a_price_too(body: dict[str, Any], size: int) -> None:
+def test_odd_requests_have_a_price_too(body: dict[str, Any], size: int, route: str) -> None:
     """What the door lets through never fails here, whatever stands where a count should."""
-    found = most(body, size)
+    found = most(body, size, route)
     assert 0 < found.prompt <= 10**9
     assert 0 <= found.answer <= 10**9
     usd = prices().most([MINI], found)
@@ -94,7 +110,8 @@ def test_the_price_is_that_of_the_dearest_model_asked() -> None:
     assert prices().most([MINI], Most(1_000_000, 0)) == pytest.approx(0.15)
     assert prices().most([MINI, "local"], Most(1_000_000, 1_000_000)) == pytest.approx(0.75)
     assert prices().most(["local"], Most(10, 10)) == 0.0
-    assert prices().most([MINI, "no-such-model"], Most(10, 10)) is None
+    assert prices().most([MINI, "no-such-model"], Most(1_000_000, 0)) == pytest.approx(0.15)
+    assert prices().most(["no-such-model"], Most(10, 10)) is None
     assert prices().most([], Most(10, 10)) == 0.0
 
 
@@ -107,6 +124,7 @@ def test_what_is_left_is_asked_before_the_call_goes_up(project: Project, spent: 
     assert (caught.value.http, caught.value.code) == (429, "budget_exceeded")
     assert 1 <= int(caught.value.headers["Retry-After"]) <= 86_400
     assert caught.value.headers["X-Should-Retry"] == "false"
+    assert "max_tokens" in caught.value.message
     assert spend.refused == 1
     assert spend.settle(held, MINI, Tokens(prompt=1000, completion=10)) == pytest.approx(0.000156)
     spend.reserve(key, [MINI], Most(100_000, 100_000)).cancel()
@@ -137,6 +155,8 @@ def test_a_model_without_a_price_is_for_keys_without_a_budget(project: Project, 
     with pytest.raises(Denied) as caught:
         spend.reserve(key, ["no-such-model"], Most(10, 10))
     assert (caught.value.http, caught.value.code) == (403, "unpriced_model")
+    assert '[prices."no-such-model"]' in caught.value.message
+    spend.reserve(key, ["no-such-model", MINI], Most(10, 10)).cancel()  # a host to fail over to keeps nobody out
     free, _ = add(project, Wanted(name="free"), by="os:test")
     spend = Spend(spent, prices(), Keys.open(project))
     spend.reserve(free, ["no-such-model"], Most(10, 10)).settle(0.5)

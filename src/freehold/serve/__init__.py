@@ -134,7 +134,6 @@ async def running(
     settings = settings or project.settings
     keys = Keys.open(project, tell=tell)
     check_host(host, keys.required)
-    watched = upstream is not None and upstream.kind == "upstream" and pairs > 0
     stop = stop or Stop()
     log, pair_log = RungLog(project, tell), PairLog(project, tell)
     students, opening, ending = Students(), StudentThread(), StudentThread()
@@ -153,6 +152,7 @@ async def running(
         project, settings, upstream, keys, closing,
         environ=environ or {}, home=home, worker=worker, workers=workers, tell=tell,
     )  # fmt: skip
+    watched = parts.fleet is not None and parts.fleet.kind == "upstream" and pairs > 0
     try:
         share = pairs if watched else 0.0
 
@@ -169,6 +169,9 @@ async def running(
         parts.steps = await _unless_stopped(asyncio.wrap_future(opening.submit(opened)), stop)
         if parts.fleet is None:
             _something_to_serve(parts.steps)
+        models = [model for task in audit.tasks for model in task.models]
+        models += [one.model for one in parts.fleet.all if one.model] if parts.fleet is not None else []
+        await asyncio.to_thread(parts.spend.warm, models)
         if parts.fleet is not None and watched:
             first = parts.fleet.one(parts.fleet.hosts[0].name)  # another may be another model
             parts.pairs = Pairs(first, parts.ledger, pairs, closing, tell, rising=rising, log=pair_log)
@@ -186,6 +189,7 @@ async def running(
             log.retry()
             follow.look()
             parts.spend.sync()
+            parts.spend.warm(models)  # the first keys may come while it runs
 
         beside = [parts.ledger.keep_synced(each_second), parts.admission.watch(), parts.metrics.keep()]
         beside += [Grow(parts, opened, students, opening, tell).run(stop.again)]

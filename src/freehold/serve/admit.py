@@ -5,9 +5,10 @@
     leave  the next in line
 
 A place is counted in tokens: those of the prompt, and the most that may be answered. A key has at most `running_key`
-calls with a place and `queued_key` that wait; all together have `running_tokens`. Of those who wait, the key with the
-fewest tokens under way is next: one that asks fifty times as often waits behind its own calls, not before another's. A
-call that is too large for the room that is left is passed by smaller ones, but only so many times.
+calls with a place and `queued_key` that wait; all together have `running_tokens`, of which no call counts for more than
+a quarter. Of those who wait, the key with the fewest tokens under way is next: one that asks fifty times as often waits
+behind its own calls, not before another's. A call that is too large for the room that is left is passed by smaller
+ones, but only so many times.
 
 Overload: while the event loop lags, or calls wait longer than WAITED for room that all share, a growing share is turned
 away at the door, where that is cheapest: of keys that have a call under way or waiting, never a key's only call.
@@ -233,20 +234,24 @@ class Admission:
         return [Rate(one.name, one.requests_minute, one.tokens_minute) for one in self._above(key)]
 
     def _fits(self, tokens: int) -> bool:
-        return self.tokens + tokens <= self._most or not self.tokens
+        return self.tokens + self._size(tokens) <= self._most
+
+    def _size(self, tokens: int) -> int:
+        """What a call counts in the room that all share: no call takes more than a quarter of it."""
+        return min(tokens, max(1, self._most // 4))
 
     def _seat(self, line: _Line, tokens: int, rates: Sequence[Rate] = ()) -> Place:
         line.running += 1
-        line.tokens += tokens
-        self.tokens += tokens
+        line.tokens += self._size(tokens)
+        self.tokens += self._size(tokens)
         for one in (line, *line.above):
             one.held += 1
         return Place(self, line, tokens, rates)
 
     def _left(self, line: _Line, held: Sequence[_Line], tokens: int) -> None:
         line.running -= 1
-        line.tokens -= tokens
-        self.tokens -= tokens
+        line.tokens -= self._size(tokens)
+        self.tokens -= self._size(tokens)
         for one in held:
             one.held -= 1
         shared = any(one.most < math.inf for one in held)  # then another key's call may be what had waited for this

@@ -1,6 +1,7 @@
 """What a chat request may ask for at most, read before anything is done for it (Limits; TRUST 4.1).
 
-n 8 · stop 16 · logit_bias 1,024 · a schema of 64 KiB, 32 deep, arrays of 10,000 · whole numbers that are some
+n, best_of 8 · 1,048,576 tokens of an answer · stop 16 · logit_bias 1,024 · a schema of 64 KiB, 32 deep, arrays of
+10,000 · whole numbers that are some
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from freehold.serve.door import Refusal
 
 __all__ = ["check_bounds"]
 
-COUNTS = ("n", "max_tokens", "max_completion_tokens", "top_logprobs")
-MOST = 1 << 31  # tokens: more than any model's context
+CHOICES = ("n", "best_of")
+COUNTS = (*CHOICES, "max_tokens", "max_completion_tokens", "top_logprobs")
+MOST = 1 << 20  # tokens of an answer, and more than any model writes
 NUMBERS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 PLAIN = frozenset((*COUNTS, *NUMBERS))
 BOUND = PLAIN | {"stop", "logit_bias", "tools", "functions", "response_format"}
@@ -27,10 +29,12 @@ def check_bounds(body: dict[str, Any], limits: Limits) -> None:
     said = BOUND.intersection(body)
     for name in said.intersection(COUNTS):
         value = body[name]
-        if value is not None and (type(value) is not int or not 0 <= value < MOST):
+        if value is not None and (type(value) is not int or value < 0):
             raise _refused(name, "is no whole number from 0 on")
-    if (body.get("n") or 1) > limits.choices:
-        raise _refused("n", f"is more than {limits.choices}")
+        if name in CHOICES and (value or 1) > limits.choices:
+            raise _refused(name, f"is more than {limits.choices}")
+        if (value or 0) > MOST:
+            raise _refused(name, f"is more than {MOST:,}, which no model writes")
     for name in said.intersection(NUMBERS):
         value = body[name]
         number = isinstance(value, int | float) and not isinstance(value, bool)

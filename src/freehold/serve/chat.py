@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from freehold import wire
-from freehold.engines.hosts.deadline import TIMEOUT, allowed
+from freehold.engines.hosts.deadline import allowed
 from freehold.engines.record import failure
 from freehold.engines.upstream import UP
 from freehold.http.request import Request, Response
@@ -24,14 +24,15 @@ from freehold.keys import Key
 from freehold.ledger import Entry
 from freehold.nouns import Answer, Tokens
 from freehold.serve import cache as cached
-from freehold.serve import repeat
+from freehold.serve import house, repeat
+from freehold.serve.bill import Bill
 from freehold.serve.bounds import check_bounds
 from freehold.serve.door import Refusal, check_type, read_body, read_chat
 from freehold.serve.listen import OWN_HEADERS
 from freehold.serve.pairs import Pair
 from freehold.serve.parts import Parts, unwritten
 from freehold.serve.policy import Denied, check_model, check_task, may_home
-from freehold.serve.relay import ANSWERED_BY, Relay
+from freehold.serve.relay import ANSWERED_BY, Relay, within
 from freehold.serve.route import Decision, route, settle, without
 from freehold.serve.spend import Most, most
 from freehold.serve.stage import who
@@ -44,7 +45,6 @@ BELOW = "x-freehold-below-bar"
 PATIENCE = 2.0  # seconds that a call waits at least for the student; then it goes up (a slow student has more)
 DEATHS = 2  # calls in a row on which an engine died: the rung closes until the next start
 EVENTS = ("Content-Type", "text/event-stream")
-LEAST = 0.002  # seconds: with less no upstream is asked
 UNWRITTEN = "the ledger can't be written"
 
 
@@ -101,6 +101,9 @@ class Chat:
     async def _once(self, call: _Call, name: str) -> Response:
         """Where the client gives a key for it, a call is made once, however often it is sent; a stream comes in one
         piece then. What is sent again has no row."""
+
+        if call.key is not None and call.key.tasks is not None:  # it may have been narrowed since the first time
+            check_task(call.key, self._routed(call).task)
 
         async def dispatch() -> Response:
             way = repeat.Gather(call.request)
@@ -164,14 +167,14 @@ class Chat:
 
     async def _decided(self, call: _Call) -> Response | None:
         steps = self.parts.steps
-        if self._cached(call, steps):
+        decision = self._routed(call)
+        check_task(call.key, decision.task)
+        decision = house.stays(call.entry.call, call.entry.body, decision, [step.rung for step in steps])
+        if decision.where != "refused" and self._cached(call, steps):
             found = self._from_cache(call)
             if found is not None:
                 await self.parts.acked(call.entry)
                 return found
-        rungs = [step.rung for step in steps]
-        decision = route(call.entry.call, rungs, query="?" in call.request.target)
-        check_task(call.key, decision.task)
         by = {step.rung.student: step for step in steps if step.rung.task.name == decision.task}
         while decision.text is not None and decision.student:
             step = by[decision.student]
@@ -190,8 +193,12 @@ class Chat:
                     await self.parts.acked(call.entry)
                     self._offer_pair(step, said.answer, call)
                     return home
-                decision = replace(decision, where="upstream", why="closed", reason=UNWRITTEN)
+                decision = replace(decision, where="upstream", why="unwritten", reason=UNWRITTEN)
         return await self._else(decision, call)
+
+    def _routed(self, call: _Call) -> Decision:
+        rungs = [step.rung for step in self.parts.steps]
+        return route(call.entry.call, rungs, query="?" in call.request.target)
 
     # home
 
@@ -201,7 +208,7 @@ class Chat:
         if decision.where != "student" or not step.rung.leaves:
             return decision
         if self.parts.ledger.why:
-            return replace(decision, where="upstream", why="closed", reason=UNWRITTEN)
+            return replace(decision, where="upstream", why="unwritten", reason=UNWRITTEN)
         if call.key is not None and call.key.home_share is not None and not may_home(call.key, self.parts.draw()):
             reason = f"{call.key.home_share:g} of this key's calls may be answered at home"
             return replace(decision, where="upstream", why="capped", reason=reason, text=None)
@@ -277,7 +284,8 @@ class Chat:
 
     def _offer_pair(self, step: Step, answer: Answer, call: _Call) -> None:
         if self.parts.pairs is not None and step.monitor is not None and call.entry.why == "home":
-            headers = {name: call.request.headers[name] for name in UP if name in call.request.headers}
+            given = call.request.headers  # a pair is a call of its own, and its key must be no other client's
+            headers = {name: given[name] for name in UP if name in given and name != repeat.HEADER}
             self.parts.pairs.offer(Pair(step, call.entry, answer, headers, call.body))
 
     # up, or not at all
@@ -295,30 +303,25 @@ class Chat:
             entry.ends(503, "failed", failure("no_upstream", message))
             parts.ledger.write(entry)
             raise Refusal(503, message, "no_upstream")
-        headers = self._headers(call)
-        entry.answered_by = self.relay.fleet.kind
-        model = entry.call.model
-        held = parts.spend.reserve(call.key, [host.model or model for host in self.relay.fleet.hosts], call.most)
         try:
-            found = await self.relay.chat(call.request, headers, call.body, entry)
+            headers = within(call.request.headers, call.until)
+        except Refusal as error:
+            entry.answered_by = "nobody"
+            entry.ends(error.http, "failed", failure(error.code, error.message), error.code)
+            parts.ledger.write(entry)
+            raise
+        entry.answered_by = self.relay.fleet.kind
+        bill = Bill(parts.spend, self.relay.fleet, call.key, entry.call.model, call.most)
+        try:
+            found = await self.relay.chat(call.request, headers, call.body, entry, bill.asked)
         finally:
-            self._paid(held, call)
+            host = entry.more.get("host")
+            if host and entry.http < 400 and entry.status != "failed":
+                bill.answered(host, wire.usage_tokens(entry.response.get("usage")))
+            else:
+                bill.unanswered()
         self._after(call)
         return found
-
-    def _headers(self, call: _Call) -> Mapping[str, str]:
-        """Those of the request, which say how long the client still waits. Raises Refusal where it doesn't any more."""
-        given = call.request.headers
-        if call.until is None:
-            return given
-        left = call.until - asyncio.get_running_loop().time()
-        if left < LEAST:
-            message = "The time that the client waits was up before an upstream was asked."
-            call.entry.answered_by = "nobody"
-            call.entry.ends(504, "failed", failure("deadline", message), "deadline")
-            self.parts.ledger.write(call.entry)
-            raise Refusal(504, message, "deadline")
-        return {name: given[name] for name in given if name != "x-stainless-timeout"} | {TIMEOUT: f"{left:.3f}"}
 
     def _refused(self, decision: Decision, call: _Call) -> Response | None:
         """A call that may not go up, and that no student may answer."""
@@ -330,23 +333,6 @@ class Chat:
         entry.ends(422, "refused", failure(code, message))
         self.parts.ledger.write(entry)
         raise Refusal(422, message, code)
-
-    def _paid(self, held: Any, call: _Call) -> None:
-        """Count what the answer cost, against the key and the host."""
-        entry, spend = call.entry, self.parts.spend
-        host = entry.more.get("host")
-        if not entry.http:  # the client left before there was an answer, and the prompt was sent
-            spend.settle(held, entry.call.model, Tokens(wire.estimate_tokens(entry.call.messages)))
-            return
-        if not host or entry.http >= 400 or entry.status == "failed":
-            held.cancel()
-            return
-        if not spend.counts(held, host):
-            return
-        asked = next((one.model for one in self.relay.fleet.all if one.name == host), "") if self.relay else ""
-        model, tokens = asked or entry.call.model, _tokens(entry)
-        spend.settle(held, model, tokens)
-        spend.bill(host, model, tokens)
 
     def _after(self, call: _Call) -> None:
         """Once the upstream's answer is out: is it worth keeping, and what would the student have said?"""
@@ -401,17 +387,6 @@ def _worth(decision: Decision, seat: Seat) -> bool:
 
 def _wants_usage(body: dict[str, Any]) -> bool:
     return bool((body.get("stream_options") or {}).get("include_usage"))
-
-
-def _tokens(entry: Entry) -> Tokens:
-    """As the answer's usage says; where it has none (a stream without include_usage), estimated from the texts."""
-    said = wire.usage_tokens(entry.response.get("usage"))
-    if said is not None:
-        return said
-    found = entry.response.get("choices")
-    choices = found if isinstance(found, list) else []
-    messages = [c["message"] for c in choices if isinstance(c, dict) and isinstance(c.get("message"), dict)]
-    return Tokens(wire.estimate_tokens(entry.call.messages), wire.estimate_tokens(messages))
 
 
 def _used(entry: Entry) -> int | None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from freehold import wire
+from freehold.engines.hosts.deadline import allowed
 from freehold.http.request import Request, Response
 from freehold.keys import Key
-from freehold.keys.spent import Reservation
 from freehold.nouns import Tokens
+from freehold.serve.admit import Place
+from freehold.serve.bill import Bill
+from freehold.serve.bounds import check_bounds
 from freehold.serve.door import Refusal, check_type, read_body
-from freehold.serve.parts import Parts
+from freehold.serve.parts import Parts, unwritten
 from freehold.serve.policy import check_model
-from freehold.serve.relay import Relay
-from freehold.serve.spend import most
+from freehold.serve.relay import Relay, within
+from freehold.serve.spend import BYTES, most
 
 __all__ = ["Passing"]
 
@@ -30,57 +34,70 @@ class Passing:
     async def other(self, request: Request, key: Key | None) -> Response | None:
         """Any other route, byte for byte."""
         relay = self._up(request)
-        self.parts.admission.door(key)
+        until = self._began(request, key)
         check_type(request, json_only=False)
-        return await relay.other(request, await read_body(request, self.parts.settings.limits))
+        body = await read_body(request, self.parts.settings.limits)
+        place = await self._placed(key, len(body) // BYTES + 1, until)
+        try:
+            return await relay.other(request, within(request.headers, until), body)
+        finally:
+            place.leave()
 
     async def metered(self, request: Request, key: Key | None) -> Response | None:
         """Completions and embeddings: the model must be the key's, and the price is put aside before."""
         relay, parts = self._up(request), self.parts
-        parts.admission.door(key)
+        until = self._began(request, key)
+        if parts.ledger.refuses:
+            raise unwritten()
         check_type(request, json_only=True)
         body = await read_body(request, parts.settings.limits)
         parsed = self._parsed(body)
+        check_bounds(parsed, parts.settings.limits)
         model = parsed.get("model")
-        check_model(key, model if isinstance(model, str) else "")
-        amount = most({name: value for name, value in parsed.items() if name != "messages"}, len(body))
-        place = parts.admission.enter(key, amount.tokens) or await parts.admission.wait(key, amount.tokens)
+        model = model if isinstance(model, str) else ""
+        check_model(key, model)
+        amount = most(parsed, len(body), request.path)
+        place = await self._placed(key, amount.tokens, until)
+        used: int | None = None
         try:
-            held = parts.spend.reserve(key, [host.model or str(model) for host in relay.fleet.hosts], amount)
+            headers = within(request.headers, until)
+            bill = Bill(parts.spend, relay.fleet, key, model, amount)
             by: list[str] = []
-            found, tokens = None, Tokens()
+            found: Response | None = None
             try:
-                found = await relay.other(request, body, whole=True, by=by.append)
-                if by:
-                    tokens = _usage(found) or Tokens(amount.prompt, amount.answer)
-            except (asyncio.CancelledError, ConnectionError):  # the client is gone: what it asked for was sent
-                tokens = Tokens(amount.prompt, amount.answer if by else 0)
-                raise
+                found = await relay.other(request, headers, body, whole=True, by=by.append, asked=bill.asked)
             finally:
-                self._paid(held, str(model), by, tokens)
+                tokens = _usage(found)
+                if by:
+                    bill.answered(by[0], tokens)
+                    used = None if tokens is None else tokens.prompt + tokens.completion
+                else:
+                    bill.unanswered()
             return found
         finally:
-            place.leave()
+            place.leave(used)
 
-    def _paid(self, held: Reservation, model: str, by: list[str], tokens: Tokens) -> None:
-        """Count an answer against the key, and against the host that gave it; a call without one costs its prompt."""
-        spend, fleet = self.parts.spend, self.parts.fleet
-        if not by and not tokens.prompt:
-            held.cancel()
-            return
-        asked = next((one.model for one in fleet.all if one.name in by), "") if fleet is not None else ""
-        spend.settle(held, asked or model, tokens)
-        for host in by:
-            spend.bill(host, asked or model, tokens)
+    def _began(self, request: Request, key: Key | None) -> float | None:
+        """Past the door: until when the client waits, by the event loop's clock; None where it doesn't say."""
+        self.parts.admission.door(key)
+        waits = allowed(request.headers, self.parts.settings.limits.total_seconds)
+        return None if waits is None else asyncio.get_running_loop().time() + waits
+
+    async def _placed(self, key: Key | None, tokens: int, until: float | None) -> Place:
+        """In turn. Raises Denied."""
+        admission = self.parts.admission
+        place = admission.enter(key, tokens)
+        return place or await admission.wait(key, tokens, math.inf if until is None else until)
 
     def _up(self, request: Request) -> Relay:
-        """Raises Refusal where nothing goes up, or a task of this route is declared never to leave the house: which
-        calls are the task's is read nowhere here."""
-        endpoint = request.path.removeprefix("/v1/")
-        for step in self.parts.steps:
-            if not step.rung.leaves and step.rung.task.endpoint == endpoint:
-                message = f"The task {step.rung.task.name} of this route is declared never to leave the house."
-                raise Refusal(422, message, "never_leaves")
+        """Raises Refusal where nothing goes up, or a task is declared never to leave the house: what is passed up here
+        is read by nobody, so any of it may be the task's."""
+        kept = [step.rung.task.name for step in self.parts.steps if not step.rung.leaves]
+        if kept and request.method == "POST":
+            message = (
+                f"The task {kept[0]} is declared never to leave the house, and what this route passes up is unread."
+            )
+            raise Refusal(422, message, "never_leaves")
         if self.relay is None or self.relay.fleet.kind != "upstream":
             raise Refusal(404, "There is no such route here.", "not_found")
         return self.relay

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from freehold import wire
+from freehold.engines.hosts.deadline import TIMEOUT
 from freehold.engines.hosts.fleet import Fleet
 from freehold.engines.hosts.host import Sent
 from freehold.engines.record import HOLDS_ERROR, Recorded, failure, read_reply
@@ -26,10 +27,11 @@ from freehold.serve.door import Refusal
 from freehold.serve.out import Out
 from freehold.serve.parts import Parts
 
-__all__ = ["ANSWERED_BY", "Relay"]
+__all__ = ["ANSWERED_BY", "Relay", "within"]
 
 ANSWERED_BY = "x-freehold-answered-by"
 LONGEST = 16 << 20  # bytes of one answer that are kept
+LEAST = 0.002  # seconds: with less no upstream is asked
 AFTER = 1.0  # seconds for what an upstream still sends after [DONE]
 TOO_LONG = "too long to keep"
 
@@ -41,11 +43,14 @@ class Relay:
     parts: Parts
     fleet: Fleet
 
-    async def chat(self, request: Request, headers: Mapping[str, str], body: bytes, entry: Entry) -> Response | None:
-        """Answer a chat call from the upstream. Raises Refusal (502 or 504) where no answer came."""
+    async def chat(
+        self, request: Request, headers: Mapping[str, str], body: bytes, entry: Entry, asked: list[str]
+    ) -> Response | None:
+        """Answer a chat call from the upstream; `asked` as in Fleet.send. Raises Refusal (502 or 504) where no answer
+        came."""
         whole = not entry.body.get("stream")
         try:
-            async with self.fleet.send("POST", request.target, headers, body, whole=whole) as reply:
+            async with self.fleet.send("POST", request.target, headers, body, whole=whole, asked=asked) as reply:
                 if reply.status < 400 and _type(reply).startswith("text/event-stream"):
                     return await self._stream(request, reply, entry)
                 return await self._whole(reply, entry)
@@ -56,13 +61,20 @@ class Relay:
             raise Refusal(error.http, error.message, error.code) from None
 
     async def other(
-        self, request: Request, body: bytes, *, whole: bool = False, by: Callable[[str], object] = bool
+        self,
+        request: Request,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        whole: bool = False,
+        by: Callable[[str], object] = bool,
+        asked: list[str] | None = None,
     ) -> Response | None:
         """Pass any other request up and its answer back: in pieces, or (`whole`) at once where it is JSON. No row, for
         it is no chat call. `by` is told which host's answer it is, where that is no error."""
-        path, headers = request.target, request.headers
+        path = request.target
         try:
-            async with self.fleet.send(request.method, path, headers, body, whole=True) as reply:
+            async with self.fleet.send(request.method, path, headers, body, whole=True, asked=asked) as reply:
                 if reply.status < 400:
                     by(reply.host)
                 if reply.status >= 400 or (whole and _type(reply).startswith("application/json")):
@@ -154,6 +166,17 @@ class Relay:
             entry.more["redacted"] = True
         self.parts.ledger.write(entry)
         return found
+
+
+def within(headers: Mapping[str, str], until: float | None) -> Mapping[str, str]:
+    """The headers of a request, which say how long its client still waits: `until` that time of the event loop's clock
+    (None: it doesn't say). Raises Refusal where it doesn't wait any more."""
+    if until is None:
+        return headers
+    left = until - asyncio.get_running_loop().time()
+    if left < LEAST:
+        raise Refusal(504, "The time that the client waits was up before an upstream was asked.", "deadline")
+    return {name: headers[name] for name in headers if name != "x-stainless-timeout"} | {TIMEOUT: f"{left:.3f}"}
 
 
 class _Kept:

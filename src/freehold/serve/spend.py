@@ -1,7 +1,8 @@
 """What a call may cost, put aside before it goes up, and what it did cost, once it is back.
 
     most    prompt   1 token for each 3 bytes of the request's body; an image or a recording counts IMAGE instead
-            answer   max_completion_tokens or max_tokens, else ANSWER; each of n
+            answer   max_completion_tokens or max_tokens (the larger), else ANSWER; each of n; of completions each
+                     prompt of a list, and best_of where that is more; embeddings none
     spent   the usage that the upstream reports, else all that was put aside
 
 The most is no bound for a text made to have many tokens: such a call may cost three times its prompt's share, and is
@@ -28,6 +29,7 @@ __all__ = ["ANSWER", "IMAGE", "Most", "Prices", "Spend", "most"]
 ANSWER = 4096  # tokens of an answer whose request gives no maximum
 IMAGE = 3000  # tokens of a picture, a recording, a file
 BYTES = 3  # of the body for each token of the prompt
+CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 HEAVY = frozenset({"image_url", "input_audio", "file"})
 NOTHING = Reservation(None, (), 0)
 
@@ -44,19 +46,27 @@ class Most:
         return self.prompt + self.answer
 
 
-def most(body: dict[str, Any], size: int) -> Most:
-    """Of a request as parsed, whose body had `size` bytes."""
+def most(body: dict[str, Any], size: int, route: str = CHAT) -> Most:
+    """Of a request as parsed, whose body had `size` bytes. Only the route says what a field means: any may stand in any
+    request."""
     parts: list[dict[str, Any]] = []
-    for message in body.get("messages") or ():
+    for message in (body.get("messages") or ()) if route == CHAT else ():
         if isinstance(content := message.get("content"), list):
             parts += [part for part in content if isinstance(part, dict) and str(part.get("type")) in HEAVY]
     if parts:
         size -= sum(_longest(part.get(str(part["type"]))) for part in parts)
-    answer = _count(body.get("max_completion_tokens"), _count(body.get("max_tokens"), ANSWER))
-    if "input" in body and "messages" not in body:
-        answer = 0  # embeddings write nothing
+    answer = max(_count(body.get("max_completion_tokens"), 0), _count(body.get("max_tokens"), 0)) or ANSWER
+    times = _count(body.get("n"), 1)
+    if route == COMPLETIONS:
+        prompts = body.get("prompt")
+        several = 1
+        if isinstance(prompts, list) and not any(isinstance(one, int) for one in prompts):  # else one, as tokens
+            several = len(prompts)
+        times = max(times, _count(body.get("best_of"), 1)) * max(several, 1)
+    elif route == EMBEDDINGS:
+        times = 0
     prompt = max(0, size) // BYTES + 1 + IMAGE * len(parts)
-    return Most(min(prompt, MOST), min(answer * _count(body.get("n"), 1), MOST))
+    return Most(min(prompt, MOST), min(answer * times, MOST))
 
 
 def _count(value: Any, otherwise: int) -> int:
@@ -76,7 +86,7 @@ class Prices:
         self._book, self._clock = book, clock
 
     def warm(self, models: Sequence[str]) -> None:
-        """Read the price lists (0.3 s) before the first call needs them."""
+        """Read the price lists (0.3 s and more) before the first call needs them."""
         for model in models or ("gpt-4o-mini",):
             self.of(model, Tokens())
 
@@ -85,10 +95,10 @@ class Prices:
         return None if cost is None else float(cost)
 
     def most(self, models: Sequence[str], most: Most) -> float | None:
-        """Of the dearest of the models that may be asked; None where one of them has no price."""
+        """Of the dearest of the models that may be asked and have a price; None where none of them has one."""
         tokens = Tokens(prompt=most.prompt, completion=most.answer)
-        costs = [self.of(model, tokens) for model in models]
-        return None if any(cost is None for cost in costs) else max((c for c in costs if c is not None), default=0.0)
+        costs = [cost for model in models if (cost := self.of(model, tokens)) is not None]
+        return max(costs, default=None if models else 0.0)
 
 
 class Spend:
@@ -99,6 +109,13 @@ class Spend:
         self._spent, self.prices, self._keys = spent, prices, keys
         self.refused = 0
         self._hosts: set[str] = set()  # those that have a budget
+        self._warm = False
+
+    def warm(self, models: Sequence[str]) -> None:
+        """Read the price lists of `models`, off the event loop and once, where anybody's budget needs them."""
+        if not self._warm and (self._keys.required or self._hosts):
+            self.prices.warm(models)
+            self._warm = True
 
     @property
     def spent(self) -> Spent:
@@ -125,13 +142,18 @@ class Spend:
         bounded = any(one.budget_day is not None or one.budget_month is not None for one in payers)
         usd = self.prices.most(models, most)
         if usd is None and bounded:
-            message = "This model has no price on file, and this key has a budget."
+            named = ", ".join(dict.fromkeys(name[:80] or "(none)" for name in models))
+            table = f'[prices."{models[0][:80]}"]'
+            message = f"This key has a budget, and no price is known of {named}. Put {table} into freehold.toml."
             raise Denied(403, "unpriced_model", message)
         accounts = [Account(one.name, one.budget_day, one.budget_month) for one in payers]
         held = self.spent.reserve(accounts, usd or 0.0)
         if held is None:
             self.refused += 1
-            message = f"The budget of this key has less than ${usd or 0.0:.6f} left, the most that this call may cost."
+            message = (
+                f"The budget of this key has less than ${usd or 0.0:.6f} left, the most that this call may cost with "
+                f"{most.answer:,} tokens of answer. Set max_tokens to less, or wait for the next day or month."
+            )
             after = str(self._until_tomorrow())
             raise Denied(429, "budget_exceeded", message, Retry_After=after, X_Should_Retry="false")
         return held

@@ -59,10 +59,13 @@ class Fleet:
         *,
         whole: bool = False,
         until: float | None = None,
+        asked: list[str] | None = None,
     ) -> AbstractAsyncContextManager[Sent]:
         """As Upstream.send. `until` is a time of the event loop's clock at which the answer ends, stream or not, on top
-        of what the client's headers allow (deadline.py)."""
-        return Send(self.policy, self.hosts, self._tries_again, method, path, headers, body, whole, until)
+        of what the client's headers allow (deadline.py). `asked` is given the name of each host that the request's
+        bytes may have gone to, less those that answered with an error."""
+        again = self._tries_again
+        return Send(self.policy, self.hosts, again, method, path, headers, body, whole, until, asked)
 
     async def close(self) -> None:
         for host in self.all:

@@ -46,8 +46,8 @@ class Send:
     """A context that yields the answer. Raises UpstreamFailed."""
 
     __slots__ = (
-        "_again", "_body", "_cleaned", "_ends", "_held", "_host", "_hosts", "_last", "_manager", "_method", "_pass",
-        "_path", "_policy", "_reads", "_redacted", "_started", "_tries", "_until", "_up", "_waits", "_whole",
+        "_again", "_asked", "_body", "_cleaned", "_ends", "_held", "_host", "_hosts", "_last", "_manager", "_method",
+        "_pass", "_path", "_policy", "_reads", "_redacted", "_started", "_tries", "_until", "_up", "_waits", "_whole",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +61,7 @@ class Send:
         body: bytes,
         whole: bool,
         until: float | None,
+        asked: list[str] | None = None,
     ) -> None:
         self._policy = policy
         self._method, self._path, self._body, self._whole = method, path, body, whole
@@ -75,6 +76,7 @@ class Send:
             self._up[KEY] = key_of(headers)
         self._waits = allowed(headers, policy.total)
         self._ends = until
+        self._asked = [] if asked is None else asked
         self._until: float | None = None
         self._cleaned: Cleaned | None = None
         self._manager: Manager | None = None
@@ -176,14 +178,23 @@ class Send:
             raise _Failed("upstream_resting", UpstreamFailed(503, "upstream_resting", "The upstream is left alone."))
         host.counts.calls += 1
         manager = host.upstream.send(self._method, self._path, headers, body, whole=self._whole)
+        self._asked.append(host.name)
         kept = entered = False
         try:
             reply = await manager.__aenter__()
             entered = True
+            if reply.status >= 400:
+                self._asked.pop()
             sent = await self._look(reply, tries)
             kept = True
+        except _Failed:
+            if reply.status < 400:  # an error, or nonsense, in an answer's place
+                self._asked.pop()
+            raise
         except UpstreamFailed as error:
             self._failed(error.code)
+            if not entered and error.code == "upstream_unreachable":
+                self._asked.pop()
             raise _Failed(error.code, error) from None
         except asyncio.CancelledError:
             host.counts.left += 1
