@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,9 +27,10 @@ from freehold.errors import BadSetting, SecretExposed
 from freehold.project import Project
 from freehold.serve.leaving import Leaving, leaving_key
 
-from .conftest import QUICK, StandIn, Start, client
+from .conftest import QUICK, StandIn, Start, client, until
 
-LEAVING = Leaving(b"0123456789abcdef0123456789abcdef")
+KEY = b"0123456789abcdef0123456789abcdef"
+LEAVING = Leaving(KEY)
 PLANTED = [
     "ana.lopez@firm.example", "o'brien+tag@sub.firm.co.uk", "4111 1111 1111 1111", "5500-0000-0000-0004",
     "DE89370400440532013000", "GB82 WEST 1234 5698 7654 32", "sk-proj-abcdefghij0123456789KLMN", "AKIAIOSFODNN7EXAMPLE",
@@ -190,6 +199,33 @@ def test_numbers_that_are_somebodys() -> None:
 
 
 @pytest.mark.parametrize(
+    "written",
+    ["4111111111111111", "4111111111111111.0", "4.111111111111111e15", "4111111111111111E0", "41111111111111110e-1"],
+)
+@pytest.mark.parametrize("sign", ["", "-"])
+@pytest.mark.parametrize("key", ["x", "seed", "timestamp", "created", "max_tokens"])
+def test_a_number_in_any_writing_under_any_key(written: str, sign: str, key: str) -> None:
+    sent = f'{{"model":"m","seed":7,"max_tokens":20,"tools":[{{"a":[0,{{"{key}":{sign}{written}}},1.5]}}]}}'
+    left = LEAVING.clean(sent.encode())
+    new = json.loads(left.body)
+    number = new["tools"][0]["a"][1][key]
+    assert left.changed
+    assert abs(number) != 4111111111111111
+    assert (number < 0, len(str(abs(int(number)))), type(number)) == (sign == "-", 16, type(json.loads(written)))
+    assert (new["seed"], new["max_tokens"], new["tools"][0]["a"][2]) == (7, 20, 1.5)
+    text = f'{{"model":"m","messages":[{{"role":"user","content":{json.dumps(sent)}}}]}}'
+    assert b"4111111111111111" not in LEAVING.clean(text.encode()).body.replace(b".", b"")
+
+
+@pytest.mark.parametrize(
+    "number", ["4111111111111111.5", "1e400", "1.0E+400", "1234567e-9", "12345678.0", "1e6", "-7e-8"]
+)
+def test_other_numbers_stay_as_they_are_written(number: str) -> None:
+    sent = f'{{"model":"m","metadata":{{"x":{number}}},"seed":4111111111111111}}'.encode()
+    assert LEAVING.clean(sent).body == sent
+
+
+@pytest.mark.parametrize(
     "sent",
     [
         b"not json", b"[1]", b'"text"', b'{"messages": [}', b'{"a": "\xff"}', b"--boundary\r\nContent-Disposition: x",
@@ -255,6 +291,147 @@ def test_the_key_is_made_once_and_kept_to_us(tmp_path: Path) -> None:
         leaving_key(tmp_path)
 
 
+# what is large, in a process of its own
+
+
+def large(text: str = "write to ana@firm.com, ", size: int = 100_000) -> bytes:
+    return json.dumps(body(messages=[{"role": "user", "content": text * (size // len(text))}])).encode()
+
+
+def children() -> set[int]:
+    return {process.pid or 0 for process in multiprocessing.active_children()}
+
+
+@pytest.fixture
+async def leaving() -> AsyncIterator[Leaving]:
+    before = children()
+    one = Leaving(KEY)
+    yield one
+    await one.close()
+    assert children() <= before, "its process is still there"
+
+
+async def test_what_is_large_is_read_elsewhere_with_the_same_result(leaving: Leaving) -> None:
+    before = children()
+    small = large(size=1000)
+    assert await leaving.take("/v1/chat/completions", {}, small) == leaving("/v1/chat/completions", {}, small)
+    assert children() == before, "a small one is read at once"
+    for sent in (large(), large("é4111 1111 1111 1111 "), large("nothing ")):
+        headers = {"x-client-request-id": "ana@firm.com"}
+        got = await leaving.take("/v1/chat/completions", headers, sent)
+        assert got == leaving("/v1/chat/completions", headers, sent)
+    assert len(children() - before) == 1
+    with pytest.raises(UpstreamFailed) as caught:
+        await leaving.take("/v1/embeddings", {}, b'{"input": [1], "x": "' + b"x" * 40_000 + b'"}')
+    assert (caught.value.http, caught.value.code) == (422, "private_unread")
+    assert "numbers of tokens" in caught.value.message
+
+
+async def test_the_loop_goes_on_while_it_is_read(leaving: Leaving) -> None:
+    sent = large("1234567 ", 1_000_000)  # of more than a second on one core
+    task = asyncio.create_task(leaving.take("/v1/chat/completions", {}, sent))
+    ticks = 0
+    while not task.done():
+        await asyncio.sleep(0.005)
+        ticks += 1
+    assert (await task).body == sent
+    assert ticks > 20
+
+
+async def test_what_is_longer_than_the_cap_is_not_read(leaving: Leaving) -> None:
+    before = children()
+    for way in (leaving.take, lambda *given: asyncio.to_thread(leaving, *given)):
+        with pytest.raises(UpstreamFailed) as caught:
+            await way("/v1/chat/completions", {}, large("1234567 ", 3_800_000))
+        assert (caught.value.http, caught.value.code) == (422, "private_unread")
+        assert "longer than 1,024 KiB is not read for private data" in caught.value.message
+    assert children() == before
+
+
+async def test_a_child_that_takes_too_long_or_dies_is_replaced(
+    leaving: Leaving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = children()
+    await leaving.take("/v1/chat/completions", {}, large())
+    (first,) = children() - before
+    monkeypatch.setattr(leaving._apart, "_longest", 0.01)
+    with pytest.raises(UpstreamFailed) as caught:
+        await leaving.take("/v1/chat/completions", {}, large("1234567 ", 1_000_000))
+    assert (caught.value.http, caught.value.code) == (422, "private_unread")
+    monkeypatch.undo()
+    assert (await leaving.take("/v1/chat/completions", {}, large())).changed
+    (second,) = children() - before
+    assert second != first
+    os.kill(second, signal.SIGKILL)
+    assert (await leaving.take("/v1/chat/completions", {}, large())).changed
+    (third,) = children() - before
+    assert third != second
+
+
+async def test_where_no_turn_comes_the_client_is_told_to_come_back(
+    leaving: Leaving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await leaving.take("/v1/chat/completions", {}, large())
+    monkeypatch.setattr("freehold.serve.apart.LINE", 0.05)
+    slow = asyncio.create_task(leaving.take("/v1/chat/completions", {}, large("1234567 ", 1_000_000)))
+    await asyncio.sleep(0)
+    with pytest.raises(UpstreamFailed) as caught:
+        await leaving.take("/v1/chat/completions", {}, large())
+    assert (caught.value.http, caught.value.code) == (503, "private_busy")
+    assert not (await slow).changed
+
+
+async def test_a_caller_that_leaves_takes_its_work_along(leaving: Leaving) -> None:
+    await leaving.take("/v1/chat/completions", {}, large())
+    slow = large("1234567 ", 1_000_000)
+    tasks = [asyncio.create_task(leaving.take("/v1/chat/completions", {}, slow)) for _ in range(20)]
+    await asyncio.sleep(0.1)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    async with asyncio.timeout(10):  # all of them would take twenty seconds and more
+        assert (await leaving.take("/v1/chat/completions", {}, large())).changed
+
+
+def test_the_child_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        line = (Path("/proc") / str(child) / "cmdline").read_bytes() if Path("/proc/self").exists() else b""
+        assert KEY not in line
+        assert KEY.hex().encode() not in line
+        parent.kill()
+    end = time.monotonic() + 10
+    while alive(child):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+PARENT = """
+import asyncio, multiprocessing, time
+from freehold.serve.leaving import Leaving
+
+async def main():
+    await Leaving(b"0123456789abcdef0123456789abcdef").take("/v1/x", {}, b'{"x": "' + b"a" * 40_000 + b'"}')
+    print(multiprocessing.active_children()[0].pid, flush=True)
+    time.sleep(60)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path("/proc") / str(pid) / "stat"  # one that nobody has waited for is dead all the same
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
 # through the server
 
 
@@ -283,3 +460,24 @@ async def test_nothing_private_passes_the_server(
     assert not more
     assert "ana@firm.com" not in sent.decode() + str(headers)
     assert "4111 1111 1111 1111" not in sent.decode()
+
+
+async def test_a_client_that_goes_while_its_call_is_read_takes_the_work_along(
+    project: Project, start: Start, upstream: StandIn
+) -> None:
+    host = Host("upstream", HttpUpstream(upstream.url, timeouts=QUICK), private=True)
+    sent = large("1234567 ", 1_000_000)
+    before, one = children(), Leaving(KEY)
+    await one.take("/v1/chat/completions", {}, large())  # started before, so that only reading takes time
+    (child,) = children() - before
+    async with start(Fleet([host], Policy(leaves=one))) as app:
+        reader, writer = await asyncio.open_connection("127.0.0.1", app.port)
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost:{app.port}\r\nContent-Type: application/json\r\n"
+        writer.write(f"{head}Content-Length: {len(sent)}\r\n\r\n".encode() + sent)
+        await writer.drain()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.3)
+        writer.transport.abort()
+        await until(lambda: child not in children())
+    assert children() <= before
+    assert upstream.seen == []

@@ -17,6 +17,7 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
@@ -26,6 +27,7 @@ import msgspec
 from freehold.engines.upstream import UpstreamFailed
 from freehold.errors import BadSetting, SecretExposed
 from freehold.project.storage import read_bytes, writing
+from freehold.serve.apart import LONGEST, Apart, TooLong, Unable
 from freehold.traffic.private import CHECKED, Recogniser, Rules, pseudonym
 from freehold.traffic.private.names import USER_KIND, Index, blanked, widened
 from freehold.traffic.private.record import label
@@ -34,7 +36,10 @@ __all__ = ["Leaving", "Left", "leaving_key"]
 
 KEY_FILE = "leaving.key"
 COLON = re.compile(rb"\s*+:")
-NUMBER = re.compile(rb"(?<![\d.eE+-])\d{7,}+(?![\d.eE])")  # a whole number that is long enough to be somebody's
+# A number that is long enough to be somebody's: 7 digits before the point, or fewer and an exponent.
+NUMBER = re.compile(rb"(?<![\d.eE+-])-?+(?:\d{7,}+(?:\.\d++)?+(?:[eE][+-]?+\d++)?+|\d{1,6}+(?:\.\d++)?+[eE]\+?+\d++)")
+ODD = re.compile(r"-[0-9]{7}|[0-9]{7}\.[0-9]|[0-9][eE][+-]?[0-9]")  # may be numbers that the rules don't read
+WHOLE = range(6, 40)  # powers of ten of the first digit of a number with a point or an exponent that is looked at
 MARKS = b"0123456789@\\"  # what the rules find holds one of these, or no ASCII (other digits), or a prefix of AWS
 # After the key logit_bias: ids of tokens as keys, which are no one's numbers.
 BIAS = re.compile(rb'\s*+\{(?:\s*+"\d{1,6}"\s*+:\s*+-?\d{1,3}(?:\.\d*+)?\s*+,?)*+\s*+\}')
@@ -42,15 +47,18 @@ DATA = re.compile(rb'"data:[\w/+.;= -]{0,100};base64,')
 BACKSLASH = 0x5C
 PACKED = re.compile(rb'"[A-Za-z0-9+/_-]{1000,}+={0,2}"')
 MIXED = (re.compile(rb"[0-9]"), re.compile(rb"[A-Z]"), re.compile(rb"[a-z]"))  # base64 has all of them
-NUMBERS = frozenset({"seed", "created", "max_tokens", "max_completion_tokens", "max_output_tokens", "timestamp"})
+NUMBERS = ("seed", "max_tokens", "max_completion_tokens", "max_output_tokens")  # of the request itself: they stay
 WHO = ("user", "safety_identifier", "prompt_cache_key")
 UNREAD = {*WHO, "metadata"}  # fields that no model reads
 MODEL = re.compile(r"[A-Za-z0-9][\w.:/@-]{0,199}", re.ASCII)
 SHORT = 80  # characters of a text that its key may say something about ("phone": "4673395")
+LARGE = 32 << 10  # bytes of a request that is read on the event loop: a tenth of a second at most
+LARGEST = 1 << 20  # bytes of a request that is read at all
 MOST = 2000  # private values of one request: each takes 50 us
 DEEPEST = 4  # levels of JSON in a text of JSON
 LONG = 9  # letters and digits of a value that is no other's pseudonym by chance
 SAYS = b"freehold leaving key 1 "
+NONE = msgspec.Raw(b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,10 @@ class _Head(msgspec.Struct):
     user: Any = None
     safety_identifier: Any = None
     prompt_cache_key: Any = None
+    seed: msgspec.Raw = NONE
+    max_tokens: msgspec.Raw = NONE
+    max_completion_tokens: msgspec.Raw = NONE
+    max_output_tokens: msgspec.Raw = NONE
 
 
 _read = msgspec.json.Decoder(_Head).decode
@@ -85,6 +97,7 @@ class _Found:
     kinds: dict[str, str] = field(default_factory=dict)
     who: dict[str, str] = field(default_factory=dict)
     model: str = ""
+    stay: frozenset[tuple[str, bytes]] = frozenset()  # (key, number) of the request's own NUMBERS
 
     def add(self, value: str, kind: str) -> None:
         if value not in self.kinds:
@@ -102,6 +115,7 @@ class Leaving:
         self._key = key
         self._quick = recogniser is None  # other finders than the rules may find what holds no digit
         self._recogniser = recogniser or Rules()
+        self._apart = Apart(_hold, key, recogniser)
 
     def __repr__(self) -> str:
         return "Leaving(key=***)"
@@ -113,10 +127,32 @@ class Leaving:
         clean = {name: self._header(value) for name, value in headers.items()}
         return Left(clean, left.body, left.changed)
 
+    async def take(self, path: str, headers: Mapping[str, str], body: bytes) -> Left:
+        """The same, a large body in a process of its own. Raises UpstreamFailed, also where it takes too long (422) or
+        others are read for too long (503)."""
+        if not LARGE < len(body) <= LARGEST:
+            return self(path, headers, body)
+        try:
+            said = await self._apart.do(_there, path, dict(headers), body)
+        except TooLong:
+            raise _refused(f"To read it takes longer than {LONGEST:g} s.") from None
+        except Unable as error:
+            message = f"This request can't be read for private data now ({error}). Send it again later."
+            raise UpstreamFailed(503, "private_busy", message) from None
+        if isinstance(said, Left):
+            return said
+        raise UpstreamFailed(*said)
+
+    async def close(self) -> None:
+        """End the process that reads what is large."""
+        await self._apart.close()
+
     def clean(self, body: bytes) -> Left:
         """The body alone."""
         if not body:
             return Left({}, body)
+        if len(body) > LARGEST:
+            raise _refused(f"A body that is longer than {LARGEST >> 10:,} KiB is not read for private data.")
         try:
             body.isascii() or body.decode()  # what is skipped is not checked to be UTF-8
             head = _read(body)
@@ -139,7 +175,8 @@ class Leaving:
         for said in (head.prompt, head.input):
             if isinstance(said, list) and any(isinstance(item, int | list) for item in said):
                 raise _refused("Its text is given as numbers of tokens.")
-        found = _Found(model=head.model if isinstance(head.model, str) else "")
+        stay = frozenset((name, bytes(getattr(head, name))) for name in NUMBERS)
+        found = _Found(model=head.model if isinstance(head.model, str) else "", stay=stay)
         for name in WHO:
             who = getattr(head, name)
             if isinstance(who, str) and who:
@@ -166,8 +203,8 @@ class Leaving:
         for start, end, key, is_key in _tokens(data):
             token = data[start:end]
             if token[:1] != b'"':
-                if key not in NUMBERS:
-                    self._number(token.decode(), key, found)
+                if (key, token) not in found.stay:
+                    self._number(_digits(token), key, found)
                 continue
             if DATA.match(token) or (PACKED.fullmatch(token) and all(some.search(token) for some in MIXED)):
                 raise _refused("It holds a picture, sound or a file, which is not read.")
@@ -192,7 +229,7 @@ class Leaving:
 
     def _number(self, text: str, key: str, found: _Found) -> None:
         before = label(key)
-        if any(piece.end > len(before) for piece in self._recogniser.find(before + text)):
+        if text and any(piece.end > len(before) for piece in self._recogniser.find(before + text)):
             found.add(text, "number")
 
     def _who(self, value: str) -> str:
@@ -213,7 +250,7 @@ class _Swap:
             if token[:1] == b'"':
                 new = self._token(token, "" if is_key else key, depth)
             else:
-                new = token if key in NUMBERS else self._digits(token)
+                new = token if (key, token) in self._found.stay else self._number(token)
             if new != token:
                 parts += [data[at:start], new]
                 at = end
@@ -231,9 +268,25 @@ class _Swap:
         new = self._index.replaced(new)[0]
         return token if new == text else msgspec.json.encode(new)
 
-    def _digits(self, token: bytes) -> bytes:
-        new = self._index.replaced(token.decode())[0]
-        return b"1" + new[1:].encode() if new[:1] == "0" else new.encode()
+    def _number(self, token: bytes) -> bytes:
+        digits = _digits(token)
+        new = self._index.replaced(digits)[0]
+        if new == digits:
+            return token
+        new = "1" + new[1:] if new[:1] == "0" else new
+        sign, point = token[:1] == b"-", not token.removeprefix(b"-").isdigit()
+        return f"{'-' if sign else ''}{new}{'.0' if point else ''}".encode()
+
+
+def _digits(token: bytes) -> str:
+    """The digits of a whole number, however JSON writes it; "" of another one."""
+    token = token.removeprefix(b"-")
+    if token.isdigit():
+        return token.decode()
+    number = Decimal(token.decode())
+    if number.adjusted() not in WHOLE or number != number.to_integral_value():
+        return ""
+    return str(int(number))
 
 
 def _tokens(data: bytes) -> Iterator[tuple[int, int, str, bool]]:
@@ -243,7 +296,7 @@ def _tokens(data: bytes) -> Iterator[tuple[int, int, str, bool]]:
     while at < size:
         start = data.find(b'"', at)
         gap = start if start >= 0 else size
-        if gap - at >= 7:
+        if gap - at >= 5:
             for match in NUMBER.finditer(data, at, gap):
                 yield *match.span(), key, False
         if start < 0:
@@ -283,8 +336,8 @@ def _kept(key: str, text: str, found: _Found) -> bool:
 
 
 def _is_json(text: str) -> bool:
-    """A text that is JSON itself, with escapes that hide what stands there."""
-    if "\\" not in text or text.lstrip()[:1] not in ("{", "["):
+    """A text that is JSON itself, with escapes or numbers that hide what stands there."""
+    if text.lstrip()[:1] not in ("{", "[") or not ("\\" in text or ODD.search(text)):
         return False
     try:
         msgspec.json.decode(text, type=msgspec.Raw)
@@ -305,6 +358,24 @@ def _reads_other(old: bytes, new: bytes) -> bool:
 def _refused(why: str) -> UpstreamFailed:
     message = f"This request may leave this house only without private data, and it can't be read. {why}"
     return UpstreamFailed(422, "private_unread", message)
+
+
+# in a process of its own
+
+
+_held: list[Leaving] = []
+
+
+def _hold(key: bytes, recogniser: Recogniser | None) -> None:
+    _held[:] = [Leaving(key, recogniser)]
+
+
+def _there(path: str, headers: Mapping[str, str], body: bytes) -> Left | tuple[int, str, str]:
+    """What _hold's Leaving gives; the parts of an UpstreamFailed, which can't be sent as it is."""
+    try:
+        return _held[0](path, headers, body)
+    except UpstreamFailed as error:
+        return error.http, error.code, error.message
 
 
 def leaving_key(folder: Path) -> bytes:

@@ -476,6 +476,76 @@ async def test_nor_do_a_thousand_at_once() -> None:
     assert 1000 < sum(len(one.headers) for one in dead) <= 1200
 
 
+async def test_what_nobody_received_costs_no_budget(hosts: Hosts) -> None:
+    """One call at a time, the first host not there: every client is answered, before and after its breaker opens."""
+    raws = await hosts(a=good("a"), b=good("b"))
+    await raws[0].stop()
+    both = fleet(raws, Clock())
+    got = [await call(both) for _ in range(12)]
+    await both.close()
+    assert [(one.status, one.host) for one in got] == [(200, "b")] * 12
+    assert both.hosts[0].counts.calls == 5, "then its breaker opens"
+    assert both.policy.retries.take(0.0), "and of the budget nothing is spent"
+
+
+@pytest.mark.parametrize("how", ["reset", "503", "no http"])
+async def test_what_somebody_may_have_received_does(hosts: Hosts, how: str) -> None:
+    plays = {"reset": [ABORT], "503": DOWN, "no http": [b"SSH-2.0\r\n\r\n"]}
+    raws = await hosts(a=always(*plays[how]), b=good("b"))
+    both = fleet(raws, Clock())
+    got = [await call(both) for _ in range(5)]
+    await both.close()
+    assert [one.host for one in got].count("b") == 3
+
+
+async def test_an_error_of_ours_says_which_hosts_failed(hosts: Hosts) -> None:
+    raws = await hosts(upstream=always(ABORT), second=always(ABORT))
+    for raw in raws:
+        await raw.stop()
+    for names, expected in ((["upstream", "second"], "upstream, second: "), (["second"], "second: ")):
+        some = fleet([raw for raw in raws if raw.name in names], Clock())
+        with pytest.raises(UpstreamFailed) as caught:
+            async with some.send("POST", CHAT, HEAD, asked(), whole=True):
+                pass
+        assert caught.value.http == 502
+        assert caught.value.message == f"{expected}The upstream can't be reached (ConnectionRefusedError)."
+        await some.close()
+
+
+async def test_a_host_that_is_left_alone_is_told_once_and_its_return_too(hosts: Hosts) -> None:
+    raws = await hosts(a=always(*DOWN), b=good("b"))
+    clock, heard = Clock(), list[str]()
+    policy = clock.policy(tell=lambda what, done=None: heard.append(what))
+    both = fleet(raws, clock, policy)
+    for _ in range(8):
+        await call(both)
+        clock.now += 4.0  # of extra tries there are enough
+    assert heard == ["a is left alone for 30 s: status_503"]
+    clock.now += 30.0
+    await call(both)  # the probe fails
+    assert len(heard) == 1
+    raws[0].play = good("a")
+    clock.now += 60.0
+    assert (await call(both)).host == "a"
+    assert heard[1:] == ["a is asked again, after 106 s"]
+    await both.close()
+
+
+async def test_a_host_that_comes_and_goes_is_told_once_a_minute(hosts: Hosts) -> None:
+    raws = await hosts(a=then(BUSY, whole(answer("a"))))
+    clock, heard = Clock(), list[str]()
+    alone = fleet(raws, clock, clock.policy(tell=lambda what, done=None: heard.append(what)))
+    for _ in range(16):  # busy for 7 s, well, busy for 7 s ...
+        raws[0].play = always(*BUSY)
+        await call(alone)
+        clock.now += 7.0
+        raws[0].play = good("a")
+        await call(alone)
+        clock.now += 1.0
+    await alone.close()
+    assert heard == ["a is left alone for 7 s: rate_limited", "a is asked again, after 7 s"] * 2
+
+
 async def test_what_health_and_metrics_read(hosts: Hosts) -> None:
     raws = await hosts(a=always(*DOWN), b=good("b"))
     clock = Clock()

@@ -42,9 +42,12 @@ class Counted:
         self.leaving = Leaving(b"0123456789abcdef")
         self.calls = 0
 
-    def __call__(self, path: str, headers: Mapping[str, str], body: bytes) -> Left:
+    async def take(self, path: str, headers: Mapping[str, str], body: bytes) -> Left:
         self.calls += 1
-        return self.leaving(path, headers, body)
+        return await self.leaving.take(path, headers, body)
+
+    async def close(self) -> None:
+        await self.leaving.close()
 
 
 def then_good(name: str, *first: Any) -> Any:

@@ -70,6 +70,8 @@ class Fleet:
     async def close(self) -> None:
         for host in self.all:
             await host.upstream.close()
+        if self.policy.leaves is not None:
+            await self.policy.leaves.close()
 
     def state(self) -> list[dict[str, Any]]:
         """One object a host, for /health."""

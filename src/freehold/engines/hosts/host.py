@@ -13,8 +13,11 @@ from freehold.engines.hosts.breaker import Breaker
 from freehold.engines.hosts.counts import Counts
 from freehold.engines.hosts.retry import Retries
 from freehold.engines.upstream import Reply, Upstream
+from freehold.tell import Tell, quiet
 
 __all__ = ["Cleaned", "Host", "Leaves", "Policy", "Sent"]
+
+QUIET = 60.0  # seconds between two incidents of one host that are told
 
 
 class Cleaned(Protocol):
@@ -28,8 +31,11 @@ class Cleaned(Protocol):
     def changed(self) -> bool: ...
 
 
-Leaves = Callable[[str, Mapping[str, str], bytes], Cleaned]
-"""Takes private data out of (path, headers, body). Raises UpstreamFailed where the request can't leave."""
+class Leaves(Protocol):
+    """Takes private data out of (path, headers, body). Raises UpstreamFailed where the request can't leave."""
+
+    async def take(self, path: str, headers: Mapping[str, str], body: bytes, /) -> Cleaned: ...
+    async def close(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -47,6 +53,23 @@ class Host:
     left: Callable[[], float] | None = None
     breaker: Breaker = field(default_factory=Breaker)
     counts: Counts = field(default_factory=Counts)
+    since: float | None = None  # when its breaker opened; None: it is closed, as far as has been noticed
+    told: bool = False  # whether that was told
+    said: float | None = None  # when one was told last
+
+    def notice(self, now: float, tell: Tell, why: str = "") -> None:
+        """Tell once that the breaker has opened (`why` is the failure's code), and once that it has closed again. Of a
+        host that comes and goes no more than one opening in QUIET seconds is told."""
+        if self.breaker.closed:
+            if self.since is not None and self.told:
+                tell(f"{self.name} is asked again, after {now - self.since:.0f} s")
+            self.since, self.told = None, False
+            return
+        if self.since is None:
+            self.since = now
+        if not self.told and (self.said is None or now - self.said >= QUIET):
+            self.told, self.said = True, now
+            tell(f"{self.name} is left alone for {self.breaker.rests(now):.0f} s: {why}")
 
     def rests(self, now: float) -> bool:
         """Whether nothing may go there now: its breaker is open, or its budget spent."""
@@ -71,10 +94,11 @@ class Policy:
 
     `longest` bytes of a whole answer and `held` bytes of a stream before its content are kept at most; events without
     content are passed on after `patience` seconds, so that a host that thinks for long shows that it lives; all tries
-    of a call take `total` seconds at most.
+    of a call take `total` seconds at most. `tell` hears of hosts that are left alone, and asked again.
     """
 
     leaves: Leaves | None = None
+    tell: Tell = quiet
     clock: Callable[[], float] = time.monotonic
     draw: Callable[[], float] = random.random
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep

@@ -21,14 +21,15 @@ from freehold.engines.hosts.host import Cleaned, Host, Policy, Sent
 from freehold.engines.hosts.own import KEY, all_there, encoded, key_of, late, nobody
 from freehold.engines.hosts.retry import LONGEST, TRIES, delay, may
 from freehold.engines.upstream import AGAIN, UP, Reply, UpstreamFailed
+from freehold.http.peer import AskFailed
 
 __all__ = ["AGAIN", "Send"]
 
 KEPT_THERE = (b'"previous_response_id"', b'"conversation"')  # of /v1/responses: it builds on what one host remembers
 ERROR = 64 << 10  # bytes of an error's body
+UNMADE = ("Connect", "AddressNotAllowed", "NoAddress")  # AskFailed.word, or an OSError's name: no connection was made
 ENOUGH = 64 << 10  # bytes of events without content that wait
 MAY = frozenset(UP)
-LARGE = 32 << 10  # bytes of a request whose reading for private data takes milliseconds
 Manager = AbstractAsyncContextManager[Reply]
 Read = Callable[[], Awaitable[bytes]]
 
@@ -36,10 +37,11 @@ Read = Callable[[], Awaitable[bytes]]
 class _Failed(Exception):
     """A try that came to nothing before any content. `last` is what the client gets where it was the last one."""
 
-    def __init__(self, why: str, last: Sent | UpstreamFailed) -> None:
+    def __init__(self, why: str, last: Sent | UpstreamFailed, *, unmade: bool = False) -> None:
         super().__init__(why)
         self.why = why
         self.last = last
+        self.unmade = unmade  # no connection came about, so the host has nothing of the call
 
 
 class Send:
@@ -95,7 +97,7 @@ class Send:
         host = self._next(now)
         if host is None:
             return nobody(self._hosts, now, policy.draw)
-        done = 1
+        done, names = 1, [host.name]
         while True:
             try:
                 return await (self._try(host, done) if self._until is None else self._in_time(host, done))
@@ -105,14 +107,17 @@ class Send:
             left = policy.total - (now - began)
             if done >= self._tries or left < LONGEST:
                 break
-            next_one = await self._another(host, failed.why, now)
+            next_one = await self._another(host, failed, now)
             if next_one is None:
                 break
             host = next_one
             done += 1
+            if host.name not in names:
+                names.append(host.name)
             until = asyncio.get_running_loop().time() + left
             self._until = until if self._until is None else min(until, self._until)
         if isinstance(failed.last, UpstreamFailed):
+            failed.last.message = f"{', '.join(names)}: {failed.last.message}"
             raise failed.last from None
         return failed.last
 
@@ -136,13 +141,14 @@ class Send:
                 return host
         return after if after is not None and not after.rests(now) else None
 
-    async def _another(self, host: Host, why: str, now: float) -> Host | None:
+    async def _another(self, host: Host, failed: _Failed, now: float) -> Host | None:
         """Who is asked after `host` has failed, once it is time; None where nobody is."""
         policy, again = self._policy, self._next(now, after=host)
-        if again is None or not may(why, other=again is not host):
+        if again is None or not may(failed.why, other=again is not host):
             return None
         if again is not host:
-            if not policy.retries.take(now):
+            # what nobody has received yet is no extra load
+            if not failed.unmade and not policy.retries.take(now):
                 return None
             again.counts.fail_overs += 1
             return again
@@ -193,9 +199,10 @@ class Send:
             raise
         except UpstreamFailed as error:
             self._failed(error.code)
-            if not entered and error.code == "upstream_unreachable":
+            unmade = not entered and _unmade(error)
+            if unmade:
                 self._asked.pop()
-            raise _Failed(error.code, error) from None
+            raise _Failed(error.code, error, unmade=unmade) from None
         except asyncio.CancelledError:
             host.counts.left += 1
             self._pass = 0
@@ -207,11 +214,10 @@ class Send:
         return sent
 
     async def _clean(self) -> None:
-        """Take private data out: once a call, however often it is sent. What takes long lets others go on."""
+        """Take private data out: once a call, however often it is sent."""
         leaves = self._policy.leaves
         assert leaves is not None
-        given = self._path, self._up, self._body
-        self._cleaned = leaves(*given) if len(self._body) < LARGE else await asyncio.to_thread(leaves, *given)
+        self._cleaned = await leaves.take(self._path, self._up, self._body)
 
     def _prepared(self, host: Host) -> tuple[Mapping[str, str], bytes]:
         """What this host gets."""
@@ -235,6 +241,7 @@ class Send:
         if status >= 400:  # the client's fault, says the host
             host.breaker.answered(self._pass)
             self._pass = 0
+            self._noticed()
             return self._sent(reply, reply.read, tries)
         if not self._again or encoded(reply):
             self._begun()
@@ -307,6 +314,7 @@ class Send:
         self._host.counts.content(now - self._started)
         if not self._host.breaker.closed:  # the probe is answered, however long the rest of it takes
             self._pass = self._host.breaker.succeeded(self._pass, now)
+            self._noticed()
 
     def _passing(self, reply: Reply, tries: int) -> Sent:
         self._reads = reply.read
@@ -355,7 +363,19 @@ class Send:
             self._pass, now
         )
         self._pass = 0
+        host.notice(now, self._policy.tell, why)
 
     def _well(self) -> None:
         self._host.breaker.succeeded(self._pass, self._policy.clock())
         self._pass = 0
+        self._noticed()
+
+    def _noticed(self) -> None:
+        if self._host.since is not None:
+            self._host.notice(self._policy.clock(), self._policy.tell)
+
+
+def _unmade(error: UpstreamFailed) -> bool:
+    """Whether the connection was not made. What ended it is kept as the error's context."""
+    asked = error.__context__
+    return isinstance(asked, AskFailed) and (asked.word in UNMADE or asked.word.lower().endswith("error"))
