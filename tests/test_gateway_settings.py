@@ -78,3 +78,26 @@ def test_a_wrong_word_is_named(tmp_path: Path, text: str, says: str) -> None:
         read_settings(path)
     assert says in str(raised.value)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[cache]\nkeys = "batch"', "[cache] keys is 'batch', which is not a list."),
+        ("[cache]\nkeys = [3]", "[cache] keys holds 3, which is not a text in quotes."),
+        ('port = "x"', "port is 'x', which is not a whole number."),
+        ('[tasks.a]\nrule = "sql"\n[tasks.b]\nhome = "no"', "[tasks.b] home is 'no', which is not true or false."),
+        ("[tasks]\na = 3", "[tasks.a] is 3, which is not a table."),
+        ("[upstreams.local]\nopen = true", "[upstreams.local] has no url, and needs one."),
+        ('[prices.m]\ninput = "x"\noutput = 1', "[prices.m] input is 'x', which is not a number."),
+        ("[ledger]\ncontent = true", "[ledger] content is true, which is not a text in quotes."),
+        ('[tasks.a]\nunsure = "answer"', "unsure is 'answer', which means nothing without leaves = false"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_a_sentence(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "freehold.toml"
+    path.write_text(text)
+    with pytest.raises(BadSetting) as raised:
+        read_settings(path)
+    assert says in str(raised.value)
+    assert "$." not in str(raised.value)

@@ -9,6 +9,7 @@ import pytest
 from freehold.cli import main
 from freehold.keys import Keys
 from freehold.keys.spent import Spent
+from freehold.nouns import Audit, LogFile, Measure, Repeats, Slot, Task, Template, Tokens
 from freehold.project import Project
 
 
@@ -102,3 +103,31 @@ def test_a_file_that_others_can_read_has_its_own_exit_code(
     ran(project, capsys, "add", "web")
     (project.path / "keys.json").chmod(0o644)
     assert "chmod 600" in ran(project, capsys, "list", code=54)[1]
+
+
+def test_a_typo_in_a_task_is_said_where_an_audit_knows_better(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ran(project, capsys, "add", "early", "--tasks", "intnets")[1].count("warning") == 0
+    none = Measure(None)
+    task = Task("intents", Template((Slot("user", "", variable=True),)), "labels", 9, 0.9)
+    log = LogFile((), "", "", 10, 0)
+    project.save(Audit(log, 10, 0, (), (task,), Tokens(), none, none, None, None, (), Repeats(0, 0, none)))
+    out, err = ran(project, capsys, "add", "web", "--tasks", "intents, intnets")
+    assert out.startswith("fh-")
+    assert "--tasks names 'intnets', and the audit knows intents." in err
+
+
+def test_small_money_has_digits_and_revoke_names_the_children(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran(project, capsys, "add", "boss", "--role", "admin")
+    ran(project, capsys, "add", "web", "--parent", "boss")
+    ran(project, capsys, "add", "app", "--parent", "boss")
+    spent = Spent(project.path / "keys.spent")
+    spent.charge(["web"], 0.0000417)
+    spent.close()
+    assert "$0.0000417" in ran(project, capsys, "list")[0]
+    out, _ = ran(project, capsys, "revoke", "boss")
+    assert out == "boss is revoked, and 2 keys minted with it: web, app\n"
+    assert ran(project, capsys, "revoke", "boss")[0] == "boss was revoked already\n"

@@ -55,3 +55,13 @@ def test_a_ledgers_life(project: Project, tmp_path: Path, capsys: pytest.Capture
 def test_what_is_missing_is_named(args: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*args) == 2
     assert args[0] in capsys.readouterr().err
+
+
+def test_of_a_person_without_rows_nothing_is_kept(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    write(project)
+    before = sorted(path.name for path in (project.path / "ledger").iterdir())
+    assert run("erase", "nobody@example.org", "--project", project.path) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("No rows of nobody@example.org found")
+    assert "Receipt" not in out
+    assert {p.name for p in (project.path / "ledger").iterdir()} <= {*before, ".lock"}

@@ -277,3 +277,29 @@ def test_what_the_monitor_reads_is_in_order_of_writing(project: Project) -> None
     file.close()
     assert len(files(project)) == 2 or len(files(project)) == 3
     assert [row.freehold.pairs for row in past(project, 0.0)] == [number / 100 for number in range(12)]
+
+
+@pytest.mark.parametrize("failure", ["serve", "refuse"])
+def test_what_becomes_of_rows_is_said_once(project: Project, monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
+    """The beginning and the end of each time without rows, and how many were lost: one line in QUIET seconds."""
+    said: list[str] = []
+    now = [1000.0]
+    monkeypatch.setattr("freehold.ledger.writer.time.monotonic", lambda: now[0])
+    settings = LedgerSettings(failure=failure)
+    file = Ledger(project, settings, ballast=0, tell=lambda what, done=None, /: said.append(what))
+    assert file.write(entry())
+    file.tend()
+    assert said == []
+    with full_disk(project, 300):
+        for _ in range(3):
+            assert not file.write(entry())
+            file.tend()
+    assert len(said) == 1
+    assert said[0].startswith("the ledger can't be written: Can't write")
+    assert ("calls are refused" in said[0]) == (failure == "refuse")
+    file.tend()
+    assert len(said) == 1, "it is quiet for a while"
+    now[0] += 11.0
+    file.tend()
+    assert said[1:] == ["the ledger can be written again; 3 rows were lost"]
+    file.close()

@@ -11,8 +11,9 @@ import pytest
 
 from freehold.nouns import Audit, LogFile, Measure, Repeats, Slot, Task, TaskStudent, Template, Tokens, Verdict
 from freehold.project import Project, Settings
+from freehold.project.gateway import RolloutSettings
 from freehold.project.settings import TaskSettings
-from freehold.serve.check import Row, check, refused, run, show
+from freehold.serve.check import Row, check, notes, refused, run, show
 
 TOOL = {"type": "function", "function": {"name": "cancel_order", "parameters": {}}}
 TASK = Task(
@@ -119,3 +120,18 @@ def test_of_a_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     rows = json.loads(capsys.readouterr().out)
     assert {r["by"] for r in rows} == {"refused"}
     assert "outside the house" in rows[0]["otherwise"]
+
+
+def test_nothing_is_cut_in_a_pipe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    long = "the student honours " + ", ".join(f"field_{n}" for n in range(40))
+    show([Row("orders", "tool", "x", "upstream", long)])
+    assert long in capsys.readouterr().out.splitlines()[1]
+
+
+def test_declared_tasks_and_stages_are_said() -> None:
+    said = notes(Settings(tasks={"intents": TaskSettings(leaves=False), "sql": TaskSettings(home=False)}))
+    assert said[0] == "sql is declared never to be answered at home"
+    assert said[1].startswith("intents is declared never to leave the house")
+    assert "shadow" in said[2]
+    assert notes(Settings(rollout=RolloutSettings(start="full"))) == []

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ import pytest
 from freehold.cli import main
 from freehold.engines.upstream import HttpUpstream
 from freehold.project import Project
+from freehold.project.gateway import CacheSettings, RolloutSettings
 from freehold.serve.announce import announce
 from freehold.serve.command import _key
 
-from .conftest import Start, request
+from .conftest import StandIn, Start, request
 
 
 @pytest.mark.parametrize(
@@ -129,3 +131,34 @@ async def test_an_example_that_cannot_be_written_stops_nothing(project: Project,
     assert found["rungs"][0]["open"]
     assert f"Can't write {project.path}/example-request.json" in err
     assert "try:" not in err
+
+
+def test_a_task_that_is_not_there_stops_the_start(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    (project.path / "freehold.toml").write_text('[tasks.intnets]\nrule = "exact"\n')
+    for flags in ([], ["--check"]):
+        assert main(["serve", str(project.path), "--upstream", "http://127.0.0.1:9", "--port", "0", *flags]) == 2
+        err = capsys.readouterr().err
+        assert "[tasks.intnets]" in err
+        assert "Known: intents" in err
+
+
+async def test_a_cache_for_a_key_that_is_not_there_is_said(project: Project, start: Start) -> None:
+    said: list[str] = []
+    settings = replace(project.settings, cache=CacheSettings(keys=("batch",)))
+    async with start(None, settings=settings, tell=lambda what, done=None, /: said.append(what)):
+        assert any("[cache] keys names 'batch'" in line for line in said)
+
+
+async def test_a_shadow_is_announced_as_one_and_a_host_by_its_address(
+    project: Project, start: Start, upstream: StandIn
+) -> None:
+    said: list[str] = []
+    async with start(upstream, key="", rollout=RolloutSettings(), pairs=0.5) as app:
+        announce(app, project, "127.0.0.1", lambda what, done=None, /: said.append(what), 1234)
+    err = "\n".join(said)
+    assert "home      intents" not in err
+    assert "is asked, not used; about 20 pairs to the next step" in err
+    assert f"upstream  upstream: {upstream.url}" in err
+    assert "(no key: set FREEHOLD_UPSTREAM_KEY)" in err
+    assert "HttpUpstream(" not in err
+    assert "kill -USR1 1234" in err

@@ -9,9 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from freehold.cli import main
@@ -95,6 +98,27 @@ async def test_two_workers(real: Project, upstream: StandIn) -> None:
     assert "Traceback" not in err
     assert len(ledger(real)) == 44
     assert main(["ledger", "verify", "--project", str(real.path)]) == 0
+
+
+def test_the_banner_names_the_parent_and_is_said_once(real: Project, tmp_path: Path) -> None:
+    said = tmp_path / "stderr"
+    command = [*FREEHOLD, "serve", str(real.path), "--port", "0", "--workers", "2", "--json"]
+    command += ["--upstream", "http://127.0.0.1:9"]
+    pipe = subprocess.PIPE
+    with said.open("wb") as stderr, subprocess.Popen(command, stdout=pipe, stderr=stderr) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline()  # both listen
+            min(psutil.Process(process.pid).children(), key=lambda child: child.create_time()).kill()
+            end = time.monotonic() + 60.0
+            while "worker 0 listens again" not in said.read_text():
+                assert time.monotonic() < end
+                time.sleep(0.05)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+    lines = said.read_text().splitlines()
+    assert [line.endswith(f"kill -USR1 {process.pid}") for line in lines if "listening on" in line] == [True]
 
 
 def test_check(real: Project, capsys: pytest.CaptureFixture[str]) -> None:

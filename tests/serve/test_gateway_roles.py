@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import hashlib
 import itertools
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +17,7 @@ import pytest
 
 from freehold.engines.upstream import UP
 from freehold.errors import ServeRefused
-from freehold.keys import revoke
+from freehold.keys import Wanted, add, revoke
 from freehold.keys.key import ROLES
 from freehold.project import Project
 from freehold.serve.app import App
@@ -203,3 +206,75 @@ async def test_hostile_strings(project: Project, app: App, secrets: dict[str, st
     assert statuses["path"] <= {403, 404}
     assert hashlib.sha256((project.path / "keys.json").read_bytes()).digest() == before
     await until(lambda: app.parts.metrics.running == 0)
+
+
+async def test_minted_keys_make_no_further_calls_a_minute(project: Project, start: Start, upstream: StandIn) -> None:
+    """The rate of an admin key binds what it mints and the minting itself."""
+    boss = give(project, "boss", role="admin", requests_minute=4)
+    async with start(upstream) as app:
+        minted = [await post(app.port, {"name": f"child-{n}"}, boss, "/v1/keys") for n in range(6)]
+        assert [answer.status for answer in minted] == [200] * 4 + [429] * 2
+        await asyncio.sleep(0.6)  # the new keys are seen
+        for answer in minted[:4]:
+            got = await post(app.port, request("question 1"), answer.json["key"])
+            assert (got.status, got.code) == (429, "rate_limited")
+
+
+async def test_calls_at_once_are_shared_with_children(project: Project, start: Start, upstream: StandIn) -> None:
+    upstream.mode = "slow"
+    give(project, "boss", role="admin", running=1)
+    first, second = (add(project, Wanted(name=n), parent="boss", by="os:test")[1] for n in ("a", "b"))
+    limits = replace(project.settings.limits, queue_seconds=0.2)
+    async with start(upstream, limits=limits) as app:
+        held = asyncio.create_task(post(app.port, request("sing to me"), first))
+        await until(lambda: upstream.seen)
+        got = await post(app.port, request("sing to me"), second)
+        assert (got.status, got.code) == (429, "queue_timeout")
+        held.cancel()
+        await asyncio.gather(held, return_exceptions=True)
+        await until(lambda: not app.parts.admission.tokens)
+        assert (await post(app.port, request("question 1"), second)).status == 200
+
+
+async def test_a_task_that_no_audit_knows_is_a_400(app: App, secrets: dict[str, str]) -> None:
+    got = await post(app.port, {"name": "typo", "tasks": ["intnets"]}, secrets["admin"], "/v1/keys")
+    assert (got.status, got.code) == (400, "bad_key")
+    assert "'intnets'" in got.json["error"]["message"]
+    assert "intents" in got.json["error"]["message"]
+
+
+async def test_budgets_that_another_process_holds_are_a_503(project: Project, start: Start, upstream: StandIn) -> None:
+    secret = give(project, "web", requests_minute=60)
+    async with start(upstream) as app:
+        assert (await post(app.port, request("question 1"), secret)).status == 200
+        with (project.path / "keys.spent").open("rb") as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            got = await post(app.port, request("question 1"), secret)
+        assert (got.status, got.code, got.headers["retry-after"]) == (503, "storage_failed", "1")
+        assert (await post(app.port, request("question 1"), secret)).status == 200
+
+
+async def test_health_says_why_old_keys_count(project: Project, start: Start) -> None:
+    give(project, "web")
+    async with start(None) as app:
+        assert app.health()["keys_why"] == ""
+        (project.path / "keys.json").write_text("{")
+        app.parts.keys._looked = -1e9  # half a second passes
+        app.parts.keys.look()
+        assert "can't be read" in app.health()["keys_why"]
+        assert app.health()["status"] == "degraded"
+
+
+async def test_what_ends_beside_the_calls_is_said_and_makes_it_not_ready(project: Project, start: Start) -> None:
+    said: list[str] = []
+    async with start(None, tell=lambda what, done=None, /: said.append(what)) as app:
+        assert (await get(app.port, path="/ready")).status == 200
+
+        def breaks() -> float:
+            raise RuntimeError("a defect")
+
+        app.parts.admission.tick = breaks  # type: ignore[method-assign]
+        await until(lambda: app.parts.broken)
+        got = await get(app.port, path="/ready")
+        assert (got.status, got.json["why"]) == (503, "Admission.watch ended: RuntimeError")
+    assert sum("Admission.watch ended" in line for line in said) == 1

@@ -197,7 +197,7 @@ def test_any_task_name_is_a_label_that_can_be_read_again(names: list[str]) -> No
     assert sum(s.value for s in calls) == len(names)
     for name in names:
         if name.isprintable() and len(name) <= 120:
-            assert any(s.labels["task"] == name for s in calls)
+            assert any(s.labels["task"] == (name or "none") for s in calls)
     assert all(s.labels["task"].isprintable() for s in calls)
 
 
@@ -357,3 +357,15 @@ async def test_each_second_the_snapshot_and_the_lag(tmp_path: Path, monkeypatch:
     assert kind == metrics.render()[0]
     assert b'freehold_calls_total{answered_by="student"' in text
     metrics.close()
+
+
+def test_below_the_bar_nothing_is_saved_and_no_task_is_none() -> None:
+    metrics = Metrics(["intents"], [MODEL])
+    below, home, unmatched = entry(), entry(), entry()
+    below.why, home.why, unmatched.task = "below_bar", "home", ""
+    below.saved = home.saved = 0.5
+    for one in (below, home, unmatched):
+        metrics.told(metrics.began(), one)
+    found = parsed(metrics)
+    assert value(found, "freehold_saved_usd", task="intents") == 0.5
+    assert value(found, "freehold_calls_total", task="none") == 1

@@ -154,7 +154,7 @@ def _revoke(project: Project, name: str, only: bool, as_json: bool) -> int:
     children = [key.name for key in gone if key.name != name]
     first = f"{name} is revoked" if len(children) < len(gone) else f"{name} was revoked already"
     took = f"{len(children)} {'key' if len(children) == 1 else 'keys'} minted with it"
-    print(f"{first}, and with it {took}: {', '.join(children)}" if children else first)
+    print(f"{first}, and {took}: {', '.join(children)}" if children else first)
     return 0
 
 

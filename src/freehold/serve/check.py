@@ -29,6 +29,7 @@ from freehold.serve.route import Decision, Rung, route, rung
 __all__ = ["Row", "check", "check_declared", "notes", "refused", "run", "show"]
 
 WIDEST = 40  # characters of a value
+LONGEST_LINE = 10_000  # characters
 TOOL_FIELDS = ("tools", "functions")
 Outside = Callable[[Verdict], bool]
 
@@ -210,6 +211,7 @@ def show(rows: Sequence[Row]) -> None:
         style = "red" if row.by == "refused" else ""
         table.add_row(*(Text(cell, style=style) for cell in (row.task, row.asks, row.value, row.by, row.otherwise)))
     console = Console(highlight=False)
+    wide = console.options.update(max_width=LONGEST_LINE)
     if not console.is_terminal:  # in a file or a pipe nothing is cut: whoever reads it has the room
-        console.width = max(console.width, console.measure(table).maximum)
+        console.width = max(console.width, console.measure(table, options=wide).maximum)
     console.print(table)
