@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -143,20 +143,26 @@ def test_pairs_of_an_earlier_step_take_nobody_up_at_the_next(project: Project) -
 def test_a_pair_that_is_read_with_the_step_it_was_made_at_counts(project: Project) -> None:
     """Between the two files that are read, the other process goes up and finds its first pair there."""
     with two(project) as (one, other):
-        look = follow(other)
-        news = other.pair_log.news
+        look, read = follow(other), []
 
-        def meanwhile() -> list[PairRow]:
-            rows = news()
-            assert one.step.stage is not None
-            one.step.stage.move(0.01, "20 pairs, 0 differ")
-            went_up(one.log, one.step, "20 pairs, 0 differ")
-            one.pairs()._record(one.step, answered(), 1.0, True)
-            return rows
+        def between(news: Callable[[], Any]) -> Callable[[], Any]:
+            """After the first of the two."""
 
-        other.pair_log.news = meanwhile  # type: ignore[method-assign]
+            def then() -> Any:
+                found = news()
+                if not read:
+                    assert one.step.stage is not None
+                    one.step.stage.move(0.01, "20 pairs, 0 differ")
+                    went_up(one.log, one.step, "20 pairs, 0 differ")
+                    one.pairs()._record(one.step, answered(), 1.0, True)
+                read.append(found)
+                return found
+
+            return then
+
+        other.pair_log.news = between(other.pair_log.news)  # type: ignore[method-assign]
+        other.log.news = between(other.log.news)  # type: ignore[method-assign]
         look.look()
-        other.pair_log.news = news  # type: ignore[method-assign]
         look.look()
         assert other.step.stage is not None
         assert (other.step.stage.share, other.step.stage.agree) == (0.01, 1)
