@@ -122,6 +122,8 @@ class StandIn:
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     url: str = ""
     connections: set[object] = field(default_factory=set)
+    usage: bool = True  # whether a stream says it at its end
+    counted: dict[str, int] | None = None  # the usage of what is no chat answer
     event: int = 2  # of a stream, before which it is spoiled: 1 follows the role, 2 the text
 
     async def handle(self, http: web.Request) -> web.StreamResponse:
@@ -131,8 +133,11 @@ class StandIn:
         self.seen.append((http.path_qs, {k.lower(): v for k, v in http.headers.items()}, body))
         if self.mode == "down":
             return web.Response(status=500, body=wire.error("down", "server_error"), content_type="application/json")
+        if self.mode == "slow everywhere":
+            await asyncio.sleep(30)
         if not http.path.endswith("/chat/completions"):
-            return web.Response(body=b'{"data": "' + http.method.encode() + b'"}', content_type="application/json")
+            said = {"data": http.method} | ({"usage": self.counted} if self.counted is not None else {})
+            return web.Response(body=wire.dumps(said), content_type="application/json")
         if json.loads(body).get("stream"):
             return await self._stream(http)
         try:
@@ -178,7 +183,8 @@ class StandIn:
         return web.Response(body=whole, headers=headers, **kind)
 
     async def _stream(self, http: web.Request) -> web.StreamResponse:
-        events = list(wire.chunks("gpt-4o-mini", self.answer, Tokens(40, 2), "chatcmpl-up", 1_790_000_001, usage=True))
+        said = "gpt-4o-mini", self.answer, Tokens(40, 2), "chatcmpl-up", 1_790_000_001
+        events = list(wire.chunks(*said, usage=self.usage))
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(http)
         try:

@@ -28,14 +28,14 @@ class Bill:
 
     def answered(self, host: str, tokens: Tokens | None) -> None:
         """`tokens` are those that the answer says, None where it doesn't."""
-        if self._spend.counts(self._held, host):
-            model = self._named(host)
-            self._spend.settle(self._held, model, tokens)
-            self._spend.bill(host, model, tokens or Tokens(self._most.prompt, self._most.answer))
         if host in self.asked:
             self.asked.remove(host)
         for usd in self._prompts():  # a host that failed before this one
             self._held.charge(usd or 0.0)
+        if self._spend.counts(self._held, host):
+            model = self._named(host)
+            self._spend.settle(self._held, model, tokens)
+            self._spend.bill(host, model, tokens or Tokens(self._most.prompt, self._most.answer))
 
     def unanswered(self) -> None:
         """No answer came."""
