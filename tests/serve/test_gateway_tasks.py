@@ -21,7 +21,7 @@ from freehold.project.gateway import RolloutSettings
 from freehold.project.settings import TaskSettings
 
 from .conftest import OTHER, SCRIPT, TASK, StandIn, Start, client, ledger, request, standing, until
-from .gateway import declare, hosts, post
+from .gateway import declare, give, hosts, post
 
 SHADOW = RolloutSettings()
 SURE, UNSURE = "question 7", "sing to me"
@@ -208,6 +208,19 @@ async def test_a_route_whose_task_never_leaves(project: Project, start: Start, u
             answer = await post(app.port, {"model": "m", "input": "a"}, path=path)
             assert (answer.status, answer.code) == (422, "never_leaves")
         assert upstream.seen == []
+
+
+async def test_a_key_for_some_tasks_on_a_route_of_others(project: Project, start: Start, upstream: StandIn) -> None:
+    audit = project.load(Audit)
+    project.save(replace(audit, tasks=(TASK, replace(OTHER, endpoint="completions"))))
+    chat, poems = give(project, "chat", tasks=("intents",)), give(project, "poems", tasks=("poems",))
+    body = {"model": "gpt-4o-mini", "prompt": "a poem", "max_tokens": 5}
+    async with start(upstream) as app:
+        answer = await post(app.port, body, chat, "/v1/completions")
+        assert (answer.status, answer.code) == (403, "task_not_allowed")
+        assert upstream.seen == []
+        assert (await post(app.port, body, poems, "/v1/completions")).status == 200
+        assert (await post(app.port, {"model": "m", "input": "a"}, poems, "/v1/embeddings")).status == 403
 
 
 def forms() -> dict[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from freehold.serve.bill import Bill
 from freehold.serve.bounds import check_bounds
 from freehold.serve.door import Refusal, check_type, read_body
 from freehold.serve.parts import Parts, unwritten
-from freehold.serve.policy import check_model
+from freehold.serve.policy import check_model, check_task
 from freehold.serve.relay import Relay, within
 from freehold.serve.spend import BYTES, most
 
@@ -56,6 +56,7 @@ class Passing:
         model = parsed.get("model")
         model = model if isinstance(model, str) else ""
         check_model(key, model)
+        self._check_tasks(request, key)
         amount = most(parsed, len(body), request.path)
         place = await self._placed(key, amount.tokens, until)
         used: int | None = None
@@ -76,6 +77,13 @@ class Passing:
             return found
         finally:
             place.leave(used)
+
+    def _check_tasks(self, request: Request, key: Key | None) -> None:
+        """A key for some tasks may call a route that one of them has. Raises Denied."""
+        if key is not None and key.tasks is not None:
+            endpoint = request.path.removeprefix("/v1/")
+            here = [step.rung.task.name for step in self.parts.steps if step.rung.task.endpoint == endpoint]
+            check_task(key, next((name for name in here if name in key.tasks), ""))
 
     def _began(self, request: Request, key: Key | None) -> float | None:
         """Past the door: until when the client waits, by the event loop's clock; None where it doesn't say."""

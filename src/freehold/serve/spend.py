@@ -150,10 +150,8 @@ class Spend:
         held = self.spent.reserve(accounts, usd or 0.0)
         if held is None:
             self.refused += 1
-            message = (
-                f"The budget of this key has less than ${usd or 0.0:.6f} left, the most that this call may cost with "
-                f"{most.answer:,} tokens of answer. Set max_tokens to less, or wait for the next day or month."
-            )
+            message = f"The budget of this key has less than ${usd or 0.0:.6f} left, the most that this call may cost"
+            message += f" with {most.answer:,} tokens of answer. Set max_tokens to less." if most.answer else "."
             after = str(self._until_tomorrow())
             raise Denied(429, "budget_exceeded", message, Retry_After=after, X_Should_Retry="false")
         return held
