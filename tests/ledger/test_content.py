@@ -51,7 +51,7 @@ def test_the_monitor_and_the_page_count_the_same_in_each_mode(project: Project, 
     for line in lines(project):
         tally.add(line)
     assert (tally.calls, tally.home, tally.unreadable) == (1, 1, 0)
-    assert tally.tasks["intents"].pairs["ab" * 32].seen == 1
+    assert tally.tasks["intents"].students["ab" * 32].pairs.own.seen == 1
     found = read([project.path / "ledger"])
     assert found.bad_rows == 0
     assert [call.tokens.prompt if call.tokens else 0 for call in found.calls] == [12, 12]
