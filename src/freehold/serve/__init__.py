@@ -10,6 +10,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from freehold.errors import FreeholdError, UpstreamMissing
@@ -116,6 +117,7 @@ async def running(
 
     `home` is USD a second; `hosts` are names of this server besides this machine's own.
     """
+    from freehold.engines.hosted_gate import Gate
     from freehold.keys import Keys
     from freehold.serve.app import App
     from freehold.serve.build import build
@@ -153,6 +155,14 @@ async def running(
         environ=environ or {}, home=home, worker=worker, workers=workers, tell=tell,
     )  # fmt: skip
     watched = parts.fleet is not None and parts.fleet.kind == "upstream" and pairs > 0
+    gates = {
+        name: Gate(
+            parts.spend.left(name, one.budget_day) if one.budget_day is not None else None,
+            partial(parts.spend.bill, name),
+        )
+        for name, one in settings.upstreams.items()
+        if one.open
+    }
     try:
         share = pairs if watched else 0.0
 
@@ -160,8 +170,8 @@ async def running(
             found = project.load(Audit) if kept else audit
             check_declared(project, found)
             return open_rungs(
-                project, found, log, opener=opener, students=students, pairs=share,
-                kept=kept, rollout=settings.rollout, successor=settings.successor, pair_log=pair_log, tell=tell,
+                project, found, log, opener=opener, students=students, pairs=share, kept=kept, gates=gates,
+                rollout=settings.rollout, successor=settings.successor, pair_log=pair_log, tell=tell,
             )  # fmt: skip
 
         check_declared(project, audit)

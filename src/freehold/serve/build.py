@@ -61,7 +61,7 @@ def build(
     spend = Spend(
         lambda: Spent(project.path / "keys.spent"), Prices(PriceBook(settings.prices, settings.discounts)), keys
     )
-    policy = Policy(leaves=leaving, total=limits.total_seconds)
+    policy = Policy(leaves=leaving, total=limits.total_seconds, tell=tell)
     fleet: Fleet | None = make_fleet(settings, project.path, environ, upstream, connect, policy=policy, left=spend.left)
     assert fleet is not None
     ledger = Ledger(project, settings.ledger, tell=tell, redact=_readable(leaving) if leaving is not None else None)

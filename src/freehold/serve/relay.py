@@ -164,8 +164,16 @@ class Relay:
             entry.more["host"] = reply.host
         if reply.redacted:
             entry.more["redacted"] = True
+        if self._another(reply, entry):
+            entry.more["other"] = True
         self.parts.ledger.write(entry)
         return found
+
+    def _another(self, reply: Sent, entry: Entry) -> bool:
+        """Whether another model than the one that was asked for may have answered: its words are no evidence about that
+        one."""
+        first = self.fleet.hosts[0]
+        return bool(reply.host) and (reply.host != first.name or first.model not in ("", entry.call.model))
 
 
 def within(headers: Mapping[str, str], until: float | None) -> Mapping[str, str]:
