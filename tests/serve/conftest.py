@@ -137,7 +137,7 @@ class StandIn:
             await asyncio.sleep(30)
         if not http.path.endswith("/chat/completions"):
             said = {"data": http.method} | ({"usage": self.counted} if self.counted is not None else {})
-            return web.Response(body=wire.dumps(said), content_type="application/json")
+            return web.Response(body=json.dumps(said).encode(), content_type="application/json")
         if json.loads(body).get("stream"):
             return await self._stream(http)
         try:

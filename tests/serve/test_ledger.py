@@ -47,7 +47,7 @@ async def test_a_full_disk_stops_home_answers_only(project: Project, start: Star
     rows = [r["freehold"] for r in ledger(project)]  # each line is whole
     assert [(own["answered_by"], own["why"]) for own in rows] == [
         ("student", "home"),
-        ("upstream", "closed"),
+        ("upstream", "unwritten"),
         ("student", "home"),
     ]
     assert rows[1]["reason"] == "the ledger can't be written"
