@@ -33,8 +33,8 @@ import numpy as np  # noqa: E402
 from kept_home import OURS, World  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from freehold.serve.monitor import LIMIT, Monitor  # noqa: E402
-from freehold.serve.stage import Stage  # noqa: E402
+from freehold.serve.ladder.stage import Stage  # noqa: E402
+from freehold.serve.pairing.monitor import LIMIT, Monitor  # noqa: E402
 
 BARS = (0.95, 0.99)
 SHARES = (0.01, 0.02, 0.05, 0.10)

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from freehold import errors
 from freehold.project.gateway import Limits
-from freehold.serve.metrics import Host, Metrics, RungState, State
+from freehold.serve.numbers.metrics import Host, Metrics, RungState, State
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEPLOY = ROOT / "deploy"

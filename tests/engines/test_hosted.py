@@ -28,7 +28,7 @@ from freehold.nouns import Artifact, Slot, Task, Template, Tokens
 from freehold.project import Settings
 from freehold.project.gateway import PrivateSettings, UpstreamSettings
 from freehold.project.settings import TaskSettings
-from freehold.serve.students import Abandons
+from freehold.serve.seats.students import Abandons
 from freehold.wire import completion
 
 TASK = Task(

@@ -13,12 +13,12 @@ from freehold.ledger import Entry, Ledger
 from freehold.nouns import Audit, Tokens
 from freehold.project import Project
 from freehold.project.gateway import RolloutSettings
-from freehold.serve.pairlog import PairLog
-from freehold.serve.pairs import Pairs
-from freehold.serve.runglog import RungLog
-from freehold.serve.rungs import close, open_rungs, went_up
-from freehold.serve.step import Step
-from freehold.serve.students import Students
+from freehold.serve.ladder.runglog import RungLog
+from freehold.serve.ladder.rungs import close, open_rungs, went_up
+from freehold.serve.ladder.step import Step
+from freehold.serve.pairing.pairlog import PairLog
+from freehold.serve.pairing.pairs import Pairs
+from freehold.serve.seats.students import Students
 
 from .conftest import request, scripted
 

@@ -17,7 +17,7 @@ from freehold.errors import FreeholdError
 from freehold.nouns import Artifact, Audit, Student
 from freehold.project import Project
 from freehold.serve import serve
-from freehold.serve.thread import leave
+from freehold.serve.seats.thread import leave
 
 
 def opener(folder: Path, artifact: Artifact) -> Student:

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from freehold.keys import Key, Wanted, mint
 from freehold.keys.spent import Spent
 from freehold.project.gateway import Limits
-from freehold.serve.admit import PASSED, TICK, Admission, Place
-from freehold.serve.policy import Denied
+from freehold.serve.entry.admit import PASSED, TICK, Admission, Place
+from freehold.serve.entry.policy import Denied
 
 T = TypeVar("T")
 

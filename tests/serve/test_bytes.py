@@ -17,7 +17,7 @@ from freehold.engines.upstream import HttpUpstream, Timeouts
 from freehold.nouns import Tokens
 from freehold.project import Project
 from freehold.project.gateway import Limits
-from freehold.serve import relay
+from freehold.serve.away import relay
 
 from .conftest import QUICK, Start, ledger, request
 from .test_door import raw, talk

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from freehold import stream, wire
 from freehold.nouns import Tokens
-from freehold.serve.cache import Cache, again, events, key
+from freehold.serve.entry.cache import Cache, again, events, key
 
 BODY: dict[str, Any] = {"model": "m", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
 ANSWER = wire.completion("m", "hello", Tokens(3, 1), "chatcmpl-1", 1)

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from freehold.project import Project
-from freehold.serve.follow import Follow
-from freehold.serve.pairlog import PairRow
-from freehold.serve.runglog import NAME, RungLog
-from freehold.serve.rungs import close, went_up
-from freehold.serve.stage import LEAST
+from freehold.serve.ladder.follow import Follow
+from freehold.serve.ladder.runglog import NAME, RungLog
+from freehold.serve.ladder.rungs import close, went_up
+from freehold.serve.ladder.stage import LEAST
+from freehold.serve.pairing.pairlog import PairRow
 
 from .conftest import new_verdict
 from .rollout import Rungs, answered, events, opened

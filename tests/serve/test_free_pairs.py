@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from freehold.project import Project
-from freehold.serve.pairs import WAITING, Pairs
+from freehold.serve.pairing.pairs import WAITING, Pairs
 
 from .conftest import new_verdict, until
 from .rollout import HOME, answered, events, opened

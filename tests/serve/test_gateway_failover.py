@@ -13,7 +13,7 @@ import pytest
 
 from freehold.project import Project
 from freehold.project.gateway import Limits, UpstreamSettings
-from freehold.serve.spend import most
+from freehold.serve.entry.spend import most
 
 from .conftest import StandIn, Start, client, ledger, standing, until
 from .gateway import call, give, hosts, post

@@ -12,7 +12,7 @@ import pytest
 from freehold.project import Project
 from freehold.project.gateway import CacheSettings, LedgerSettings, UpstreamSettings
 from freehold.serve.app import App
-from freehold.serve.spend import most
+from freehold.serve.entry.spend import most
 
 from .conftest import StandIn, Start, ledger, request, standing, until
 from .gateway import CHAT, call, give, hosts, post

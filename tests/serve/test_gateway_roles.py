@@ -21,7 +21,7 @@ from freehold.keys import Wanted, add, revoke
 from freehold.keys.key import ROLES
 from freehold.project import Project
 from freehold.serve.app import App
-from freehold.serve.policy import TABLE, unlisted
+from freehold.serve.entry.policy import TABLE, unlisted
 
 from .conftest import StandIn, Start, request, until
 from .gateway import CHAT, call, get, give, post

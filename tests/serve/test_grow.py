@@ -17,8 +17,8 @@ from freehold import wire
 from freehold.nouns import Audit
 from freehold.project import Project
 from freehold.serve.app import App
+from freehold.serve.ladder.rungs import close
 from freehold.serve.listen import Stop
-from freehold.serve.rungs import close
 
 from .conftest import StandIn, Start, client, new_verdict, request, until
 from .test_text import BOOKING, CITY, FIELDS, Engine, ask, moved, opening, rung
@@ -57,8 +57,8 @@ async def test_a_new_verdict_grows_a_rung(project: Project, start: Start, upstre
 async def test_a_changed_verdict_takes_over_and_the_old_engine_ends(
     project: Project, start: Start, upstream: StandIn, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("freehold.serve.grow.PATIENCE", 0.05)
-    monkeypatch.setattr("freehold.serve.students.LONG", 0.1)
+    monkeypatch.setattr("freehold.serve.ladder.grow.PATIENCE", 0.05)
+    monkeypatch.setattr("freehold.serve.seats.students.LONG", 0.1)
     stop, (said, tell), old, new = Stop(), telling(), Engine(), Engine(says='{"city":"Bergen"}')
     moved(project, FIELDS)
     async with start(upstream, opener=opening(old, new), stop=stop, tell=tell) as app, client(app) as api:

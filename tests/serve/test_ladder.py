@@ -18,7 +18,7 @@ from freehold.errors import UpstreamMissing
 from freehold.nouns import Artifact, Slot, Student, Task, TaskStudent, Template, Tokens, Verdict
 from freehold.project import Project
 from freehold.project.settings import TaskSettings
-from freehold.serve.rungs import AFTER, OUTSIDE, close, rest_on
+from freehold.serve.ladder.rungs import AFTER, OUTSIDE, close, rest_on
 
 from .conftest import EVIDENCE, SCRIPT, new_verdict
 from .rollout import Rungs, events, opened

@@ -25,7 +25,7 @@ from freehold.engines.hosts.host import Host, Policy
 from freehold.engines.upstream import HttpUpstream, UpstreamFailed
 from freehold.errors import BadSetting, SecretExposed
 from freehold.project import Project
-from freehold.serve.leaving import Leaving, leaving_key
+from freehold.serve.away.leaving import Leaving, leaving_key
 
 from .conftest import QUICK, StandIn, Start, client, until
 
@@ -372,7 +372,7 @@ async def test_where_no_turn_comes_the_client_is_told_to_come_back(
     leaving: Leaving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await leaving.take("/v1/chat/completions", {}, large())
-    monkeypatch.setattr("freehold.serve.apart.LINE", 0.05)
+    monkeypatch.setattr("freehold.serve.away.apart.LINE", 0.05)
     slow = asyncio.create_task(leaving.take("/v1/chat/completions", {}, large("1234567 ", 1_000_000)))
     await asyncio.sleep(0)
     with pytest.raises(UpstreamFailed) as caught:
@@ -411,7 +411,7 @@ def test_the_child_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
 
 PARENT = """
 import asyncio, multiprocessing, time
-from freehold.serve.leaving import Leaving
+from freehold.serve.away.leaving import Leaving
 
 async def main():
     await Leaving(b"0123456789abcdef0123456789abcdef").take("/v1/x", {}, b'{"x": "' + b"a" * 40_000 + b'"}')

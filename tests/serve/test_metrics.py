@@ -21,9 +21,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from freehold.ledger.entry import Entry
 from freehold.nouns import Call
-from freehold.serve import metrics as metrics_module
-from freehold.serve.counts import BOUNDS, FIRST, OWN, WHOLE
-from freehold.serve.metrics import Host, Metrics, RungState, State
+from freehold.serve.numbers import metrics as metrics_module
+from freehold.serve.numbers.counts import BOUNDS, FIRST, OWN, WHOLE
+from freehold.serve.numbers.metrics import Host, Metrics, RungState, State
 
 MODEL = "gpt-4o-mini"
 
@@ -271,7 +271,7 @@ def test_a_scrape_of_any_worker_tells_the_sum(tmp_path: Path) -> None:
 WORKER = """
     import asyncio, sys
     from pathlib import Path
-    from freehold.serve.metrics import Metrics, State
+    from freehold.serve.numbers.metrics import Metrics, State
 
     async def main():
         lost = State(ledger_lost=1)

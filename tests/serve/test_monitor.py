@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from freehold.serve.monitor import BETS, Monitor
+from freehold.serve.pairing.monitor import BETS, Monitor
 
 
 def test_evidence_counts_in_kept_calls() -> None:

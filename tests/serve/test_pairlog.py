@@ -7,7 +7,7 @@ import json
 import pytest
 
 from freehold.project import Project
-from freehold.serve.pairlog import FOLDER, PairLog, PairRow
+from freehold.serve.pairing.pairlog import FOLDER, PairLog, PairRow
 
 AT = "2026-11-24T10:15:02.114+00:00"
 

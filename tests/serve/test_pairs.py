@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from freehold.project import Project
-from freehold.serve.pairs import WAITING
+from freehold.serve.pairing.pairs import WAITING
 from freehold.traffic import read
 
 from .conftest import StandIn, Start, client, ledger, request, until

@@ -12,8 +12,8 @@ import pytest
 
 from freehold.engines.llama.process import EngineDied
 from freehold.nouns import Answer
-from freehold.serve.students import WAITING, Seat, Students
-from freehold.serve.thread import StudentThread
+from freehold.serve.seats.students import WAITING, Seat, Students
+from freehold.serve.seats.thread import StudentThread
 
 POISON = "the engine's end"
 

@@ -6,7 +6,7 @@ import pytest
 
 from freehold import wire
 from freehold.project import Project
-from freehold.serve.monitor import Monitor
+from freehold.serve.pairing.monitor import Monitor
 
 from .conftest import StandIn, Start, client, request
 from .test_watch_lasts import rung

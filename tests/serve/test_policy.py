@@ -15,7 +15,7 @@ import pytest
 from freehold.errors import BadSetting, StorageFailed
 from freehold.keys import Keys, KeyUnknown, TooWide, Wanted, add, revoke
 from freehold.project import Project
-from freehold.serve.policy import (
+from freehold.serve.entry.policy import (
     TABLE,
     Denied,
     Policy,

@@ -19,9 +19,9 @@ from freehold.engines.llama.completion import Request
 from freehold.engines.llama.engine import Engine
 from freehold.engines.llama.process import EngineDied
 from freehold.nouns import Answer
-from freehold.serve.quarantine import KILLS, Quarantine
-from freehold.serve.students import Seat, Students
-from freehold.serve.thread import StudentThread
+from freehold.serve.seats.quarantine import KILLS, Quarantine
+from freehold.serve.seats.students import Seat, Students
+from freehold.serve.seats.thread import StudentThread
 
 POISON = "the engine's end"
 

@@ -10,7 +10,7 @@ import pytest
 
 from freehold.http.head import Headers
 from freehold.http.request import Request
-from freehold.serve.repeat import Conflict, Full, Gather, Repeats
+from freehold.serve.entry.repeat import Conflict, Full, Gather, Repeats
 
 
 @dataclass(frozen=True)

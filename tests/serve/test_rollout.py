@@ -13,10 +13,10 @@ from freehold import wire
 from freehold.project import Project
 from freehold.project.gateway import RolloutSettings
 from freehold.project.settings import TaskSettings
-from freehold.serve.pairlog import PairRow
-from freehold.serve.pairs import Pair, seen
-from freehold.serve.rungs import close, went_up
-from freehold.serve.step import Step
+from freehold.serve.ladder.rungs import close, went_up
+from freehold.serve.ladder.step import Step
+from freehold.serve.pairing.pairlog import PairRow
+from freehold.serve.pairing.pairs import Pair, seen
 
 from .conftest import TASK, new_verdict, until
 from .rollout import SHADOW, Rungs, answered, events, opened

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from freehold import wire
 from freehold.honour import LONGEST_TEXT
 from freehold.nouns import Answer, Slot, Task, Template
-from freehold.serve.route import Rung, route, rung, settle, without
+from freehold.serve.ladder.route import Rung, route, rung, settle, without
 
 SYSTEM = "Name the intent."
 TASK = Task(

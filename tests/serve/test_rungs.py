@@ -17,9 +17,10 @@ from freehold.engines.scripted import ScriptedStudent
 from freehold.errors import ArtifactDamaged, ServeRefused, StorageFailed, StudentUnusable, UpstreamMissing
 from freehold.nouns import Answer, Artifact, Audit, Student
 from freehold.project import Project
-from freehold.serve import rungs, running
+from freehold.serve import running
 from freehold.serve.app import App
-from freehold.serve.rungs import close
+from freehold.serve.ladder import rungs
+from freehold.serve.ladder.rungs import close
 
 from .conftest import EVIDENCE, SCRIPT, StandIn, Start, client, new_verdict, request, scripted
 from .test_ledger import full_disk

@@ -17,8 +17,8 @@ from freehold.keys import Key, Keys, Wanted, add
 from freehold.keys.spent import Spent
 from freehold.nouns import Tokens
 from freehold.project import OwnPrice, Project, Settings
-from freehold.serve.policy import Denied
-from freehold.serve.spend import ANSWER, IMAGE, Most, Prices, Spend, most
+from freehold.serve.entry.policy import Denied
+from freehold.serve.entry.spend import ANSWER, IMAGE, Most, Prices, Spend, most
 
 MINI = "gpt-4o-mini"
 AT = 1_790_000_000.0

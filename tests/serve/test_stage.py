@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freehold.serve.stage import GAPS, LEAST, LEVEL, Stage, evidence, who
+from freehold.serve.ladder.stage import GAPS, LEAST, LEVEL, Stage, evidence, who
 
 STEPS = (0.01, 0.05, 0.25)
 

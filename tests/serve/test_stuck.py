@@ -15,7 +15,7 @@ import pytest
 
 from freehold import wire
 from freehold.project import Project
-from freehold.serve.thread import StudentThread
+from freehold.serve.seats.thread import StudentThread
 
 from .conftest import StandIn, request
 

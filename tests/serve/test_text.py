@@ -18,7 +18,7 @@ from freehold.engines.scripted import ScriptedStudent
 from freehold.errors import EngineFailed, MissingExtra
 from freehold.nouns import Answer, Artifact, Audit, Measure, Slot, Student, Task, TaskStudent, Template, Verdict
 from freehold.project import Project
-from freehold.serve.students import Students
+from freehold.serve.seats.students import Students
 
 from .conftest import EVIDENCE, SCRIPT, StandIn, Start, client, ledger, request, scripted, until
 

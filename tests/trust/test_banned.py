@@ -17,8 +17,10 @@ ATTRIBUTES = {
     ("numpy", "fromregex"), ("pandas", "read_pickle"), ("torch.hub", "load"), ("ssl", "_create_unverified_context"),
 }  # fmt: skip
 FLAGS = {"shell": False, "allow_pickle": False, "trust_remote_code": False, "verify": True, "ssl": True}
-AT_THE_DOOR = ("http", "keys", "ledger", "engines/hosts", "engines/upstream.py", "serve/door.py", "serve/policy.py",
-               "serve/admit.py", "serve/spend.py", "serve/leaving.py", "project/gateway.py")  # fmt: skip
+AT_THE_DOOR = (
+    "http", "keys", "ledger", "engines/hosts", "engines/upstream.py", "serve/entry", "serve/away/leaving.py",
+    "project/gateway.py",
+)  # fmt: skip
 """Where a check must hold under `python -O` too: an assert there may only tell the type checker what is known."""
 
 INVARIANTS = {

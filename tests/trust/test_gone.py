@@ -15,7 +15,7 @@ from freehold.engines.llama.completion import Request
 from freehold.engines.llama.engine import Engine
 from freehold.errors import EngineFailed
 from freehold.nouns import Answer
-from freehold.serve.students import Students
+from freehold.serve.seats.students import Students
 
 LONG = [{"role": "user", "content": "Tell me about the sea."}]
 

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from freehold.keys import Keys
     from freehold.project import Settings
     from freehold.serve.app import App
+    from freehold.serve.ladder.runglog import RungLog
+    from freehold.serve.ladder.rungs import Opener, Step
     from freehold.serve.listen import Stop
     from freehold.serve.parts import Parts
-    from freehold.serve.runglog import RungLog
-    from freehold.serve.rungs import Opener, Step
     from freehold.serve.workers import Worker
 
 __all__ = ["running", "serve"]
@@ -122,16 +122,16 @@ async def running(
     from freehold.serve.app import App
     from freehold.serve.build import build
     from freehold.serve.check import check_declared
-    from freehold.serve.follow import Follow
-    from freehold.serve.grow import Grow
+    from freehold.serve.ladder.follow import Follow
+    from freehold.serve.ladder.grow import Grow
+    from freehold.serve.ladder.runglog import RungLog
+    from freehold.serve.ladder.rungs import AFTER, close, open_rungs, rest_on, went_up
     from freehold.serve.listen import HOSTS, Listener, Stop, check_host
-    from freehold.serve.pairlog import PairLog
-    from freehold.serve.pairs import Pairs
-    from freehold.serve.runglog import RungLog
-    from freehold.serve.rungs import AFTER, close, open_rungs, rest_on, went_up
+    from freehold.serve.pairing.pairlog import PairLog
+    from freehold.serve.pairing.pairs import Pairs
+    from freehold.serve.seats.students import Students
+    from freehold.serve.seats.thread import StudentThread
     from freehold.serve.status import state
-    from freehold.serve.students import Students
-    from freehold.serve.thread import StudentThread
 
     settings = settings or project.settings
     keys = Keys.open(project, tell=tell)

@@ -13,10 +13,10 @@ from freehold.errors import StorageFailed
 from freehold.project import Project
 from freehold.serve.app import App
 from freehold.serve.chat import PATIENCE
+from freehold.serve.ladder.stage import LEAST, Stage, evidence
+from freehold.serve.ladder.step import Step
 from freehold.serve.parts import Parts
-from freehold.serve.stage import LEAST, Stage, evidence
 from freehold.serve.status import health
-from freehold.serve.step import Step
 from freehold.tell import Tell
 
 __all__ = ["announce"]

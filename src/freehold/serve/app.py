@@ -21,13 +21,13 @@ from freehold.errors import FreeholdError, StorageFailed
 from freehold.http.request import Request, Response
 from freehold.keys import Key
 from freehold.keys.face import delete_key, get_keys, post_key
+from freehold.serve.away.passing import Passing
+from freehold.serve.away.relay import Relay
 from freehold.serve.chat import Chat
-from freehold.serve.door import Own, Refusal, check_address, check_type, read_body
+from freehold.serve.entry.door import Own, Refusal, check_address, check_type, read_body
+from freehold.serve.entry.policy import Denied, authorise, bearer, denied, policy_for, sees_details
 from freehold.serve.listen import OWN_HEADERS
 from freehold.serve.parts import Parts
-from freehold.serve.passing import Passing
-from freehold.serve.policy import Denied, authorise, bearer, denied, policy_for, sees_details
-from freehold.serve.relay import Relay
 from freehold.serve.status import health, models, ready
 
 __all__ = ["App"]

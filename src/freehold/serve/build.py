@@ -17,13 +17,13 @@ from freehold.keys import Keys
 from freehold.keys.spent import Spent
 from freehold.ledger import Ledger
 from freehold.project import Project, Settings
-from freehold.serve.admit import Admission
-from freehold.serve.cache import Cache
-from freehold.serve.leaving import Leaving, leaving_key
-from freehold.serve.metrics import Metrics
+from freehold.serve.away.leaving import Leaving, leaving_key
+from freehold.serve.entry.admit import Admission
+from freehold.serve.entry.cache import Cache
+from freehold.serve.entry.spend import Prices, Spend
+from freehold.serve.ladder.rungs import Step
+from freehold.serve.numbers.metrics import Metrics
 from freehold.serve.parts import Parts
-from freehold.serve.rungs import Step
-from freehold.serve.spend import Prices, Spend
 from freehold.serve.workers import Worker
 from freehold.tell import Tell, quiet
 

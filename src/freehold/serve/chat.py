@@ -23,21 +23,22 @@ from freehold.http.request import Request, Response
 from freehold.keys import Key
 from freehold.ledger import Entry
 from freehold.nouns import Answer, Tokens
-from freehold.serve import cache as cached
-from freehold.serve import house, repeat
-from freehold.serve.bill import Bill
-from freehold.serve.bounds import check_bounds
-from freehold.serve.door import Refusal, check_type, read_body, read_chat
+from freehold.serve.away import house
+from freehold.serve.away.relay import ANSWERED_BY, Relay, within
+from freehold.serve.entry import cache as cached
+from freehold.serve.entry import repeat
+from freehold.serve.entry.bill import Bill
+from freehold.serve.entry.bounds import check_bounds
+from freehold.serve.entry.door import Refusal, check_type, read_body, read_chat
+from freehold.serve.entry.policy import Denied, check_model, check_task, may_home
+from freehold.serve.entry.spend import Most, most
+from freehold.serve.ladder.route import Decision, route, settle, without
+from freehold.serve.ladder.stage import who
+from freehold.serve.ladder.step import Step
 from freehold.serve.listen import OWN_HEADERS
-from freehold.serve.pairs import Pair
+from freehold.serve.pairing.pairs import Pair
 from freehold.serve.parts import Parts, unwritten
-from freehold.serve.policy import Denied, check_model, check_task, may_home
-from freehold.serve.relay import ANSWERED_BY, Relay, within
-from freehold.serve.route import Decision, route, settle, without
-from freehold.serve.spend import Most, most
-from freehold.serve.stage import who
-from freehold.serve.step import Step
-from freehold.serve.students import Said, Seat
+from freehold.serve.seats.students import Said, Seat
 
 __all__ = ["BELOW", "PATIENCE", "Chat"]
 

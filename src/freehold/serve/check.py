@@ -24,7 +24,7 @@ from freehold.errors import BadSetting
 from freehold.nouns import Audit, Call, Message, Task, Verdict
 from freehold.project import Project, Settings
 from freehold.project.settings import TaskSettings
-from freehold.serve.route import Decision, Rung, route, rung
+from freehold.serve.ladder.route import Decision, Rung, route, rung
 
 __all__ = ["Row", "check", "check_declared", "notes", "refused", "run", "show"]
 

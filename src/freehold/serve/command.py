@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from freehold.nouns import Audit
     from freehold.project import Project
     from freehold.serve import serve
-    from freehold.serve.thread import leave
+    from freehold.serve.seats.thread import leave
     from freehold.serve.workers import inherited
 
     place = inherited()

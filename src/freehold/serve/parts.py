@@ -13,14 +13,14 @@ from freehold.http.request import Response
 from freehold.keys import Keys
 from freehold.ledger import Entry, Ledger
 from freehold.project import Project, Settings
-from freehold.serve.admit import Admission
-from freehold.serve.cache import Cache
-from freehold.serve.door import Refusal
-from freehold.serve.metrics import Metrics
-from freehold.serve.pairs import Pairs
-from freehold.serve.repeat import Repeats
-from freehold.serve.spend import Spend
-from freehold.serve.step import Step
+from freehold.serve.entry.admit import Admission
+from freehold.serve.entry.cache import Cache
+from freehold.serve.entry.door import Refusal
+from freehold.serve.entry.repeat import Repeats
+from freehold.serve.entry.spend import Spend
+from freehold.serve.ladder.step import Step
+from freehold.serve.numbers.metrics import Metrics
+from freehold.serve.pairing.pairs import Pairs
 
 __all__ = ["Parts", "unwritten"]
 

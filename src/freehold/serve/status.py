@@ -6,9 +6,9 @@ from typing import Any
 
 from freehold import wire
 from freehold.serve.chat import PATIENCE
-from freehold.serve.counts import Host, RungState, State
+from freehold.serve.ladder.step import Step
+from freehold.serve.numbers.counts import Host, RungState, State
 from freehold.serve.parts import Parts
-from freehold.serve.step import Step
 
 __all__ = ["health", "models", "ready", "state"]
 

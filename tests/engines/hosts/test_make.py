@@ -16,7 +16,7 @@ from freehold.engines.replay import Replay
 from freehold.engines.upstream import HttpUpstream, Upstream
 from freehold.errors import BadSetting
 from freehold.project.settings import read_settings
-from freehold.serve.leaving import Leaving
+from freehold.serve.away.leaving import Leaving
 
 TOML = """
 upstream = "https://api.openai.com/v1"

@@ -12,7 +12,7 @@ from freehold.engines.hosts.fleet import Fleet
 from freehold.engines.hosts.host import Host
 from freehold.engines.hosts.model import asks
 from freehold.engines.upstream import UP
-from freehold.serve.leaving import Leaving, Left
+from freehold.serve.away.leaving import Leaving, Left
 
 from .conftest import CHAT, HEAD, LAST, OK_STREAM, Clock, Hosts, Raw, asked, call, chunk, good, role, until, up, whole
 

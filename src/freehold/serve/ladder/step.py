@@ -8,10 +8,10 @@ from freehold import measure
 from freehold.agree import Judge
 from freehold.errors import FreeholdError
 from freehold.nouns import Measure, Verdict
-from freehold.serve.monitor import Monitor
-from freehold.serve.route import Rung
-from freehold.serve.stage import Stage
-from freehold.serve.students import Seat
+from freehold.serve.ladder.route import Rung
+from freehold.serve.ladder.stage import Stage
+from freehold.serve.pairing.monitor import Monitor
+from freehold.serve.seats.students import Seat
 
 __all__ = ["Beside", "Step", "after"]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from freehold.engines.hosts.fleet import Fleet
 from freehold.keys import Key
 from freehold.nouns import Tokens
-from freehold.serve.spend import Most, Spend
+from freehold.serve.entry.spend import Most, Spend
 
 __all__ = ["Bill"]
 

@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
-from freehold.serve.counts import BOUNDS, HEAD, SIZE, Counts, Host, Key, RungState, State
-from freehold.serve.siblings import Siblings
+from freehold.serve.numbers.counts import BOUNDS, HEAD, SIZE, Counts, Host, Key, RungState, State
+from freehold.serve.numbers.siblings import Siblings
 
 __all__ = ["Host", "Metrics", "RungState", "State"]
 
@@ -220,7 +220,7 @@ class Metrics:
         return await asyncio.to_thread(self._rendered, self.counts())
 
     def _rendered(self, own: Counts) -> tuple[str, bytes]:
-        from freehold.serve.exposition import exposition
+        from freehold.serve.numbers.exposition import exposition
 
         others, gone = self._siblings.read() if self._siblings is not None else ([], [])
         return exposition([own, *others], gone)

@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from freehold.serve.pairlog import PairLog, PairRow
-from freehold.serve.pairs import Told, seen
-from freehold.serve.recall import made
-from freehold.serve.runglog import Events, RungLog
-from freehold.serve.standing import own, share_of
-from freehold.serve.step import Step
+from freehold.serve.ladder.recall import made
+from freehold.serve.ladder.runglog import Events, RungLog
+from freehold.serve.ladder.standing import own, share_of
+from freehold.serve.ladder.step import Step
+from freehold.serve.pairing.pairlog import PairLog, PairRow
+from freehold.serve.pairing.pairs import Told, seen
 from freehold.tell import Tell, quiet
 
 __all__ = ["Follow"]

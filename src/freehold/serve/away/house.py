@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from freehold.nouns import Call, Template
-from freehold.serve.route import Decision, Rung
+from freehold.serve.ladder.route import Decision, Rung
 
 __all__ = ["stays"]
 

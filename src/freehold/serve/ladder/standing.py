@@ -14,8 +14,8 @@ from typing import Any
 from freehold import wire
 from freehold.nouns import Verdict
 from freehold.project.gateway import RolloutSettings
-from freehold.serve.stage import Stage
-from freehold.serve.step import Beside, Step, after
+from freehold.serve.ladder.stage import Stage
+from freehold.serve.ladder.step import Beside, Step, after
 
 __all__ = ["freeze", "news", "of", "own", "share_of", "stand"]
 

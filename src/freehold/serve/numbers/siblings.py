@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import msgspec
 
-from freehold.serve.counts import Counts, merged
+from freehold.serve.numbers.counts import Counts, merged
 
 __all__ = ["Siblings"]
 

@@ -27,7 +27,7 @@ import msgspec
 from freehold.engines.upstream import UpstreamFailed
 from freehold.errors import BadSetting, SecretExposed
 from freehold.project.storage import read_bytes, writing
-from freehold.serve.apart import LONGEST, Apart, TooLong, Unable
+from freehold.serve.away.apart import LONGEST, Apart, TooLong, Unable
 from freehold.traffic.private import CHECKED, Recogniser, Rules, pseudonym
 from freehold.traffic.private.names import USER_KIND, Index, blanked, widened
 from freehold.traffic.private.record import label

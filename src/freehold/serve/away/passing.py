@@ -12,14 +12,14 @@ from freehold.engines.hosts.deadline import allowed
 from freehold.http.request import Request, Response
 from freehold.keys import Key
 from freehold.nouns import Tokens
-from freehold.serve.admit import Place
-from freehold.serve.bill import Bill
-from freehold.serve.bounds import check_bounds
-from freehold.serve.door import Refusal, check_type, read_body
+from freehold.serve.away.relay import Relay, within
+from freehold.serve.entry.admit import Place
+from freehold.serve.entry.bill import Bill
+from freehold.serve.entry.bounds import check_bounds
+from freehold.serve.entry.door import Refusal, check_type, read_body
+from freehold.serve.entry.policy import check_model, check_task
+from freehold.serve.entry.spend import BYTES, most
 from freehold.serve.parts import Parts, unwritten
-from freehold.serve.policy import check_model, check_task
-from freehold.serve.relay import Relay, within
-from freehold.serve.spend import BYTES, most
 
 __all__ = ["Passing"]
 

@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from freehold import __version__
-from freehold.serve.counts import BOUNDS, FIRST, HEAD, OWN, SIZE, WHOLE, Counts, Key, RungState, merged
+from freehold.serve.numbers.counts import BOUNDS, FIRST, HEAD, OWN, SIZE, WHOLE, Counts, Key, RungState, merged
 
 __all__ = ["exposition"]
 

@@ -22,8 +22,8 @@ from typing import Any, Protocol, runtime_checkable
 from freehold.engines.llama.process import EngineDied
 from freehold.errors import EngineFailed, FreeholdError, StudentUnusable
 from freehold.nouns import Answer, Student
-from freehold.serve.quarantine import Quarantine
-from freehold.serve.thread import StudentThread
+from freehold.serve.seats.quarantine import Quarantine
+from freehold.serve.seats.thread import StudentThread
 
 __all__ = ["OPENING", "Said", "Seat", "Students"]
 

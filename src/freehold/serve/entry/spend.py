@@ -22,7 +22,7 @@ from freehold.facts.rates import MOST
 from freehold.keys import Key, Keys
 from freehold.keys.spent import Account, Reservation, Spent
 from freehold.nouns import Tokens
-from freehold.serve.policy import Denied
+from freehold.serve.entry.policy import Denied
 
 __all__ = ["ANSWER", "IMAGE", "Most", "Prices", "Spend", "most"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from freehold import stream, wire
 from freehold.project.gateway import Limits
-from freehold.serve.door import Refusal
+from freehold.serve.entry.door import Refusal
 
 __all__ = ["check_bounds"]
 

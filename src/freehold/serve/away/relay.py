@@ -23,8 +23,8 @@ from freehold.engines.record import HOLDS_ERROR, Recorded, failure, read_reply
 from freehold.engines.upstream import Headers, UpstreamFailed
 from freehold.http.request import Request, Response
 from freehold.ledger import Entry
-from freehold.serve.door import Refusal
-from freehold.serve.out import Out
+from freehold.serve.away.out import Out
+from freehold.serve.entry.door import Refusal
 from freehold.serve.parts import Parts
 
 __all__ = ["ANSWERED_BY", "Relay", "within"]

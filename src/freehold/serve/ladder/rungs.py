@@ -43,14 +43,14 @@ from freehold.nouns import Artifact, Audit, Student, Task, Verdict
 from freehold.project import Project, now
 from freehold.project.gateway import RolloutSettings
 from freehold.project.settings import TaskSettings
-from freehold.serve import standing
-from freehold.serve.monitor import Monitor
-from freehold.serve.pairlog import PairLog
-from freehold.serve.recall import made, recall
-from freehold.serve.route import Rung, rung
-from freehold.serve.runglog import NAME, Events, RungLog
-from freehold.serve.step import Step, after
-from freehold.serve.students import OPENING, Seat, Students
+from freehold.serve.ladder import standing
+from freehold.serve.ladder.recall import made, recall
+from freehold.serve.ladder.route import Rung, rung
+from freehold.serve.ladder.runglog import NAME, Events, RungLog
+from freehold.serve.ladder.step import Step, after
+from freehold.serve.pairing.monitor import Monitor
+from freehold.serve.pairing.pairlog import PairLog
+from freehold.serve.seats.students import OPENING, Seat, Students
 from freehold.tell import Tell, quiet
 
 __all__ = ["Opener", "Step", "close", "open_rungs", "rest_on", "went_up"]

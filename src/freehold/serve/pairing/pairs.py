@@ -24,10 +24,10 @@ from freehold.engines.record import failure, read_reply
 from freehold.engines.upstream import Timeouts, Upstream, UpstreamFailed
 from freehold.ledger import Entry, Ledger
 from freehold.nouns import Answer
-from freehold.serve.pairlog import PairLog, PairRow
-from freehold.serve.route import Decision, settle
-from freehold.serve.step import Step
-from freehold.serve.thread import StudentThread
+from freehold.serve.ladder.route import Decision, settle
+from freehold.serve.ladder.step import Step
+from freehold.serve.pairing.pairlog import PairLog, PairRow
+from freehold.serve.seats.thread import StudentThread
 from freehold.tell import Tell, quiet
 
 __all__ = ["Free", "Pair", "Pairs", "seen"]

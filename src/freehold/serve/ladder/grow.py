@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 from freehold.errors import FreeholdError
 from freehold.serve.chat import PATIENCE
+from freehold.serve.ladder.rungs import Step
 from freehold.serve.parts import Parts
-from freehold.serve.rungs import Step
-from freehold.serve.students import Students
-from freehold.serve.thread import StudentThread
+from freehold.serve.seats.students import Students
+from freehold.serve.seats.thread import StudentThread
 from freehold.tell import Tell
 
 __all__ = ["Grow"]

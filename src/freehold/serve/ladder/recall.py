@@ -15,9 +15,9 @@ from freehold import wire
 from freehold.ledger import past
 from freehold.nouns import Verdict
 from freehold.project import Project
-from freehold.serve.pairlog import PairLog
-from freehold.serve.stage import Stage
-from freehold.serve.step import Step
+from freehold.serve.ladder.stage import Stage
+from freehold.serve.ladder.step import Step
+from freehold.serve.pairing.pairlog import PairLog
 from freehold.tell import Tell
 
 __all__ = ["made", "recall"]

@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from freehold.keys import Key
 from freehold.keys.spent import Rate, Spent
 from freehold.project.gateway import Limits
-from freehold.serve.policy import Denied
+from freehold.serve.entry.policy import Denied
 
 __all__ = ["Admission", "Place"]
 

@@ -1,0 +1,1 @@
+"""Calls that go up, and what may leave the house with them."""

@@ -1,0 +1,1 @@
+"""The student's answer beside the upstream's: asked, judged, kept, watched."""
