@@ -43,7 +43,7 @@ def test_a_price_is_read_to_the_last_digit(tmp_path: Path) -> None:
     [
         ('[prices."gpt-4o"]\ninputs = 1\noutput = 1', "input, output, cached, cache_write, audio_in, audio_out, since"),
         ('[prices."gpt-4o"]\ninput = 1', "output"),
-        ('[prices."gpt-4o"]\ninput = "cheap"\noutput = 1', "decimal"),
+        ('[prices."gpt-4o"]\ninput = "cheap"\noutput = 1', "input is 'cheap', which is not a number"),
         ('[prices."gpt-4o"]\ninput = -1\noutput = 1', "input is -1"),
         ('[prices."gpt-4o"]\ninput = nan\noutput = 1', "input is NaN"),
         ('[prices."gpt-4o"]\ninput = inf\noutput = 1', "Infinity"),
@@ -52,7 +52,7 @@ def test_a_price_is_read_to_the_last_digit(tmp_path: Path) -> None:
         ("prices = 3", "prices"),
         ("[discounts]\nopenai = 1.5", "openai is 1.5"),
         ("[discounts]\nopenai = -0.1", "openai is -0.1"),
-        ('[discounts]\nopenai = "a lot"', "float"),
+        ('[discounts]\nopenai = "a lot"', "openai is 'a lot', which is not a number"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, text: str, said: str) -> None:

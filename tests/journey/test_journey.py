@@ -83,7 +83,7 @@ def test_the_json_has_the_promised_shape(journey: Any) -> None:
     assert (found["bar"], found["confidence"]) == (BAR, 0.95)
     (task,) = found["tasks"]
     assert {"name", "kind", "calls", "verdict", "needed", "kept_home", "agreement", "threshold"} <= task.keys()
-    assert set(task["student"]) == {"sha256", "base", "licence"}
+    assert set(task["student"]) == {"sha256", "base", "licence", "host"}
     for m in (found["kept_home"], found["saved_per_month"], task["kept_home"], task["agreement"]):
         assert set(m) == measure
     assert (task["kind"], task["calls"], task["verdict"]) == ("labels", 23700, "move")
