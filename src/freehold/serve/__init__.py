@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from freehold.errors import FreeholdError, UpstreamMissing
@@ -23,10 +22,12 @@ if TYPE_CHECKING:
     from freehold.keys import Keys
     from freehold.project import Settings
     from freehold.serve.app import App
+    from freehold.serve.ladder.kept import Kept
     from freehold.serve.ladder.runglog import RungLog
     from freehold.serve.ladder.rungs import Opener, Step
     from freehold.serve.listen import Stop
     from freehold.serve.parts import Parts
+    from freehold.serve.seats.thread import StudentThread
     from freehold.serve.workers import Worker
 
 __all__ = ["running", "serve"]
@@ -117,19 +118,12 @@ async def running(
 
     `home` is USD a second; `hosts` are names of this server besides this machine's own.
     """
-    from freehold.engines.hosted_gate import Gate
     from freehold.keys import Keys
     from freehold.serve.app import App
-    from freehold.serve.build import build
-    from freehold.serve.check import check_declared
-    from freehold.serve.ladder.follow import Follow
-    from freehold.serve.ladder.grow import Grow
-    from freehold.serve.ladder.runglog import RungLog
-    from freehold.serve.ladder.rungs import AFTER, close, open_rungs, rest_on, went_up
+    from freehold.serve.build import build, gates
+    from freehold.serve.ladder.kept import Kept
     from freehold.serve.listen import HOSTS, Listener, Stop, check_host
-    from freehold.serve.pairing.pairlog import PairLog
     from freehold.serve.pairing.pairs import Pairs
-    from freehold.serve.seats.students import Students
     from freehold.serve.seats.thread import StudentThread
     from freehold.serve.status import state
 
@@ -137,54 +131,25 @@ async def running(
     keys = Keys.open(project, tell=tell)
     check_host(host, keys.required)
     stop = stop or Stop()
-    log, pair_log = RungLog(project, tell), PairLog(project, tell)
-    students, opening, ending = Students(), StudentThread(), StudentThread()
-
-    def closing(step: Step, why: str, by: str = "monitor") -> None:
-        tell(f"closed {step.rung.task.name}: {why}")
-        close(log, step, why, by)
-        for further in rest_on(parts.steps, step):
-            closing(further, AFTER, "ladder")
-
-    def rising(step: Step, why: str) -> None:
-        tell(f"{step.rung.task.name} goes up to {step.stage}: {why}")
-        went_up(log, step, why)
-
+    opening = StudentThread()
+    ladder = Kept(project, settings, opener, lambda: parts.steps, tell)
     parts = build(
-        project, settings, upstream, keys, closing,
+        project, settings, upstream, keys, ladder.closing,
         environ=environ or {}, home=home, worker=worker, workers=workers, tell=tell,
     )  # fmt: skip
     watched = parts.fleet is not None and parts.fleet.kind == "upstream" and pairs > 0
-    gates = {
-        name: Gate(
-            parts.spend.left(name, one.budget_day) if one.budget_day is not None else None,
-            partial(parts.spend.bill, name),
-        )
-        for name, one in settings.upstreams.items()
-        if one.open
-    }
+    ladder.share, ladder.gates = (pairs if watched else 0.0), gates(settings, parts.spend)
     try:
-        share = pairs if watched else 0.0
-
-        def opened(kept: Sequence[Step] = ()) -> list[Step]:
-            found = project.load(Audit) if kept else audit
-            check_declared(project, found)
-            return open_rungs(
-                project, found, log, opener=opener, students=students, pairs=share, kept=kept, gates=gates,
-                rollout=settings.rollout, successor=settings.successor, pair_log=pair_log, tell=tell,
-            )  # fmt: skip
-
-        check_declared(project, audit)
         _check_cache(settings, keys, tell)
-        parts.steps = await _unless_stopped(asyncio.wrap_future(opening.submit(opened)), stop)
+        parts.steps = await _unless_stopped(asyncio.wrap_future(opening.submit(ladder.opened, audit)), stop)
         if parts.fleet is None:
             _something_to_serve(parts.steps)
-        models = [model for task in audit.tasks for model in task.models]
-        models += [one.model for one in parts.fleet.all if one.model] if parts.fleet is not None else []
-        await asyncio.to_thread(parts.spend.warm, models)
+        await asyncio.to_thread(parts.spend.warm, _models(audit, parts))
         if parts.fleet is not None and watched:
             first = parts.fleet.one(parts.fleet.hosts[0].name)  # another may be another model
-            parts.pairs = Pairs(first, parts.ledger, pairs, closing, tell, rising=rising, log=pair_log)
+            parts.pairs = Pairs(
+                first, parts.ledger, pairs, ladder.closing, tell, rising=ladder.rising, log=ladder.pairs
+            )
         parts.metrics.watch(lambda: state(parts))
         parts.know()
         app = App(parts, hosts, any_host=host not in HOSTS)
@@ -192,22 +157,8 @@ async def running(
         listener = Listener(app.handle, host, port, settings.limits, sockets)
         await listener.start()
         app.port = listener.port
-        loop = asyncio.get_running_loop()
-        follow = Follow(lambda: parts.steps, log, pair_log, closing, rising, loop.call_soon_threadsafe, tell)
-
-        def each_second() -> None:
-            log.retry()
-            follow.look()
-            parts.spend.sync()
-            parts.spend.warm(models)  # the first keys may come while it runs
-
-        beside = [parts.ledger.keep_synced(each_second), parts.admission.watch(), parts.metrics.keep()]
-        beside += [Grow(parts, opened, students, opening, tell).run(stop.again)]
-        beside += [parts.pairs.run()] if parts.pairs is not None else []
-        beside += [worker.adopt(listener.http.connection)] if worker is not None else []
-        tasks = [asyncio.create_task(one) for one in beside]
-        for task in tasks:
-            task.add_done_callback(lambda ended: _ended(ended, parts, tell))
+        adopting = [worker.adopt(listener.http.connection)] if worker is not None else []
+        tasks = _beside([*_work(parts, ladder, audit, opening, stop, tell), *adopting], parts, tell)
         try:
             yield app
         finally:
@@ -217,19 +168,48 @@ async def running(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            log.retry()
-            pair_log.close()
-            _farewell(parts, log, tell)
+            ladder.close()
+            _farewell(parts, ladder.log, tell)
     finally:
-        if parts.fleet is not None:
-            await parts.fleet.close()
-        parts.ledger.close()
-        parts.metrics.close()
-        parts.spend.close()
+        await parts.close()
         opening.shutdown(wait=False, cancel_futures=True)
-        ended = asyncio.wrap_future(ending.submit(students.close))  # an engine is a process: none is left behind
+        ending = StudentThread()
+        ended = asyncio.wrap_future(ending.submit(ladder.students.close))  # an engine is a process: none is left behind
         await asyncio.wait([ended], timeout=ENDING)
         ending.shutdown(wait=False)
+
+
+def _models(audit: Audit, parts: Parts) -> list[str]:
+    """Those whose prices a call may need."""
+    hosts = parts.fleet.all if parts.fleet is not None else ()
+    return [model for task in audit.tasks for model in task.models] + [host.model for host in hosts if host.model]
+
+
+def _work(
+    parts: Parts, ladder: Kept, audit: Audit, opening: StudentThread, stop: Stop, tell: Tell
+) -> list[Coroutine[Any, Any, None]]:
+    """What runs beside the calls until the stop."""
+    from freehold.serve.ladder.grow import Grow
+
+    follow, models = ladder.follow(asyncio.get_running_loop().call_soon_threadsafe), _models(audit, parts)
+
+    def each_second() -> None:
+        ladder.log.retry()
+        follow.look()
+        parts.spend.sync()
+        parts.spend.warm(models)  # the first keys may come while it runs
+
+    work = [parts.ledger.keep_synced(each_second), parts.admission.watch(), parts.metrics.keep()]
+    work += [Grow(parts, ladder.again, ladder.students, opening, tell).run(stop.again)]
+    return work + ([parts.pairs.run()] if parts.pairs is not None else [])
+
+
+def _beside(work: Sequence[Coroutine[Any, Any, None]], parts: Parts, tell: Tell) -> list[asyncio.Task[None]]:
+    """As tasks; one that ends of itself is told, and is why /ready says no."""
+    tasks = [asyncio.create_task(one) for one in work]
+    for task in tasks:
+        task.add_done_callback(lambda ended: _ended(ended, parts, tell))
+    return tasks
 
 
 async def _unless_stopped(steps: asyncio.Future[list[Step]], stop: Stop) -> list[Step]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from freehold import wire
-from freehold.engines.hosts.fleet import Fleet
+from freehold.engines.hosted_gate import Gate
 from freehold.engines.hosts.host import Policy
 from freehold.engines.hosts.make import make_fleet
 from freehold.engines.hosts.secret import Secret
@@ -27,7 +28,7 @@ from freehold.serve.parts import Parts
 from freehold.serve.workers import Worker
 from freehold.tell import Tell, quiet
 
-__all__ = ["build"]
+__all__ = ["build", "gates"]
 
 LONGEST_ROW = 64 << 10  # bytes of a row that are read for private data: a tenth of a second at most
 
@@ -62,11 +63,10 @@ def build(
         lambda: Spent(project.path / "keys.spent"), Prices(PriceBook(settings.prices, settings.discounts)), keys
     )
     policy = Policy(leaves=leaving, total=limits.total_seconds, tell=tell)
-    fleet: Fleet | None = make_fleet(settings, project.path, environ, upstream, connect, policy=policy, left=spend.left)
-    assert fleet is not None
+    fleet = make_fleet(settings, project.path, environ, upstream, connect, policy=policy, left=spend.left)
     ledger = Ledger(project, settings.ledger, tell=tell, redact=_readable(leaving) if leaving is not None else None)
     loop = asyncio.get_running_loop()
-    parts = Parts(
+    return Parts(
         project=project,
         settings=settings,
         ledger=ledger,
@@ -85,7 +85,15 @@ def build(
         cache=Cache(settings.cache.seconds) if settings.cache.keys else None,
         home=home,
     )
-    return parts
+
+
+def gates(settings: Settings, spend: Spend) -> dict[str, Gate]:
+    """What stands before each open model's host: its day's budget, and a breaker."""
+    return {
+        name: Gate(spend.left(name, one.budget_day) if one.budget_day is not None else None, partial(spend.bill, name))
+        for name, one in settings.upstreams.items()
+        if one.open
+    }
 
 
 def _readable(leaving: Leaving) -> Callable[[Any], Any]:

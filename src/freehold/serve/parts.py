@@ -59,6 +59,14 @@ class Parts:
             [step.rung.task.name for step in self.steps], [*logged, *(step.rung.model for step in self.steps)]
         )
 
+    async def close(self) -> None:
+        """Let go of the upstreams, the ledger and the files that are shared."""
+        if self.fleet is not None:
+            await self.fleet.close()
+        self.ledger.close()
+        self.metrics.close()
+        self.spend.close()
+
     async def acked(self, entry: Entry) -> None:
         """Before the last of an answer goes out: its row is as safe as freehold.toml asks. Raises Refusal where it is
         not, and calls are to be refused then."""
