@@ -35,7 +35,7 @@ def decode(value: bytes) -> str:
 
 
 class Headers(Mapping[str, str]):
-    """The headers of a request. A name that stands more than once gives its first value; `getall` gives all."""
+    """The headers of a request. A name that stands more than once gives its first value; `raw` holds all."""
 
     __slots__ = ("_first", "raw")
 
@@ -65,12 +65,6 @@ class Headers(Mapping[str, str]):
     def first(self, name: str, default: str = "") -> str:
         """The first value of `name`, which is in small letters already."""
         return self._first.get(name, default)
-
-    def getall(self, name: str) -> list[str]:
-        name = name.lower()
-        if name not in self._first:
-            return []
-        return [decode(value) for raw, value in self.raw if name_of(raw) == name]
 
 
 class _Date:

@@ -159,7 +159,7 @@ class Spent:
         return Reservation(self, tuple(account.name for account in accounts), amount)
 
     def charge(self, names: Sequence[str], usd: float) -> None:
-        """Spend without having asked: a pair, a retry."""
+        """Spend without having asked: a try that failed but is billed, a host's own budget."""
         self._settle(names, 0, _nano(usd))
 
     def read(self, name: str) -> tuple[float, float, float]:

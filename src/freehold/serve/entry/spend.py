@@ -166,12 +166,6 @@ class Spend:
         held.settle(usd)
         return usd
 
-    def charge(self, key: Key | None, model: str, tokens: Tokens) -> None:
-        """Count a call that nobody had to ask for: a pair, a shadow, a retry that was billed."""
-        usd = self.prices.of(model, tokens)
-        if key is not None and usd:
-            self.spent.charge([one.name for one in self._keys.payers(key)], usd)
-
     def left(self, host: str, budget_day: float) -> Callable[[], float]:
         """What tells how many USD of a host's day are left; from here on `bill` counts for it."""
         self._hosts.add(host)
