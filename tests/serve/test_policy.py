@@ -27,7 +27,6 @@ from freehold.serve.entry.policy import (
     may_home,
     policy_for,
     sees_details,
-    unlisted,
 )
 
 NOW = datetime.now(UTC).timestamp()
@@ -157,13 +156,6 @@ def test_a_key_that_expires_is_refused_five_minutes_later(tmp_path: Path) -> Non
     assert authorise(row, secret, keys, end.timestamp() - 10 * 365 * 86_400) is not None
     with pytest.raises(Denied, match="past its time"):
         authorise(row, secret, keys, end.timestamp() + 301)
-
-
-def test_an_unlisted_route_fails_the_build() -> None:
-    served = [row.route for row in TABLE]
-    assert unlisted(served) == []
-    assert unlisted([*served, "POST /v1/tokenize"]) == ["no policy: POST /v1/tokenize"]
-    assert unlisted([route for route in served if route != "GET /metrics"]) == ["no route: GET /metrics"]
 
 
 def test_a_row_with_nobody_in_it_denies_everybody(world: tuple[Keys, dict[str, str | None]]) -> None:

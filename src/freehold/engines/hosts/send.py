@@ -259,7 +259,6 @@ class Send:
         seconds = come_back({name.lower(): value for name, value in reply.headers})
         last = self._sent(reply, all_there(body[:ERROR]), tries)
         if reply.status == 429:
-            self._host.counts.limited += 1
             self._failed("rate_limited", seconds)
             return _Failed("rate_limited", last)
         self._failed(f"status_{reply.status}")
@@ -280,7 +279,6 @@ class Send:
             code = f"upstream_{seen}"
             self._failed(code)
             raise _Failed(code, sent)
-        self._host.counts.content(self._policy.clock() - self._started)
         self._well()
         return sent
 
@@ -311,7 +309,6 @@ class Send:
     def _begun(self) -> None:
         """Content has come: what now happens is this host's answer."""
         now = self._policy.clock()
-        self._host.counts.content(now - self._started)
         if not self._host.breaker.closed:  # the probe is answered, however long the rest of it takes
             self._pass = self._host.breaker.succeeded(self._pass, now)
             self._noticed()

@@ -17,7 +17,6 @@ has no part in it. A file or a fine-tune of the whole team can be deleted up the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from freehold.errors import FreeholdError, StorageFailed
@@ -25,7 +24,7 @@ from freehold.keys import Key, Keys, KeyUnknown, TooWide
 
 __all__ = [
     "TABLE", "Denied", "Policy", "authorise", "bearer", "check_model", "check_task", "denied", "may_home", "policy_for",
-    "sees_details", "unlisted",
+    "sees_details",
 ]  # fmt: skip
 
 ADMIN, CALLS, ALL = frozenset({"admin"}), frozenset({"admin", "user"}), frozenset({"admin", "user", "reader"})
@@ -175,10 +174,3 @@ def denied(error: FreeholdError) -> Denied:
     if isinstance(error, StorageFailed):
         return Denied(503, "storage_failed", "The keys can't be written now.", Retry_After="10")
     return Denied(400, "bad_key", str(error))
-
-
-def unlisted(routes: Iterable[str]) -> list[str]:
-    """Those of the app's routes ("POST /v1/embeddings") that no row is about, and rows that no route serves. A build
-    with any fails."""
-    served, listed = set(routes), {row.route for row in TABLE}
-    return sorted([f"no policy: {route}" for route in served - listed] + [f"no route: {r}" for r in listed - served])
