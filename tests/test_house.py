@@ -16,7 +16,7 @@ FLOORS = {
     6: ["__main__"],
     5: ["cli"],
     4: ["switch"],
-    3: ["audit", "plan", "train", "tune", "shrink", "prove", "serve", "watch", "report", "base", "doctor"],
+    3: ["audit", "plan", "train", "tune", "shrink", "merge", "prove", "serve", "watch", "report", "base", "doctor"],
     2: ["facts", "traffic", "engines", "agree", "index", "launch", "ledger", "keys"],
     1: ["wire", "stream", "measure", "project", "totals", "honour", "fit", "http"],
     0: ["nouns", "errors", "tell"],

@@ -23,6 +23,9 @@ FreeholdError                    1   anything below; carries `message` and `hint
 ├── SchemaUnmet                 39   a JSON schema that no logged answer satisfies
 ├── StorageFailed               40   disk full, read-only, no permission
 ├── LedgerDamaged               41   a row, a chain or a backup that isn't what was written
+├── CorpusUnusable              42   text to learn from: none, binary, too little, or a tokenizer that can't encode it
+├── LicenceConflict             43   licences whose duties can't be kept together
+├── LaunchFailed                55   a training job whose processes could not be started, or ended without a word
 ├── PortInUse                   50   the address is taken
 ├── UpstreamMissing             51   an upstream is needed and none is usable
 ├── ServeRefused                52   a start that would not be safe (another bind, no key)
@@ -35,8 +38,8 @@ Ctrl-C exits with 130.
 from __future__ import annotations
 
 __all__ = [
-    "AdapterMismatch", "ArtifactDamaged", "BadSetting", "BaseUnusable", "EngineFailed",
-    "FreeholdError", "HopRefused", "LedgerDamaged", "LogEmpty", "LogError", "LogMissing", "LogMostlyBad",
+    "AdapterMismatch", "ArtifactDamaged", "BadSetting", "BaseUnusable", "CorpusUnusable", "EngineFailed",
+    "FreeholdError", "HopRefused", "LaunchFailed", "LedgerDamaged", "LicenceConflict", "LogEmpty", "LogError", "LogMissing", "LogMostlyBad",
     "LogUnreadable", "MissingExtra", "NothingToLearn", "PortInUse", "ProjectError", "ProjectMissing", "ProjectOtherLog",
     "ProjectVersion", "SchemaUnmet", "SecretExposed", "ServeRefused", "StorageFailed", "StudentUnusable",
     "TermsBlocked", "TooLittleMemory", "TrainingFailed", "UpstreamMissing",
@@ -143,6 +146,18 @@ class StorageFailed(FreeholdError):
 
 class LedgerDamaged(FreeholdError):
     exit_code = 41
+
+
+class CorpusUnusable(FreeholdError):
+    exit_code = 42
+
+
+class LicenceConflict(FreeholdError):
+    exit_code = 43
+
+
+class LaunchFailed(FreeholdError):
+    exit_code = 55
 
 
 class PortInUse(FreeholdError):
