@@ -1,9 +1,9 @@
 """The words of this room: what is learned from, what is made, how, and what came of it.
 
-    Part(name="se-pepys", path=..., licence="CC0-1.0", source="https://...")          one thing that was given
-    Corpus(parts, folder, vocabulary, tokens, ...)       ids on disk: folder/train.npy, folder/held_out.npy
-    Shape(layers=4, width=128, ...) Plan(shape, rows, steps, rate, ..., why)          what the dial decided
-    Trained(steps, tokens, losses, held_out, seconds)                                 what the loop measured
+Part(name="se-pepys", path=..., licence="CC0-1.0", source="https://...")          one thing that was given
+Corpus(parts, folder, vocabulary, tokens, ...)       ids on disk: folder/train.npy, folder/held_out.npy
+Shape(layers=4, width=128, ...) Plan(shape, rows, steps, rate, ..., why)          what the dial decided
+Trained(steps, tokens, losses, held_out, seconds)                                 what the loop measured
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class PartCounts:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Ids on disk. `folder` holds train.npy and held_out.npy, 1-D, uint16 or uint32, documents divided by the end token,
-    and tokenizer/ (a Hugging Face folder without weights). `sha256` is over ids and tokenizer: the same corpus, the
-    same name. A document lies on one side whole (text of one document: its last tenth is held out)."""
+    """Ids on disk. `folder` holds train.npy and held_out.npy, 1-D, uint16 or uint32, documents divided by the end
+    token, and tokenizer/ (a Hugging Face folder without weights). `sha256` is over ids and tokenizer: the same corpus,
+    the same name. A document lies on one side whole (text of one document: its last tenth is held out)."""
 
     parts: tuple[PartCounts, ...]
     folder: Path
@@ -118,8 +118,8 @@ class Eval:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """`losses`: of each step, nats a token on what is learned. `seconds` of training on the clock, `cpu_seconds` of this
-    process and its threads, kills included. `tokens_per_second` over all processes."""
+    """`losses`: of each step, nats a token on what is learned. `seconds` of training on the clock, `cpu_seconds` of
+    this process and its threads, kills included. `tokens_per_second` over all processes."""
 
     steps: int
     tokens: int
