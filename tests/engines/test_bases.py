@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from safetensors.numpy import save_file
 
 from freehold.engines import bases
 from freehold.engines.base_files import is_pickle
-from freehold.errors import BaseUnusable
+from freehold.errors import ArtifactDamaged, BaseUnusable
+from freehold.project import Project
 
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
 
@@ -50,8 +52,25 @@ def test_a_folder_is_found_with_its_licence_and_a_name_that_follows_its_bytes(tm
     (where / "README.md").write_text("---\nlicense: mit\n---\n")
     assert bases.find(str(where)).sha256 == base.sha256, "a README decides no token"
     assert bases.find(str(where)).licence == "MIT"
+    (where / "README.md").write_text('---\nlicense: "CC0-1.0 AND MIT"\n---\n')
+    assert bases.find(str(where)).licence == "CC0-1.0 AND MIT"
     save_file({"w": np.zeros((2, 2), np.float32)}, where / "model.safetensors")
     assert bases.find(str(where)).sha256 != base.sha256
+
+
+def test_a_project_is_the_newest_model_in_it(tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "own")
+    with pytest.raises(BaseUnusable, match="holds no trained model"):
+        bases.find(project.path)
+    where = folder(tmp_path / "tiny")
+    what = {"kind": "model", "task": "", "base": "", "licence": "own", "recipe": {}}
+    made = project.write_artifact({p.name: p for p in where.iterdir()}, **what, data_sha256="1")
+    base = bases.find(project.path)
+    assert (base.name, base.form, base.path) == ("own", "hf", project.artifact_path(made.sha256))
+    assert bases.find(base.source) == replace(base, name=made.sha256), "its source leads to it again"
+    (base.path / "config.json").write_text("{}")
+    with pytest.raises(ArtifactDamaged, match="expected sha256"):
+        bases.find(project.path)
 
 
 def test_shards_are_followed_and_never_out_of_the_folder(tmp_path: Path) -> None:

@@ -131,9 +131,10 @@ def licence_of(folder: Path, stated: str = "") -> str:
     readme = folder / "README.md"
     if readme.is_file():
         text = readme.read_text(encoding="utf-8", errors="replace")
-        found = re.match(r"---\n(?:.*\n)*?license:[ \t]*['\"]?([\w.+-]+)", text)
+        found = re.match(r"""---\n(?:.*\n)*?license:[ \t]*(?:"([^"\n]+)"|'([^'\n]+)'|([\w.+-]+))""", text)
         if found:
-            return SPDX.get(found[1].lower(), found[1])
+            said = next(filter(None, found.groups()))  # in quotation marks it may be several: "MIT AND CC0-1.0"
+            return SPDX.get(said.lower(), said)
     for name in LICENCE_FILES:
         if (folder / name).is_file():
             title = (folder / name).read_text(encoding="utf-8", errors="replace")[:300]

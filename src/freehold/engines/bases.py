@@ -3,6 +3,7 @@
     None, "smollm2"  ~/.cache/freehold/bases/smollm2/<file>.gguf   pinned in facts/data/bases.json; install() brings it
     FOLDER           config.json, model.safetensors (or its shards), tokenizer.json, a chat template     form "hf"
     FILE.gguf        any name, known by its content                                                      form "gguf"
+    PROJECT          a freehold project: the newest model that was trained or merged in it               form "hf"
     owner/name       on the Hugging Face hub, where there is a network                                   form "hf"
 
     find("smollm2") -> Base(name="smollm2", path=.../SmolLM2-135M-Instruct.Q4_1.gguf, form="gguf", sha256="b179...",
@@ -30,7 +31,7 @@ import msgspec
 from freehold.engines.base_files import hf_files, is_pickle, licence_of
 from freehold.engines.gguf.read import check
 from freehold.errors import BaseUnusable, StorageFailed
-from freehold.project import sha256_file, write_atomic
+from freehold.project import Project, sha256_file, write_atomic
 
 __all__ = ["DEFAULT", "Base", "cache", "find", "install", "known"]
 
@@ -72,6 +73,8 @@ def find(named: str | Path | None = None) -> Base:
     if name in known():
         return _brought(known()[name])
     path = Path(name).expanduser()
+    if (path / "project.json").is_file():
+        return _trained(Project.open(path))
     if path.is_dir():
         return _folder(path, path.resolve().name, str(path))
     if path.is_file():
@@ -80,7 +83,8 @@ def find(named: str | Path | None = None) -> Base:
         return _folder(_fetch(name), name, f"https://huggingface.co/{name}")
     raise BaseUnusable(
         f"There is no base {name!r}: no file, no folder, no known name.",
-        f"Known: {', '.join(known())}; or a Hugging Face folder, a .gguf file, owner/name on the hub.",
+        f"Known: {', '.join(known())}; or a Hugging Face folder, a project with a trained model, a .gguf file, "
+        "owner/name on the hub.",
     )
 
 
@@ -172,6 +176,19 @@ def _gguf(path: Path, name: str, source: str) -> Base:
     stated = str(keys.get("general.license") or "")
     licence = licence_of(path.parent, stated)
     return Base(name, path, "gguf", sha256_file(path), licence, source)
+
+
+def _trained(project: Project) -> Base:
+    """The newest model in a project, its files compared with their manifest. Named by its own folder, so that it is
+    found again when another has been trained."""
+    models = sorted((a for a in project.artifacts() if a.kind == "model"), key=lambda a: a.made)
+    if not models:
+        raise BaseUnusable(
+            f"The project {project.path} holds no trained model.", "Train one: freehold train TEXT --project DIR"
+        )
+    artifact = project.read_artifact(models[-1].sha256)
+    folder = project.artifact_path(artifact.sha256)
+    return _folder(folder, project.path.resolve().name, str(folder))
 
 
 def _fetch(name: str) -> Path:
