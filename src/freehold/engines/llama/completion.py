@@ -29,7 +29,8 @@ class Request:
     `adapter` counts in the engine's adapters (None: the bare base). `schema` is a JSON schema that the answer is held
     to. `logprobs` is how many of the likeliest tokens to report at each position (0: the chosen one alone; None: not
     even that).
-    `prefix`: how many leading ids to keep from question to question. Temperature 0 is greedy.
+    `prefix`: how many leading ids to keep from question to question. Temperature 0 is greedy; above it, the same `seed`
+    draws the same tokens.
     `gone` says whether nobody waits any more: it is asked between tokens, and ends the answer in the child.
     """
 
@@ -41,6 +42,7 @@ class Request:
     stop: tuple[str, ...] = ()
     logprobs: int | None = 0
     temperature: float = 0.0
+    seed: int = 0
     prefix: int = 0
     gone: Callable[[], bool] | None = field(default=None, compare=False)
 

@@ -323,7 +323,7 @@ class Engine:
             "lora": [{"id": i, "scale": float(i == request.adapter)} for i in range(count)],
             "stop": list(request.stop),
             "temperature": request.temperature,
-            "seed": 0,
+            "seed": request.seed,
             "response_fields": FIELDS,
         }
         if request.temperature == 0:
