@@ -1,0 +1,135 @@
+"""Where a model lies while it is trained, and how its parts come together: the seam behind which launch targets stand.
+
+    none    one process holds it all                          place.py
+    ddp     each process holds it all, and some of the rows   spread.py
+    fsdp    each holds a part of it, and some of the rows     spread.py
+    tp      each holds a part of it, and all of the rows      spread.py
+    zero1..3   DeepSpeed's                                    zero.py
+
+A place says how the model is loaded, which slice of a step's rows this process takes, how whole tensors (weights,
+Adam's means) are gathered for a checkpoint and put back, and it adds up a few numbers over all processes. The loop does
+the rest, so a checkpoint that one place wrote goes on in any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from freehold.errors import BadSetting
+from freehold.launch.job import Parallel
+
+__all__ = ["Alone", "Place", "means_of", "open_place", "put_means"]
+
+MEANS = {"m": "exp_avg", "v": "exp_avg_sq"}
+
+
+class Place(Protocol):
+    """`rank`: of this process, and 0 writes. It takes slice `share` of `shares` of each step's rows."""
+
+    rank: int
+    share: int
+    shares: int
+
+    def arguments(self) -> dict[str, Any]:
+        """More fields of transformers.TrainingArguments; asked before the model is loaded."""
+        ...
+
+    def load(self, folder: Path, how: Mapping[str, Any]) -> Any:
+        """The model of a Hugging Face folder, laid where it belongs; `how` goes to from_pretrained."""
+        ...
+
+    def full(self, trainer: Any) -> Iterator[tuple[str, Any]]:
+        """model.<n>, m.<n>, v.<n> as whole tensors, by transformers' parameter names. All processes call it and walk
+        through to the end; rank 0 keeps what it is given."""
+        ...
+
+    def put(self, trainer: Any, tensors: Mapping[str, Any], step: int) -> None:
+        """Lay whole tensors, as `full` gave them, where they belong, after the optimizer is made. `step`: how many
+        Adam has done. Every process can read all of `tensors`."""
+        ...
+
+    def add_up(self, values: Sequence[float]) -> list[float]:
+        """Each value's sum over the shares. All processes call it, and all get the same."""
+        ...
+
+    def settle(self, trainer: Any) -> None:
+        """After a pass that no backward pass follows."""
+        ...
+
+    def close(self) -> None:
+        """At the end, also of a training that failed."""
+        ...
+
+
+def open_place(parallel: Parallel) -> Place:
+    """Joins the other processes, which torchrun has started, where there are any."""
+    if parallel == "none":
+        return Alone()
+    if parallel in ("ddp", "fsdp", "tp"):
+        from freehold.train.loop.spread import Spread
+
+        return Spread(parallel)
+    raise BadSetting(f"The loop has no place called {parallel!r}.", "Known: none, ddp, fsdp, tp.")
+
+
+class Alone:
+    """One process holds it all."""
+
+    rank = share = 0
+    shares = 1
+
+    def arguments(self) -> dict[str, Any]:
+        return {}
+
+    def load(self, folder: Path, how: Mapping[str, Any]) -> Any:
+        from transformers import AutoModelForCausalLM
+
+        return AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, **how)
+
+    def full(self, trainer: Any) -> Iterator[tuple[str, Any]]:
+        for name, parameter in trainer.model.named_parameters():
+            yield f"model.{name}", parameter.detach()
+            yield from means_of(trainer.optimizer, name, parameter)
+
+    def put(self, trainer: Any, tensors: Mapping[str, Any], step: int) -> None:
+        import torch
+
+        with torch.no_grad():
+            for name, parameter in trainer.model.named_parameters():
+                parameter.copy_(tensors[f"model.{name}"])
+                put_means(trainer.optimizer, name, parameter, tensors, step)
+
+    def add_up(self, values: Sequence[float]) -> list[float]:
+        return list(values)
+
+    def settle(self, trainer: Any) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def means_of(optimizer: Any, name: str, parameter: Any, whole: Callable[[Any], Any] = lambda t: t) -> Iterator[Any]:
+    """What Adam keeps of a parameter; nothing before its first step."""
+    held = optimizer.state.get(parameter)
+    if held:
+        for short, long in MEANS.items():
+            yield f"{short}.{name}", whole(held[long])
+
+
+def put_means(
+    optimizer: Any,
+    name: str,
+    parameter: Any,
+    tensors: Mapping[str, Any],
+    step: int,
+    laid: Callable[[Any, Any], Any] = lambda tensor, parameter: tensor.to(parameter.device),
+) -> None:
+    """`laid(tensor, parameter)`: a whole tensor as the parameter lies."""
+    import torch
+
+    if f"m.{name}" in tensors:
+        held = {long: laid(tensors[f"{short}.{name}"], parameter) for short, long in MEANS.items()}
+        optimizer.state[parameter] = {"step": torch.tensor(float(step), device=parameter.device), **held}
