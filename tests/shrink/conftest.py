@@ -75,9 +75,9 @@ def save_tiny(
     folder: Path, *, kind: str = "llama", hidden: int = 64, heads: int = 4, tied: bool = True, splits: str = "",
     seed: int = 0, spread: float = 0.2, outliers: float = 0.0, **more: Any,
 ) -> Path:  # fmt: skip
-    """A random model of two layers. `outliers`: how much larger a few weights of each row are."""
+    """A random llama, qwen2 or mixtral of two layers. `outliers`: how much larger a few weights of each row are."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+    import transformers
 
     words = tokenizer(folder, splits or ("qwen2" if kind == "qwen2" else "smollm"))
     torch.manual_seed(seed)
@@ -87,9 +87,10 @@ def save_tiny(
         "tie_word_embeddings": tied, "initializer_range": spread, "bos_token_id": words.bos_token_id,
         "eos_token_id": words.eos_token_id, "pad_token_id": words.pad_token_id, "rms_norm_eps": 1e-5,
     } | more  # fmt: skip
-    model: Any = (
-        Qwen2ForCausalLM(Qwen2Config(**numbers)) if kind == "qwen2" else LlamaForCausalLM(LlamaConfig(**numbers))
-    )
+    if kind == "mixtral":
+        numbers = {"num_local_experts": 4, "num_experts_per_tok": 2} | numbers
+    name = kind.capitalize()
+    model: Any = getattr(transformers, f"{name}ForCausalLM")(getattr(transformers, f"{name}Config")(**numbers))
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if name.endswith("bias"):

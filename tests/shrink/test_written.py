@@ -30,6 +30,7 @@ SHAPES: list[dict[str, Any]] = [
     {"kind": "llama", "hidden": 96, "tied": False},
     {"kind": "qwen2", "hidden": 512, "heads": 8},
     {"kind": "llama", "hidden": 64, "splits": "llama2"},
+    {"kind": "mixtral", "hidden": 64},
 ]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from freehold.engines.gguf.names import hf_name, permuted
+from freehold.engines.gguf.names import hf_names, permuted
 from freehold.engines.gguf.read import Gguf
 from freehold.engines.gguf.vocab import CONTROL, GPT2, PRE, UNUSED, USER
 from freehold.engines.gguf.weights import GgufWeights
@@ -119,17 +119,18 @@ def _config(weights: GgufWeights) -> dict[str, Any]:
     shape, keys = weights.shape, weights.file.keys
     if weights.file.hyper("rope.scaling.type", "none") != "none" or "rope_freqs.weight" in weights.file.tensors:
         raise BaseUnusable(f"{weights.source} stretches its positions.", "Give the Hugging Face folder of the model.")
-    kind = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}[shape.architecture]
+    model = "mixtral" if shape.experts else shape.architecture
+    experts = {"num_local_experts": shape.experts, "num_experts_per_tok": shape.chosen} if shape.experts else {}
     ids = {name: keys.get(f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos")}
     return {
-        "architectures": [kind], "model_type": shape.architecture, "vocab_size": shape.vocabulary,
+        "architectures": [f"{model.capitalize()}ForCausalLM"], "model_type": model, "vocab_size": shape.vocabulary,
         "hidden_size": shape.hidden, "intermediate_size": shape.inner, "num_hidden_layers": shape.layers,
         "num_attention_heads": shape.heads, "num_key_value_heads": shape.kv_heads, "head_dim": shape.head,
         "max_position_embeddings": shape.context, "rms_norm_eps": shape.epsilon, "hidden_act": "silu",
         "rope_parameters": {"rope_theta": shape.rope_base, "rope_type": "default"},
         "tie_word_embeddings": shape.tied, "attention_bias": False, "mlp_bias": False, "dtype": "float32",
         **{f"{name}_token_id": number for name, number in ids.items()},
-        "pad_token_id": keys.get("tokenizer.ggml.padding_token_id"),
+        "pad_token_id": keys.get("tokenizer.ggml.padding_token_id"), **experts,
     }  # fmt: skip
 
 
@@ -138,9 +139,12 @@ def _safetensors(weights: GgufWeights, path: Path, tell: Tell) -> None:
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     at = 0
     for name, sides in weights.sides.items():
-        length = 4 * int(np.prod(sides))
-        header[hf_name(name)] = {"dtype": "F32", "shape": sides, "data_offsets": [at, at + length]}
-        at += length
+        names = hf_names(name, weights.shape.experts)
+        each = sides[1:] if len(sides) == 3 else sides  # the experts lie one after another in both
+        for one in names:
+            length = 4 * int(np.prod(each))
+            header[one] = {"dtype": "F32", "shape": each, "data_offsets": [at, at + length]}
+            at += length
     head = json.dumps(header).encode()
     head += b" " * (-len(head) % 8)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -3,6 +3,7 @@
     model.layers.3.self_attn.q_proj.weight  [heads * dim, hidden]   <->  blk.3.attn_q.weight   (rows permuted for llama)
     model.layers.3.mlp.down_proj.weight                              <->  blk.3.ffn_down.weight
     model.embed_tokens.weight, model.norm.weight, lm_head.weight     <->  token_embd, output_norm, output
+    model.layers.3.block_sparse_moe.experts.0.w1.weight, ...1.w1.weight  <->  blk.3.ffn_gate_exps.weight  [experts, ...]
 
     Shape.of(config.json) -> Shape(architecture="llama", layers=30, hidden=576, heads=9, kv_heads=3, head=64, ...)
 
@@ -23,19 +24,22 @@ import numpy.typing as npt
 from freehold import fit
 from freehold.errors import BaseUnusable
 
-__all__ = ["SHAPES", "Shape", "gguf_name", "hf_name", "permuted"]
+__all__ = ["SHAPES", "Shape", "expert_of", "gguf_name", "hf_name", "hf_names", "permuted"]
 
 Floats = npt.NDArray[np.float32]
-SHAPES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2"}
+SHAPES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "mixtral": "llama"}
 """model_type in config.json -> the GGUF's architecture."""
 PARTS = {
     "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+    "block_sparse_moe.gate": "ffn_gate_inp",
 }  # fmt: skip
+EXPERTS = {"w1": "ffn_gate_exps", "w2": "ffn_down_exps", "w3": "ffn_up_exps"}
 WHOLE = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 BACK = {gguf: hf for hf, gguf in {**PARTS, **WHOLE}.items()}
 LAYERED = re.compile(r"model\.layers\.(\d+)\.([\w.]+)\.(weight|bias)")
+EXPERT = re.compile(r"model\.layers\.(\d+)\.block_sparse_moe\.experts\.(\d+)\.(w[123])\.weight")
 BLOCK = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
 
 
@@ -91,8 +95,23 @@ def gguf_name(name: str) -> str | None:
     return f"{WHOLE[stem]}.{kind}" if stem in WHOLE else None
 
 
+def expert_of(name: str) -> tuple[str, int] | None:
+    """GGUF's name of the tensor that holds this one of Hugging Face's, and which expert it is; None for any other."""
+    found = EXPERT.fullmatch(name)
+    return found and (f"blk.{found[1]}.{EXPERTS[found[3]]}.weight", int(found[2]))
+
+
+def hf_names(name: str, experts: int) -> list[str]:
+    """What Hugging Face calls a GGUF tensor: one name, or one for each of the `experts` that it holds."""
+    found = BLOCK.fullmatch(name)
+    part = next((w for w, ours in EXPERTS.items() if found and ours == found[2]), None)
+    if found is None or part is None:
+        return [hf_name(name)]
+    return [f"model.layers.{found[1]}.block_sparse_moe.experts.{i}.{part}.weight" for i in range(experts)]
+
+
 def hf_name(name: str) -> str:
-    """Hugging Face's name of a GGUF tensor."""
+    """Hugging Face's name of a GGUF tensor that holds no experts."""
     if found := BLOCK.fullmatch(name):
         return f"model.layers.{found[1]}.{BACK[found[2]]}.{found[3]}"
     stem, _, kind = name.rpartition(".")

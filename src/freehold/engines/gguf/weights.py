@@ -1,27 +1,27 @@
 """The weights of a base, one tensor at a time in float32, under GGUF's names; with an adapter merged in, or not.
 
-    HfWeights.open(folder)    safetensors + config.json + tokenizer.json, never whole in memory
+    HfWeights.open(folder)    safetensors (stored.py) + config.json + tokenizer.json, never whole in memory
     GgufWeights.open(file)    dequantised tensor by tensor
     Merged(base, lora)        W + scale * B A in float32, on the fly
     Lora.open(file, ...)      {"blk.0.attn_q.weight": (A [r, in], B [out, r])}, scale = alpha / r
 
-Peak memory is that of one tensor, whatever the base's size.
+Peak memory is that of one tensor, whatever the base's size; the experts of a layer are one tensor to a GGUF.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from freehold.engines.gguf.names import Shape, gguf_name, permuted
-from freehold.engines.gguf.read import Gguf, check, refuse_pickle
+from freehold.engines.gguf.names import Shape, expert_of, gguf_name, permuted
+from freehold.engines.gguf.read import Gguf, check
+from freehold.engines.gguf.stored import Stack, Stored, files, read_json, stored
 from freehold.errors import AdapterMismatch, BaseUnusable
 
 __all__ = ["GgufWeights", "HfWeights", "Lora", "Merged", "Weights", "open_weights"]
@@ -30,7 +30,8 @@ Floats = npt.NDArray[np.float32]
 SHAPE = ("attention.head_count", "embedding_length", "block_count", "feed_forward_length", "context_length",
          "attention.layer_norm_rms_epsilon")  # fmt: skip
 """What a GGUF must say of a model to be taken apart here."""
-KINDS = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+DENSE = ("ffn_gate", "ffn_up", "ffn_down")
+EXPERTS = ("ffn_gate_inp", "ffn_gate_exps", "ffn_up_exps", "ffn_down_exps")
 
 
 class Weights(Protocol):
@@ -51,50 +52,30 @@ def open_weights(path: Path) -> HfWeights | GgufWeights:
 
 
 @dataclass(frozen=True)
-class Stored:
-    """Where a safetensors file keeps a tensor."""
-
-    path: Path
-    kind: str
-    sides: tuple[int, ...]
-    at: int
-    bytes: int
-
-    def read(self) -> Floats:
-        raw = np.fromfile(self.path, np.uint8, count=self.bytes, offset=self.at)
-        if raw.nbytes != self.bytes:
-            raise BaseUnusable(f"{self.path} is cut.", "Fetch the file again.")
-        found = raw.view(KINDS[self.kind])
-        if self.kind == "BF16":  # the upper half of a float32
-            return (found.astype(np.uint32) << 16).view(np.float32).reshape(self.sides)
-        return found.astype(np.float32).reshape(self.sides)
-
-
-@dataclass(frozen=True)
 class HfWeights:
     source: Path
     shape: Shape
-    stored: dict[str, Stored]
+    stored: dict[str, Stored | Stack]
 
     @classmethod
     def open(cls, folder: Path) -> HfWeights:
-        config = _json(folder / "config.json")
+        config = read_json(folder / "config.json")
         shape = Shape.of(config, str(folder))
-        stored: dict[str, Stored] = {}
-        unknown: list[str] = []
-        for path in _files(folder):
-            for name, place in _stored(path).items():
-                ours = gguf_name(name)
-                if ours is not None:
-                    stored[ours] = place
+        found: dict[str, Stored | Stack] = {}
+        experts: dict[str, dict[int, Stored]] = {}
+        for path in files(folder):
+            for name, place in stored(path).items():
+                if one := expert_of(name):
+                    experts.setdefault(one[0], {})[one[1]] = place
+                elif ours := gguf_name(name):
+                    found[ours] = place
                 elif not name.endswith("rotary_emb.inv_freq"):
-                    unknown.append(name)
-        if unknown:
-            raise BaseUnusable(f"{folder} holds the tensor {unknown[0]!r}, which has no place in a GGUF here.")
+                    raise BaseUnusable(f"{folder} holds the tensor {name!r}, which has no place in a GGUF here.")
+        found |= {name: _stacked(name, parts, shape, str(folder)) for name, parts in experts.items()}
         if shape.tied:
-            stored.pop("output.weight", None)
-        _complete(stored, shape, str(folder))
-        return cls(folder, shape, stored)
+            found.pop("output.weight", None)
+        _complete(found, shape, str(folder))
+        return cls(folder, shape, found)
 
     @cached_property
     def sides(self) -> dict[str, tuple[int, ...]]:
@@ -140,7 +121,7 @@ class Lora:
         """From a safetensors file as PEFT names it. Raises AdapterMismatch where it does not fit `base`, BaseUnusable
         where it can't be read."""
         found: dict[str, dict[str, Floats]] = {}
-        for name, place in _stored(path).items():
+        for name, place in stored(path).items():
             stem, _, side = name.removesuffix(".weight").removesuffix(".default").rpartition(".")
             ours = gguf_name(stem.removeprefix("base_model.model.") + ".weight")
             if ours is None or side not in ("lora_A", "lora_B"):
@@ -196,49 +177,21 @@ def _pair(path: Path, name: str, sides: Mapping[str, Floats], base: Weights) -> 
     return a, permuted(name, b, base.shape)
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise BaseUnusable(f"{path} can't be read: {error}.", "Fetch it again.") from error
-    return found
+def _stacked(name: str, parts: Mapping[int, Stored], shape: Shape, where: str) -> Stack:
+    if sorted(parts) != list(range(shape.experts)):
+        said = f"{shape.experts} experts" if shape.experts else "no experts"
+        raise BaseUnusable(
+            f"The weights in {where} hold {len(parts)} experts of {name}, where config.json says {said}.",
+            "Fetch them again.",
+        )
+    if len({part.sides for part in parts.values()}) != 1:
+        raise BaseUnusable(f"The experts of {name} in {where} are of different sizes.", "Fetch them again.")
+    return Stack(tuple(parts[i] for i in range(shape.experts)))
 
 
-def _files(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        return [folder / "model.safetensors"]
-    return sorted(folder / Path(name).name for name in set(_json(index)["weight_map"].values()))
-
-
-def _stored(path: Path) -> dict[str, Stored]:
-    """The header of a safetensors file: u64 length, JSON, then the bytes."""
-    try:
-        size = path.stat().st_size
-        refuse_pickle(path)
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            said = json.loads(file.read(min(length, size)))
-        said.pop("__metadata__", None)
-        found = {
-            name: Stored(path, row["dtype"], tuple(row["shape"]), 8 + length + row["data_offsets"][0],
-                         row["data_offsets"][1] - row["data_offsets"][0])
-            for name, row in said.items()
-        }  # fmt: skip
-    except OSError as error:
-        raise BaseUnusable(f"{path} can't be read: {error.strerror}.", "Give a folder with safetensors.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BaseUnusable(f"{path} is no safetensors file.", "Fetch the file again.") from error
-    for name, place in found.items():
-        if place.kind not in KINDS:
-            raise BaseUnusable(f"{path} holds {name!r} in {place.kind}; {', '.join(KINDS)} are read.")
-        if place.at + place.bytes > size:
-            raise BaseUnusable(f"{path} is cut: {name!r} lies behind its end.", "Fetch the file again.")
-    return found
-
-
-def _complete(stored: Mapping[str, Stored], shape: Shape, where: str) -> None:
-    parts = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down")
+def _complete(stored: Mapping[str, Stored | Stack], shape: Shape, where: str) -> None:
+    feed = EXPERTS if shape.experts else DENSE
+    parts = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", *feed)
     wanted = [f"blk.{layer}.{part}.weight" for layer in range(shape.layers) for part in parts]
     wanted += ["token_embd.weight", "output_norm.weight", *([] if shape.tied else ["output.weight"])]
     missing = next((name for name in wanted if name not in stored), None)
@@ -273,4 +226,6 @@ def _shape_of(file: Gguf) -> Shape:
         rope_scaling={},
         tied="output.weight" not in file.tensors,
         bias="blk.0.attn_q.bias" in file.tensors,
+        experts=int(file.hyper("expert_count", 0)),
+        chosen=int(file.hyper("expert_used_count", 0)),
     )

@@ -113,7 +113,7 @@ def _open(writer: GGUFWriter) -> None:
 def _types(weights: Weights, form: str) -> dict[str, str]:
     order = sorted(weights.sides, key=_order)
     shapes = {name: weights.sides[name][::-1] for name in order}
-    return types_of(form, shapes, layers=weights.shape.layers, tied=weights.shape.tied)
+    return types_of(form, shapes, layers=weights.shape.layers, tied=weights.shape.tied, experts=weights.shape.experts)
 
 
 def _order(name: str) -> tuple[int, int, str]:
@@ -144,7 +144,7 @@ def _encoded(tensor: Floats, kind: str) -> npt.NDArray[Any]:
         from gguf import GGMLQuantizationType, quantize
 
         return np.asarray(quantize(tensor, GGMLQuantizationType.BF16))
-    return quantised(tensor, kind)
+    return quantised(tensor.reshape(-1, tensor.shape[-1]), kind)
 
 
 def _add_keys(writer: GGUFWriter, weights: Weights, form: str) -> None:
@@ -176,6 +176,9 @@ def _add_shape(writer: GGUFWriter, shape: Shape) -> None:
     writer.add_layer_norm_rms_eps(shape.epsilon)
     writer.add_vocab_size(shape.vocabulary)
     writer.add_rope_dimension_count(shape.head)
+    if shape.experts:
+        writer.add_expert_count(shape.experts)
+        writer.add_expert_used_count(shape.chosen)
     if shape.head * shape.heads != shape.hidden:
         writer.add_key_length(shape.head)
         writer.add_value_length(shape.head)
