@@ -56,7 +56,7 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """What has to be the same for a checkpoint to be of this training. Rate, schedule, clip and precision may be
         changed on the way: that is how one goes on after a loss that was no number."""
         p = self.plan
-        said = [p.shape, p.rows, p.seed, p.start, self.corpus.sha256]
+        said = [p.shape, p.rows, p.steps, p.seed, p.start, self.corpus.sha256]
         return hashlib.sha256(msgspec.json.encode(said)).hexdigest()
 
 

@@ -25,7 +25,7 @@ from freehold.errors import ArtifactDamaged
 from freehold.project.storage import writing
 from freehold.train.nouns import Eval
 
-__all__ = ["CHECKPOINT", "About", "Checkpoint", "read", "write"]
+__all__ = ["CHECKPOINT", "About", "Checkpoint", "clean", "read", "write"]
 
 CHECKPOINT = "checkpoint.safetensors"
 DIGEST = "sha256"
@@ -103,6 +103,12 @@ def read(folder: Path, key: str) -> Checkpoint | None:
             f"{path} is damaged: {error}.", "Remove it; the training starts again, and nothing else is lost."
         ) from error
     return Checkpoint(about, _Stored(path, names)) if about.key == key else None
+
+
+def clean(folder: Path) -> None:
+    """Take away what a killed process left half written."""
+    for path in folder.glob(f".{CHECKPOINT}.*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def _compare(file: BinaryIO, size: int) -> None:

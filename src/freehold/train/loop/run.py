@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -13,10 +16,11 @@ import msgspec
 
 from freehold.errors import ArtifactDamaged, BaseUnusable, TooLittleMemory, TrainingFailed
 from freehold.launch.job import Parallel
-from freehold.project.storage import guarded, pretty, sync_folder, write_atomic
+from freehold.project.storage import guarded, pretty, write_atomic
+from freehold.project.storage import sync_folder as sync
 from freehold.tell import Tell, quiet
 from freehold.train.job import JOB, RESULT, STOPPED, Training, read_job
-from freehold.train.loop.checkpoint import CHECKPOINT, About, Checkpoint, read
+from freehold.train.loop.checkpoint import CHECKPOINT, About, Checkpoint, clean, read
 from freehold.train.loop.noise import put_random_state, still
 from freehold.train.loop.place import Alone, Place, open_place
 from freehold.train.loop.rows import Rows, open_ids
@@ -43,6 +47,8 @@ def learn(folder: Path, parallel: Parallel, tell: Tell) -> Trained:
 
 
 def _learn(folder: Path, job: Training, place: Place, tell: Tell) -> Trained:
+    if place.rank == 0:
+        clean(folder)
     begin = read(folder, job.key) or Checkpoint(About(job.key))
     _say_where(begin.about, job, tell)
     if begin.about.step < job.plan.steps:
@@ -63,7 +69,7 @@ def _learn(folder: Path, job: Training, place: Place, tell: Tell) -> Trained:
 
 def _train(folder: Path, job: Training, place: Place, start: Path, begin: Checkpoint, tell: Tell) -> None:
     """Step by step; the last one leaves a checkpoint."""
-    from freehold.train.loop.trainer import Loop, attention
+    from freehold.train.loop.trainer import Loop
     from freehold.train.loop.watch import Stopped, Watch, listening
 
     corpus, plan = (folder / job.corpus.folder).resolve(), job.plan
@@ -71,7 +77,7 @@ def _train(folder: Path, job: Training, place: Place, start: Path, begin: Checkp
     try:
         with listening() as heard:
             watch = Watch(job, folder, begin.about, open_ids(corpus / "held_out.npy"), heard, tell)
-            model = _load(place, start, {"dtype": "float32", "attn_implementation": attention(plan)})
+            model = _load(place, start, {"dtype": "float32"})
             watch.trainer = Loop(model, job, place, rows, begin, watch, str(folder))
             if "rng.torch" in begin.tensors and place.shares == 1:
                 put_random_state(begin.tensors)
@@ -127,16 +133,30 @@ def _write(folder: Path, job: Training) -> None:
 
 def _save(model: Any, folder: Path) -> None:
     """Written aside and renamed: the folder is there whole, or not at all."""
+    from safetensors import SafetensorError
+
     aside = folder.with_name(f".{folder.name}.tmp")
     with guarded(folder):
         shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
         try:
             model.save_pretrained(aside)
+            for path in (*aside.iterdir(), aside):
+                sync(path)
             aside.rename(folder)
-            sync_folder(folder.parent)
+            sync(folder.parent)
+        except SafetensorError as error:
+            raise OSError(*_why(error)) from error
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def _why(error: Exception) -> tuple[int, str]:
+    """The system's number of what a safetensors writer only says in words, and the words."""
+    said = str(error)
+    found = re.search(r"\(os error (\d+)\)", said)
+    number = int(found[1]) if found else errno.EIO
+    return number, os.strerror(number)
 
 
 def _done(folder: Path) -> Trained | None:

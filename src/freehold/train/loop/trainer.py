@@ -14,18 +14,14 @@ from typing import Any
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from freehold.errors import TrainingFailed
 from freehold.train.job import Training
 from freehold.train.loop.checkpoint import Checkpoint
 from freehold.train.loop.loss import IGNORED, summed, uneven
 from freehold.train.loop.place import Place
 from freehold.train.loop.rows import Rows, pieces
 from freehold.train.loop.schedule import share
-from freehold.train.nouns import Plan
 
-__all__ = ["Loop", "arguments", "attention"]
-
-SHORT = 512  # ids
+__all__ = ["Loop", "arguments"]
 
 
 def arguments(job: Training, place: Place, folder: str) -> TrainingArguments:
@@ -61,11 +57,6 @@ def arguments(job: Training, place: Place, folder: str) -> TrainingArguments:
 def _pieces(job: Training, place: Place, share: int) -> list[range]:
     plan = job.plan
     return pieces(plan.rows, share, place.shares, job.at_once // plan.shape.context)
-
-
-def attention(plan: Plan) -> str:
-    """On a CPU plain attention is the faster one while rows are short, but its memory goes with their square."""
-    return "eager" if plan.shape.context <= SHORT and not torch.cuda.is_available() else "sdpa"
 
 
 class Batches:
@@ -160,16 +151,3 @@ class Loop(Trainer):  # type: ignore[misc]
         norm = super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
         self.norm = 0.0 if norm is None else float(norm)
         return norm
-
-    def rate(self, step: int) -> float:
-        return self.job.plan.rate * share(self.job.plan, step)
-
-    def failed(self, what: str, step: int, kept: int, folder: str) -> TrainingFailed:
-        """What to say where the loss or the gradient of the step after `step` steps is no number."""
-        plan = self.job.plan
-        held = f"what was learned in {kept} steps is kept in {folder}" if kept else "nothing was learned before it"
-        more = "" if plan.dtype == "float32" else ", or float32 instead of bfloat16"
-        return TrainingFailed(
-            f"The {what} of step {step + 1} of {plan.steps} is no number, at the rate {self.rate(step):.2g}; {held}.",
-            f"Train with a smaller rate, such as {plan.rate / 3:.1g}{more}.",
-        )

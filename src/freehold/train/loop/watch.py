@@ -18,11 +18,13 @@ import numpy as np
 import numpy.typing as npt
 from transformers import TrainerCallback
 
+from freehold.errors import TrainingFailed
 from freehold.tell import Tell
 from freehold.train.job import Training
 from freehold.train.loop.checkpoint import About, Checkpoint, write
 from freehold.train.loop.evaluate import asked_at, measure, sizes
 from freehold.train.loop.noise import random_state
+from freehold.train.loop.schedule import share
 from freehold.train.nouns import Eval
 
 __all__ = ["Stopped", "Watch", "listening"]
@@ -96,7 +98,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         loss = nats / (self.job.plan.rows * self.job.plan.shape.context)
         for what, value in (("loss", loss), ("gradient", trainer.norm)):
             if not math.isfinite(value):
-                raise trainer.failed(what, state.global_step, self._kept, str(self.folder))
+                raise self._failed(what, state.global_step)
         self.losses.append(loss)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -126,8 +128,21 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         place, keeps = self.trainer.place, self.trainer.place.rank == 0
         whole = {name: tensor for name, tensor in place.full(self.trainer) if keeps}
         if keeps:
+            if not all(tensor.isfinite().all() for tensor in whole.values()):
+                raise self._failed("sum of the weights", step - 1)
             write(self.folder, Checkpoint(self.about(step), whole | random_state()))
         self._kept, self._saved = step, time.monotonic()
+
+    def _failed(self, what: str, step: int) -> TrainingFailed:
+        """What to say where something of the step after `step` steps is no number."""
+        plan, kept = self.job.plan, self._kept
+        rate = plan.rate * share(plan, step)
+        held = f"what was learned in {kept:,} steps is kept in {self.folder}" if kept else "nothing was kept before it"
+        more = "" if plan.dtype == "float32" else ", or float32 instead of bfloat16"
+        return TrainingFailed(
+            f"The {what} of step {step + 1:,} of {plan.steps:,} is no number, at the rate {rate:.2g}; {held}.",
+            f"Train with a smaller rate, such as {plan.rate / 3:.1g}{more}.",
+        )
 
     def _look(self, step: int) -> None:
         """On held-out text."""
@@ -142,6 +157,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             device=trainer.args.device,
         )
         trainer.place.settle(trainer)
+        if rows and not math.isfinite(loss):
+            raise self._failed("held-out loss", step - 1)
         if rows:
             per_byte = self.job.corpus.held_out_bytes / max(1, self.job.corpus.held_out_tokens)
             self.evals.append(Eval(step, loss, loss / math.log(2) / per_byte))
