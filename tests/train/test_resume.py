@@ -1,4 +1,4 @@
-"""A training that is killed, or runs out of numbers, memory or disk: nothing is lost, and it ends with the same bits."""
+"""A training that is killed, or runs out of numbers, memory or disk: nothing is lost, and it ends in the same bits."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@
 
 rows.py · loss.py · schedule.py · trainer.py (transformers' Trainer) · watch.py (each step) · evaluate.py (held-out)
 checkpoint.py · noise.py (random numbers) · place.py (where the model lies: the seam of the launch targets) · spread.py
-zero.py · run.py (from folder to result)
+zero.py · learn.py (from folder to result)
 """
 
 from __future__ import annotations
@@ -26,6 +26,6 @@ def run(folder: Path, parallel: Parallel = "none", tell: Tell = quiet) -> Traine
 
     Raises TrainingFailed, TooLittleMemory, StorageFailed, ArtifactDamaged, CorpusUnusable, BaseUnusable.
     """
-    from freehold.train.loop.run import learn
+    from freehold.train.loop.learn import learn
 
     return learn(folder, parallel, tell)
