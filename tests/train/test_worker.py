@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.train.small import job, plan, ranks
 
 from freehold.errors import TooLittleMemory, TrainingFailed
 from freehold.train import worker
 from freehold.train.loop import run
-from tests.train.small import job, plan, ranks
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
