@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import traceback
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +47,20 @@ def plan(steps: int = 12, *, moe: bool = False, rows: int = 4, **other: Any) -> 
 
 def job(folder: Path, said: Plan | None = None, **other: Any) -> Path:
     """The folder of a training; its corpus lies beside it."""
+    _settle()
     folder.mkdir(parents=True, exist_ok=True)
     written: Training = write_job(folder, said or plan(), corpus(folder.parent / "corpus"), **other)
     assert written.plan == (said or plan())
     return folder
+
+
+@cache
+def _settle() -> None:
+    """accelerate collects garbage before every training: not all modules again and again."""
+    import freehold.train.loop.trainer  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
 
 
 def killing(step: int, steps: int) -> Callable[..., None]:
