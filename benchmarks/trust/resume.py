@@ -163,7 +163,9 @@ def main() -> int:
     args = parser.parse_args()
     import transformers.trainer  # noqa: F401  before any fork, so that a process starts in no time
 
+    import freehold.train.loop.learn
     import freehold.train.loop.trainer
+    import freehold.train.loop.watch
     import freehold.tune.decoder.train  # noqa: F401
 
     chance, tests, table = random.Random(args.seed), tune_tests(), []

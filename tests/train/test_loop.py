@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from tests.train.small import CONTEXT, VOCABULARY, Killed, corpus, job, killing, plan, ranks
 
 from freehold.errors import ArtifactDamaged, BadSetting, BaseUnusable, CorpusUnusable
-from freehold.train.job import JOB, read_job, write_job
+from freehold.train.job import JOB, ids_at_once, read_job, write_job
 from freehold.train.loop import run
 from freehold.train.loop.checkpoint import read
 from freehold.train.loop.evaluate import asked_at, measure, sizes
@@ -245,6 +246,14 @@ def test_one_process_and_two_learn_the_same(
 
 
 # what is given
+
+
+def test_memory_decides_how_many_ids_are_worked_on_at_once() -> None:
+    small, large = plan().shape, dataclasses.replace(plan().shape, layers=24, width=2048, inner=5632, context=2048)
+    assert ids_at_once(small) == 16_384
+    assert ids_at_once(large) == 2048, "one row"
+    assert ids_at_once(large, room=64 << 30) > 7 * 2048
+    assert ids_at_once(dataclasses.replace(small, vocabulary=128_000)) < 1000
 
 
 def test_a_job_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -99,6 +99,20 @@ def test_what_a_killed_one_left_half_written_goes(tmp_path: Path) -> None:
     assert not list(folder.glob(".*"))
 
 
+def test_a_signal_at_the_very_end_is_not_lost(tmp_path: Path, whole: dict[bool, tuple[Trained, str]]) -> None:
+    folder = job(tmp_path / "job", plan(STEPS))
+
+    def stop(what: str, done: float | None = None, /) -> None:
+        if done == 1.0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, tell=stop)
+    assert kept(folder) == STEPS
+    run(folder)
+    assert sha256(folder) == whole[False][1]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_stop_it_keeps_all_that_was_learned(
     tmp_path: Path, whole: dict[bool, tuple[Trained, str]], number: signal.Signals
@@ -198,8 +212,13 @@ def test_a_checkpoint_of_another_training_is_none(tmp_path: Path) -> None:
         run(folder, tell=killing(3, 4))
     job(folder, plan(4, seed=1))
     assert kept(folder) == 0
+    job(folder, plan(4))
+    assert kept(folder) == 2
     job(folder, plan(4, rate=1e-3))
     assert kept(folder) == 2
+    run(job(folder, plan(4, seed=1)))
+    run(job(tmp_path / "other", plan(4, seed=1)))
+    assert sha256(folder) == sha256(tmp_path / "other"), "nothing of the one before is in it"
 
 
 # no number

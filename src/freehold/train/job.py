@@ -17,14 +17,15 @@ import msgspec
 
 from freehold.errors import ArtifactDamaged
 from freehold.project.storage import pretty, read_bytes, write_atomic
-from freehold.train.nouns import Corpus, Plan
+from freehold.train.nouns import Corpus, Plan, Shape
 
-__all__ = ["JOB", "RESULT", "STOPPED", "Text", "Training", "read_job", "write_job"]
+__all__ = ["JOB", "RESULT", "START", "STOPPED", "Text", "Training", "ids_at_once", "read_job", "write_job"]
 
-JOB, RESULT, STOPPED = "job.json", "result", "stopped.json"
+JOB, START, RESULT, STOPPED = "job.json", "start", "result", "stopped.json"
 VERSION = 1
 EVERY = 60.0  # seconds on the clock between checkpoints
-AT_ONCE = 16_384  # ids of a step that one process holds in memory at once
+AT_ONCE = 16_384  # ids of a step that one process holds in memory at once, at most
+ROOM = 1 << 30  # bytes for what they leave behind until the backward pass
 
 
 class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,10 +69,11 @@ def write_job(
     threads: int = 1,
     *,
     every: float = EVERY,
-    at_once: int = AT_ONCE,
+    at_once: int = 0,
 ) -> Training:
     """`start`: the Hugging Face folder of the model that is trained on. Where another plan stood here, the result and
-    the verdict of that one go; its checkpoint stays, and is used if it fits (Training.key)."""
+    the verdict of that one go; its checkpoint stays, and is used if it fits (Training.key). `at_once`: 0 is as many
+    ids as ROOM holds."""
     text = Text(
         folder=_seen(corpus.folder, folder),
         vocabulary=corpus.vocabulary,
@@ -81,13 +83,25 @@ def write_job(
         held_out_bytes=corpus.held_out_bytes,
         sha256=corpus.sha256,
     )
-    job = Training(plan, text, _seen(start, folder) if start else "", threads, every, at_once)
+    job = Training(
+        plan, text, _seen(start, folder) if start else "", threads, every, at_once or ids_at_once(plan.shape)
+    )
     before = read_job(folder)
     if before is not None and (before.plan, before.corpus.sha256) != (plan, text.sha256):
         shutil.rmtree(folder / RESULT, ignore_errors=True)
         (folder / STOPPED).unlink(missing_ok=True)
+        if before.key != job.key:
+            shutil.rmtree(folder / START, ignore_errors=True)
     write_atomic(folder / JOB, pretty(job))
     return job
+
+
+def ids_at_once(shape: Shape, room: int = ROOM) -> int:
+    """How many ids of a step are worked on together: what their layers and logits keep in float32 fits into `room`.
+    Counted from the shape alone, so that a training goes on with the same sums. One row at least."""
+    experts = max(1, shape.chosen)
+    kept = shape.layers * (12 * shape.width + 4 * experts * shape.inner) + 3 * shape.vocabulary
+    return max(shape.context, min(AT_ONCE, room // (4 * kept)))
 
 
 def read_job(folder: Path) -> Training | None:

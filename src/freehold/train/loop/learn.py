@@ -19,7 +19,7 @@ from freehold.launch.job import Parallel
 from freehold.project.storage import guarded, pretty, write_atomic
 from freehold.project.storage import sync_folder as sync
 from freehold.tell import Tell, quiet
-from freehold.train.job import JOB, RESULT, STOPPED, Training, read_job
+from freehold.train.job import JOB, RESULT, START, STOPPED, Training, read_job
 from freehold.train.loop.checkpoint import CHECKPOINT, About, Checkpoint, clean, read
 from freehold.train.loop.noise import put_random_state, still
 from freehold.train.loop.place import Alone, Place, open_place
@@ -28,7 +28,7 @@ from freehold.train.nouns import Trained
 
 __all__ = ["learn"]
 
-START, TRAINED = "start", "training.json"
+TRAINED = "training.json"
 
 
 def learn(folder: Path, parallel: Parallel, tell: Tell) -> Trained:
@@ -82,6 +82,8 @@ def _train(folder: Path, job: Training, place: Place, start: Path, begin: Checkp
             if "rng.torch" in begin.tensors and place.shares == 1:
                 put_random_state(begin.tensors)
             watch.trainer.train()
+            if number := heard():  # after the last step was agreed on
+                raise Stopped(number)
     except Stopped as stopped:
         signal.raise_signal(stopped.number)  # the checkpoint is written: now as if nobody had listened
         raise SystemExit(128 + stopped.number) from None
