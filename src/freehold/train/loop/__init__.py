@@ -6,7 +6,7 @@
 
 rows.py · loss.py · schedule.py · trainer.py (transformers' Trainer) · watch.py (each step) · evaluate.py (held-out)
 checkpoint.py · noise.py (random numbers) · place.py (where the model lies: the seam of the launch targets) · spread.py
-zero.py · learn.py (from folder to result)
+means.py (Adam's) · learn.py (from folder to result)
 """
 
 from __future__ import annotations

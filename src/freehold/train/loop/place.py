@@ -13,16 +13,15 @@ the rest, so a checkpoint that one place wrote goes on in any other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from freehold.errors import BadSetting
 from freehold.launch.job import Parallel
+from freehold.train.loop.means import means_of, put_means
 
-__all__ = ["Alone", "Place", "means_of", "open_place", "put_means"]
-
-MEANS = {"m": "exp_avg", "v": "exp_avg_sq"}
+__all__ = ["Alone", "Place", "open_place"]
 
 
 class Place(Protocol):
@@ -109,27 +108,3 @@ class Alone:
 
     def close(self) -> None:
         pass
-
-
-def means_of(optimizer: Any, name: str, parameter: Any, whole: Callable[[Any], Any] = lambda t: t) -> Iterator[Any]:
-    """What Adam keeps of a parameter; nothing before its first step."""
-    held = optimizer.state.get(parameter)
-    if held:
-        for short, long in MEANS.items():
-            yield f"{short}.{name}", whole(held[long])
-
-
-def put_means(
-    optimizer: Any,
-    name: str,
-    parameter: Any,
-    tensors: Mapping[str, Any],
-    step: int,
-    laid: Callable[[Any, Any], Any] = lambda tensor, parameter: tensor.to(parameter.device),
-) -> None:
-    """`laid(tensor, parameter)`: a whole tensor as the parameter lies."""
-    import torch
-
-    if f"m.{name}" in tensors:
-        held = {long: laid(tensors[f"{short}.{name}"], parameter) for short, long in MEANS.items()}
-        optimizer.state[parameter] = {"step": torch.tensor(float(step), device=parameter.device), **held}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from freehold.errors import LaunchFailed
-from freehold.train.loop.place import means_of, put_means
+from freehold.train.loop.means import means_of, put_means
 
 __all__ = ["Spread", "join", "leave"]
 
