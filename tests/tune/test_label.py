@@ -8,7 +8,7 @@ from safetensors.numpy import load
 
 from freehold.engines.encoder import Encoder
 from freehold.errors import NothingToLearn
-from freehold.tune.label import FOLDS, Fitted, _folds, bounded, fit
+from freehold.tune.label import FOLDS, Fitted, bounded, fit, folds_of
 
 Pairs = list[tuple[str, str]]
 RNG = np.random.default_rng(1)
@@ -93,7 +93,7 @@ def test_the_same_text_over_and_over_is_refused() -> None:
 def test_folds_keep_groups_whole_and_spread_labels() -> None:
     groups = RNG.integers(0, 60, 200)
     y = groups % 3
-    fold = _folds(groups, y, 0)
+    fold = folds_of(groups, y, 0)
     assert all(len(set(fold[groups == g])) == 1 for g in np.unique(groups))
     assert set(fold) == set(range(FOLDS))
     for k in range(3):

@@ -17,6 +17,7 @@ from freehold.nouns import Artifact, Task
 from freehold.project import Project
 from freehold.tell import Tell, quiet
 from freehold.traffic import Traffic
+from freehold.tune.synthetic.made import Given, check
 
 __all__ = ["tune"]
 
@@ -35,13 +36,15 @@ def tune(
     bits: int = 16,
     permission: Path | None = None,
     private: str = "leave-out",
+    synthetic: Given | None = None,
     tell: Tell = quiet,
 ) -> Artifact:
     """Fit a student on the task's fit side, or take the team's classifier in the folder `student`, and store it.
 
     For a label task, `encoder`: a bundled name, a folder, or a name on the Hugging Face hub, in place of the default;
     or several, each with members of its own. `finetune`: a folder with a BERT that is trained on the task as a further
-    member. The same rows and recipe fit nothing twice: the artefact made before is returned.
+    member. The same rows and recipe fit nothing twice: the artefact made before is returned. `synthetic`: rows that an
+    open model writes besides, kept where they help (docs/synthetic.md); then also TermsBlocked, BaseUnusable.
     For the others (text.py), `kind` is auto, extract or decoder, `base` the open model of a decoder, `minutes` the CPU
     minutes that are spent, `bits` 16 or 4 (QLoRA), `permission` a file with the vendor's consent, `private` what
     becomes of rows with private data: leave-out, redact or keep.
@@ -49,9 +52,12 @@ def tune(
     TermsBlocked, BaseUnusable, TooLittleMemory, TrainingFailed, EngineFailed.
     """
     from freehold.tune.make import classifier, label
-    from freehold.tune.rows import rows_of
+    from freehold.tune.rows import held_texts, rows_of
+    from freehold.tune.synthetic.label import label as label_with
     from freehold.tune.text import How, text
 
+    if synthetic is not None:
+        check(synthetic, task, finetune=finetune, student=student)
     if task.kind != "labels":
         if student is not None or finetune is not None:
             other = "--student" if student is not None else "--finetune"
@@ -72,7 +78,11 @@ def tune(
         artifact = classifier(task, rows, project, student, tell)
     else:
         try:
-            artifact = label(task, rows, project, named, finetune, tell)
+            if synthetic is None:
+                artifact = label(task, rows, project, named, finetune, tell)
+            else:
+                held = held_texts(task, traffic)
+                artifact = label_with(task, rows, held, project, named, synthetic, minutes, tell)
         except NothingToLearn:
             project.choose(task.name, "")
             raise

@@ -41,8 +41,32 @@ def flags(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="the open model of [upstreams.NAME] as the rung after the student (docs/ladder.md)",
     )
+    _synthetic_flags(parser)
     text_flags(parser)
     parser.add_argument("--json", action="store_true", help="the artefacts' manifests as JSON on stdout")
+
+
+def _synthetic_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("rows that an open model writes besides, for label tasks (docs/synthetic.md)")
+    group.add_argument("--synthetic", type=int, metavar="N", help="ask for N of them; they stay where they help")
+    group.add_argument("--teacher", metavar="NAME|DIR|GGUF", help="the open model that writes them (default smollm2)")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="of the rows: the same seed, the same rows")
+    group.add_argument("--keep-synthetic", action="store_true", help="they stay even where no help is seen")
+
+
+def _synthetic(args: argparse.Namespace) -> dict[str, Any]:
+    """tune's option out of those flags."""
+    from freehold.tune.synthetic import Given
+
+    if args.synthetic is None:
+        if args.teacher is not None or args.keep_synthetic:
+            raise BadSetting("A teacher is named, and no rows are asked for.", "Give --synthetic N.")
+        return {}
+    if args.task is None:
+        raise BadSetting("--synthetic is for one task.", "Name it: --task NAME.")
+    if args.hosted is not None:
+        raise BadSetting("Both --hosted and --synthetic are given.", "Give one of them.")
+    return {"synthetic": Given(args.synthetic, args.teacher, args.seed, args.keep_synthetic)}
 
 
 def text_flags(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +137,7 @@ def _tune(project: Project, args: argparse.Namespace, tell: Tell) -> list[Artifa
         return []
     traffic = read(audit.log.paths, until=audit.log.until, tell=tell)
     options: dict[str, Any] = {"encoder": args.encoder, "finetune": args.finetune, "student": args.student}
-    options |= text_given(args)
+    options |= text_given(args) | _synthetic(args)
     if args.hosted is not None:
         from freehold.tune.hosted import hosted
 

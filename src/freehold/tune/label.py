@@ -5,6 +5,8 @@
         ─stack, score→ prior (score, ok): what prove plans its thresholds from
         ─members fitted again on all rows→ student.safetensors student.json
     with a base to fine-tune: one member more, from two halves instead of five folds (finetune.py) → tuned-*
+    with extra rows (synthetic/): members learn from them as well, each in the folds of the rows that it was made after;
+        the weights, the score and the prior come from the logged rows alone
 
 The same rows, seed and encoder give the same bytes, on any number of cores.
 """
@@ -29,7 +31,7 @@ from freehold.tune.finetune import Tuned, finetune
 from freehold.tune.members import SETTINGS, Training, fit_members
 from freehold.tune.stacking import STRENGTH, Unseen, learn
 
-__all__ = ["CHECKS", "ENCODERS", "MOST", "Fitted", "bounded", "fit", "recipe"]
+__all__ = ["CHECKS", "ENCODERS", "FEWEST", "MOST", "Extra", "Fitted", "bounded", "fit", "folds_of", "recipe"]
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -48,6 +50,16 @@ class Encodes(Protocol):
     licence: str
 
     def embed(self, texts: Sequence[str], /) -> Floats: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Extra:
+    """Rows that teach the members and are no evidence: `fold` says with which of the logged rows each goes."""
+
+    texts: Sequence[str]
+    labels: Sequence[str]
+    vectors: Sequence[Floats]
+    fold: Indices
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,12 +99,15 @@ def fit(
     encoders: Sequence[Encodes] = (),
     embeddings: Sequence[Floats] | None = None,
     base: Base | None = None,
+    folds: Indices | None = None,
+    extra: Extra | None = None,
     seed: int = 0,
     tell: Tell = quiet,
 ) -> Fitted:
     """Fit on these rows. `groups` numbers near-duplicates alike (None: found here). `embeddings`, one float32 [n, dim]
     per encoder, spares the encoding; without encoders it alone says what the student reads. `base` is fine-tuned on the
-    rows as a further member. Raises StudentUnusable for one label only, or fewer than 10 different texts; MissingExtra.
+    rows as a further member. `folds`: each row's, instead of those drawn here. `extra` rows teach besides.
+    Raises StudentUnusable for one label only, or fewer than 10 different texts; MissingExtra.
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
@@ -104,17 +119,19 @@ def fit(
         at = {name: k for k, name in enumerate(names)}
         rows = Training(texts, np.array([at[label] for label in labels], np.int64), vectors, len(names))
         used = bounded(numbers, seed)
+        fold = folds_of(numbers[used], rows.y[used], seed) if folds is None else folds[used]
+        more = None if extra is None else (_more(extra, at, len(names)), extra.fold)
         how = recipe(encoders, seed, base, len(used))
         rows, numbers = rows.rows(used), numbers[used]
         # first, so that a base that can't be trained is told at once
         tuned = None if base is None else _tuned(base, rows, numbers, seed, tell)
-        unseen = _out_of_fold(rows, _folds(numbers, rows.y, seed), seed, tell)
+        unseen = _out_of_fold(rows, fold, more, seed, tell)
         if tuned is not None:
             unseen = replace(unseen, raw=np.concatenate([unseen.raw, tuned.unseen[:, None]], axis=1))
         tell("weigh the members", None)
         stack, scores, ok = learn(unseen, rows.labels)
         tell("fit the members", FOLDS / (FOLDS + 1))
-        members = fit_members(rows, seed)
+        members = fit_members(rows if more is None else rows.plus(more[0]), seed)
         if tuned is not None:
             members, encoders = replace(members, tuned=tuned.head), [*encoders, tuned.encoder]
         student = LabelStudent(names, members, stack, encoders)
@@ -163,11 +180,11 @@ def bounded(groups: Indices, seed: int) -> Indices:
 
 def _tuned(base: Base, rows: Training, groups: Indices, seed: int, tell: Tell) -> Tuned:
     threads = len(os.sched_getaffinity(0))
-    half = _folds(groups, rows.y, seed, HALVES)
+    half = folds_of(groups, rows.y, seed, HALVES)
     return finetune(base, rows, half, base.plan(len(rows.y)), threads=threads, seed=seed, tell=tell)
 
 
-def _folds(groups: Indices, y: Indices, seed: int, folds: int = FOLDS) -> Indices:
+def folds_of(groups: Indices, y: Indices, seed: int, folds: int = FOLDS) -> Indices:
     """The fold of each row: groups whole, dealt out label by label in a random order, so that each label is spread."""
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     order = np.lexsort((np.random.default_rng(seed).permutation(len(first)), y[first]))
@@ -176,20 +193,29 @@ def _folds(groups: Indices, y: Indices, seed: int, folds: int = FOLDS) -> Indice
     return fold[group]
 
 
-def _out_of_fold(rows: Training, fold: Indices, seed: int, tell: Tell) -> Unseen:
-    """Each row's raw scores by members fitted without its fold."""
+def _more(extra: Extra, at: dict[str, int], labels: int) -> Training:
+    y = np.array([at[label] for label in extra.labels], np.int64)
+    return Training(extra.texts, y, [np.ascontiguousarray(v, np.float32) for v in extra.vectors], labels)
+
+
+def _out_of_fold(rows: Training, fold: Indices, more: tuple[Training, Indices] | None, seed: int, tell: Tell) -> Unseen:
+    """Each row's raw scores by members fitted without its fold, and without what was made after its fold."""
     fitted: list[Members] = []
     raw: Floats | None = None
-    for f in range(FOLDS):
-        tell("fit the members", f / (FOLDS + 1))
-        members = fit_members(rows.rows(np.flatnonzero(fold != f)), seed)
+    there = np.unique(fold)
+    for place, f in enumerate(there.tolist()):
+        tell("fit the members", place / (len(there) + 1))
+        used = rows.rows(np.flatnonzero(fold != f))
+        if more is not None:
+            used = used.plus(more[0].rows(np.flatnonzero(more[1] != f)))
+        members = fit_members(used, seed)
         fitted.append(members)
         if raw is None:
             raw = np.zeros((len(fold), len(members.names), rows.labels), np.float32)
         for i in np.flatnonzero(fold == f).tolist():
             raw[i] = members.raw(rows.texts[i], [v[i] for v in rows.vectors])
     assert raw is not None
-    return Unseen(rows.texts, rows.y, fold, fitted, raw, rows.vectors[0])
+    return Unseen(rows.texts, rows.y, np.searchsorted(there, fold), fitted, raw, rows.vectors[0])
 
 
 def _checks(student: LabelStudent, rows: Training, tuned: Tuned | None, seed: int) -> bytes:

@@ -23,31 +23,39 @@ from freehold.tune.base import Base
 from freehold.tune.label import CHECKS, ENCODERS, bounded, fit, recipe
 from freehold.tune.rows import Rows
 
-__all__ = ["classifier", "label"]
+__all__ = ["classifier", "encoders_of", "label", "store"]
 
 BLOCK = 256
 
 
 def label(task: Task, rows: Rows, project: Project, named: Sequence[str], tuned: Path | None, tell: Tell) -> Artifact:
-    encoders = _encoders(named)
+    encoders = encoders_of(named)
     base = None if tuned is None else Base.open(tuned)
     if made := _made(project, "label", task, recipe(encoders, 0, base, len(bounded(rows.groups, 0))), rows):
         return made
     fitted = fit(rows.texts, rows.labels, groups=rows.groups, encoders=encoders, base=base, tell=tell)
+    return store(task, rows, project, named, encoders, fitted.files, fitted.recipe, base)
+
+
+def store(
+    task: Task, rows: Rows, project: Project, named: Sequence[str], encoders: Sequence[Encoder],
+    files: dict[str, bytes], how: dict[str, Any], base: Base | None = None,
+) -> Artifact:  # fmt: skip
+    """A fitted label student as an artefact; `named` are the encoders as they were asked for."""
     members: list[Encoder | Base] = [*encoders, *([] if base is None else [base])]
     carried = next((e.files() for e, name in zip(encoders, named, strict=False) if name not in bundled_names()), {})
     return project.write_artifact(
-        {**fitted.files, **carried},
+        {**files, **carried},
         kind="label",
         task=task.name,
         base=" + ".join(m.name for m in members),
         licence=_licence([m.licence for m in members]),
-        recipe=fitted.recipe,
+        recipe=how,
         data_sha256=rows.sha256,
     )
 
 
-def _encoders(named: Sequence[str]) -> list[Encoder]:
+def encoders_of(named: Sequence[str]) -> list[Encoder]:
     """The default ones where none is named; else those named, the first one's vectors being the shelf's."""
     foreign = [name for name in named if name not in bundled_names()]
     if len(foreign) > 1:

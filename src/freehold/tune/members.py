@@ -46,6 +46,10 @@ class Training:
         texts = [self.texts[i] for i in which]
         return Training(texts, self.y[which], [v[which] for v in self.vectors], self.labels)
 
+    def plus(self, other: Training) -> Training:
+        vectors = [np.concatenate([a, b]) for a, b in zip(self.vectors, other.vectors, strict=True)]
+        return Training([*self.texts, *other.texts], np.concatenate([self.y, other.y]), vectors, self.labels)
+
 
 def fit_members(rows: Training, seed: int) -> Members:
     words, table = _words(rows)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from freehold.nouns import Call, Task
 from freehold.traffic import Traffic, evidence, rows_sha256, split
 
-__all__ = ["Rows", "rows_of"]
+__all__ = ["Rows", "held_texts", "rows_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,3 +53,9 @@ def rows_of(task: Task, traffic: Traffic) -> Rows:
     fit = sides.fit.tolist()
     labels = [(calls[i].answer or "").strip() for i in fit]
     return Rows([texts[i] for i in fit], labels, sides.groups[sides.fit], [calls[i] for i in fit])
+
+
+def held_texts(task: Task, traffic: Traffic) -> list[str]:
+    """The texts of the calls that certify, without their answers: what nothing new may be near to."""
+    texts = [task.template.text(call.messages) or "" for call in evidence(task, traffic)]
+    return [texts[i] for i in split(texts).cal_all.tolist()]
