@@ -29,7 +29,8 @@ class Part:
 @dataclass(frozen=True, slots=True)
 class PartCounts:
     """What became of a part: documents and bytes of UTF-8 that are learned from or held out; documents left out because
-    the same stood before, nearly the same, or there was no text in them."""
+    the same stood before, nearly the same, or there was no text in them. `repeated`: paragraphs left out that stand in
+    many documents; `skipped`: binary files and rows without text. `sha256`: over its files."""
 
     part: Part
     documents: int
@@ -37,6 +38,8 @@ class PartCounts:
     same: int = 0
     alike: int = 0
     empty: int = 0
+    repeated: int = 0
+    skipped: int = 0
     sha256: str = ""
 
 
@@ -44,7 +47,8 @@ class PartCounts:
 class Corpus:
     """Ids on disk. `folder` holds train.npy and held_out.npy, 1-D, uint16 or uint32, documents divided by the end
     token, and tokenizer/ (a Hugging Face folder without weights). `sha256` is over ids and tokenizer: the same corpus,
-    the same name. A document lies on one side whole (text of one document: its last tenth is held out)."""
+    the same name. A document lies on one side whole (where there are too few: the last tenth of the longest is held
+    out). Each begins with the end token. `why`: a sentence for each automatic choice, and for what was left out."""
 
     parts: tuple[PartCounts, ...]
     folder: Path
@@ -54,6 +58,7 @@ class Corpus:
     held_out_tokens: int
     held_out_bytes: int
     sha256: str
+    why: tuple[str, ...] = ()
 
     @property
     def bytes_per_token(self) -> float:
@@ -109,11 +114,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Eval:
-    """After `step` steps: nats a token on the held-out ids (without the balancing loss), and bits a byte of text."""
+    """After `step` steps: nats a token on the held-out ids (without the balancing loss), and bits a byte of text.
+    `rows` were looked at, of `of`."""
 
     step: int
     loss: float
     bits_per_byte: float
+    rows: int = 0
+    of: int = 0
 
 
 @dataclass(frozen=True, slots=True)
