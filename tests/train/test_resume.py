@@ -230,7 +230,7 @@ def test_a_loss_that_is_no_number_stops_it_until_something_is_changed(tmp_path: 
     with pytest.raises(TrainingFailed, match=r"step \d+ of 12 is no number, at the rate .*; .* kept") as first:
         run(folder)
     assert first.value.exit_code == 35
-    assert "smaller rate, such as 3e+11" in first.value.hint
+    assert "smaller rate, --set rate=3e+11" in first.value.hint
     held = (folder / CHECKPOINT).read_bytes()
     good = kept(folder)
     assert 0 < good < STEPS

@@ -80,4 +80,4 @@ def test_a_wrong_number_in_two_processes_ends_both(tmp_path: Path) -> None:
     (error,) = (line for line in said(out) if "error" in line)
     assert said(out)[-1] == error
     assert error.keys() == {"error", "message", "hint"}
-    assert (error["error"], error["hint"]) == ("TrainingFailed", "Train with a smaller rate, such as 3e+11.")
+    assert (error["error"], error["hint"]) == ("TrainingFailed", "Say a smaller rate, --set rate=3e+11: it goes on from there.")

@@ -133,7 +133,7 @@ def licence_of(folder: Path, stated: str = "") -> str:
         text = readme.read_text(encoding="utf-8", errors="replace")
         found = re.match(r"""---\n(?:.*\n)*?license:[ \t]*(?:"([^"\n]+)"|'([^'\n]+)'|([\w.+-]+))""", text)
         if found:
-            said = next(filter(None, found.groups()))  # in quotation marks it may be several: "MIT AND CC0-1.0"
+            said: str = next(filter(None, found.groups()))  # in quotation marks it may be several: "MIT AND CC0-1.0"
             return SPDX.get(said.lower(), said)
     for name in LICENCE_FILES:
         if (folder / name).is_file():

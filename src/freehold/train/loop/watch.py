@@ -138,10 +138,10 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         plan, kept = self.job.plan, self._kept
         rate = plan.rate * share(plan, step)
         held = f"what was learned in {kept:,} steps is kept in {self.folder}" if kept else "nothing was kept before it"
-        more = "" if plan.dtype == "float32" else ", or float32 instead of bfloat16"
+        more = "" if plan.dtype == "float32" else ", or --set dtype=float32"
         return TrainingFailed(
             f"The {what} of step {step + 1:,} of {plan.steps:,} is no number, at the rate {rate:.2g}; {held}.",
-            f"Train with a smaller rate, such as {plan.rate / 3:.1g}{more}.",
+            f"Say a smaller rate, --set rate={plan.rate / 3:.1g}{more}: it goes on from there.",
         )
 
     def _look(self, step: int) -> None:
@@ -161,7 +161,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             raise self._failed("held-out loss", step - 1)
         if rows:
             per_byte = self.job.corpus.held_out_bytes / max(1, self.job.corpus.held_out_tokens)
-            self.evals.append(Eval(step, loss, loss / math.log(2) / per_byte))
+            self.evals.append(Eval(step, loss, loss / math.log(2) / per_byte, rows, of))
             self._voice.held_out(self.evals[-1], rows, of)
 
 

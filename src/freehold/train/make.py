@@ -1,0 +1,208 @@
+"""One training, from what was given to the artefact: see the room's __init__."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from freehold.engines import bases
+from freehold.engines.bases import Base
+from freehold.errors import LicenceConflict, MissingExtra
+from freehold.facts import Union, union
+from freehold.launch import launch
+from freehold.launch.job import Job
+from freehold.nouns import Artifact
+from freehold.project import Project
+from freehold.project.storage import pretty, write_atomic
+from freehold.tell import Tell
+from freehold.train.asked import Asked
+from freehold.train.card import card
+from freehold.train.corpus import prepare
+from freehold.train.job import read_job, write_job
+from freehold.train.nouns import Corpus, Plan, Trained
+
+__all__ = ["Run"]
+
+WORKER = "freehold.train.worker"
+NEEDS = ("torch", "transformers", "accelerate", "tokenizers")
+
+
+@dataclass(frozen=True)
+class Run:
+    """`start`: the folder of the model that is trained on, and `base` what that is; None from nothing."""
+
+    project: Project
+    asked: Asked
+    corpus: Corpus
+    base: Base | None
+    start: Path | None
+    work: Path
+    tell: Tell
+
+    @classmethod
+    def begin(cls, given: Sequence[Path | str], project: Project, asked: Asked, tell: Tell) -> Run:
+        """The text made ready. Raises what train does."""
+        _needed()
+        base = None if asked.base is None else bases.find(asked.base)
+        start = None if base is None else _readable(base, project, tell)
+        corpus = prepare(
+            given,
+            project.work("corpus"),
+            tokenizer=asked.tokenizer if start is None else str(start),
+            vocabulary=asked.vocabulary,
+            field=asked.text_field,
+            licences=asked.licences,
+            sources=asked.sources,
+            seed=asked.seed,
+            tell=tell,
+        )
+        work = project.work(f"train-{asked.run(corpus.sha256, base.sha256 if base else '')[:12]}")
+        return cls(project, asked, corpus, base, start, work, tell)
+
+    @property
+    def key(self) -> str:
+        return self.asked.key(self.corpus.sha256, self.base.sha256 if self.base else "")
+
+    def artifact(self) -> Artifact:
+        """The trained model: made before, or now."""
+        owed = self.licence()
+        for found in self.project.artifacts():
+            if found.kind == "model" and found.recipe.get("asked") == self.key:
+                shutil.rmtree(self.work)
+                return self.project.read_artifact(found.sha256)
+        said = self.plan()
+        write_job(self.work, said, self.corpus, start=self.start, threads=self.asked.cores)
+        self._learn()
+        made = self._store(said, owed, _trained(self.work))
+        shutil.rmtree(self.work)
+        return made
+
+    def licence(self) -> Union:
+        """What the text's licences ask together, and those of the model that is trained on. Raises LicenceConflict."""
+        names = [c.part.licence for c in self.corpus.parts] + ([self.base.licence] if self.base else [])
+        owed = union(names)
+        if owed.conflicts:
+            raise LicenceConflict(owed.conflicts[0], "Leave one of the two out.")
+        for part in (c.part for c in self.corpus.parts if c.part.licence == "unknown"):
+            self.tell(f"{part.name} does not say its licence; say it with --licence {part.name}=NAME")
+        return owed
+
+    def plan(self) -> Plan:
+        """That of the run which is taken up, with what is said of it now; else the dial's."""
+        from freehold.train.dial import dial
+        from freehold.train.dial.overrides import read
+
+        if (found := read_job(self.work)) is not None:
+            self.tell(f"go on with what was begun in {self.work}")
+            return replace(found.plan, **read(self.asked.changed))
+        minutes, tokens = self.asked.dial
+        said = dial(
+            self.corpus,
+            minutes=minutes,
+            tokens=tokens,
+            moe=self.asked.moe,
+            start=self.start,
+            overrides=self.asked.overrides,
+            threads=self.asked.cores,
+            seed=self.asked.seed,
+            tell=self.tell,
+        )
+        return replace(said, start=self.base.sha256 if self.base else "")
+
+    def _learn(self) -> None:
+        from freehold.train.loop import run
+
+        def here(tell: Tell) -> None:
+            run(self.work, "none", tell)
+
+        job = Job(WORKER, self.work, here, f"Training in {self.project.path}")
+        launch(job, self.asked.parallel, processes=self.asked.processes, tell=self.tell)
+
+    def _store(self, said: Plan, owed: Union, trained: Trained) -> Artifact:
+        """The folder as it is published: weights, tokenizer, what it learned from, how it went."""
+        from freehold.train.sample import samples
+
+        result = self.work / "result"
+        for path in (self.corpus.folder / "tokenizer").iterdir():
+            shutil.copyfile(path, result / path.name)
+        self.tell("write a few texts")
+        wrote = samples(result, end=self.corpus.end, context=said.shape.context, seed=said.seed)
+        trained = replace(trained, samples=wrote)
+        name, day = self.project.path.resolve().name, datetime.now(UTC).date()
+        size = _size(result)
+        write_atomic(result / "training.json", pretty({"plan": said, "trained": trained, "size": size}))
+        write_atomic(result / "corpus.json", pretty(_without_paths(self.corpus)))
+        words = f"{size['active'] / 1e6:,.1f} of {size['total'] / 1e6:,.1f} million parameters active"
+        write_atomic(
+            result / "README.md",
+            card(name, owed.expression, owed.said(), said, self.corpus, trained, words, day),
+        )
+        return self.project.write_artifact(
+            {path.name: path for path in sorted(result.iterdir())},
+            kind="model",
+            task="",
+            base=self.base.name if self.base else "",
+            licence=owed.expression,
+            recipe=self._how(said, trained, size),
+            data_sha256=self.corpus.sha256,
+        )
+
+    def _how(self, said: Plan, trained: Trained, size: dict[str, int]) -> dict[str, Any]:
+        base = self.base and {"name": self.base.name, "sha256": self.base.sha256, "source": self.base.source}
+        return {
+            "model": "freehold train 1",
+            "asked": self.key,
+            "start": base,
+            "plan": msgspec.to_builtins(said),
+            "parameters": size,
+            "loss": msgspec.to_builtins(trained.evals[-1]) if trained.evals else None,
+            "with": {name: version(name) for name in NEEDS},
+        }
+
+
+def _needed() -> None:
+    """Raises MissingExtra before anything is read."""
+    try:
+        import accelerate  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra(
+            f"Training needs the package {error.name}, which is not installed.", "pip install 'freehold[tune]'"
+        ) from error
+
+
+def _readable(base: Base, project: Project, tell: Tell) -> Path:
+    """A Hugging Face folder of the base; that of a GGUF is written once."""
+    if base.form == "hf":
+        return base.path
+    from freehold.engines.gguf.folder import hf_folder
+
+    return hf_folder(base.path, project.work(f"start-{base.sha256[:12]}"), tell=tell)
+
+
+def _trained(work: Path) -> Trained:
+    return msgspec.json.decode((work / "result" / "training.json").read_bytes(), type=Trained)
+
+
+def _size(folder: Path) -> dict[str, int]:
+    """Parameters, all and those that a token passes through."""
+    from freehold.fit import Architecture, active, parameters
+
+    a = Architecture.of(msgspec.json.decode((folder / "config.json").read_bytes(), type=dict[str, Any]))
+    return {"total": parameters(a), "active": active(a)}
+
+
+def _without_paths(corpus: Corpus) -> dict[str, Any]:
+    """What is published says names and sources, never where the files lay."""
+    said: dict[str, Any] = msgspec.to_builtins(corpus, enc_hook=str)
+    del said["folder"]
+    for counts in said["parts"]:
+        del counts["part"]["path"]
+    return said
