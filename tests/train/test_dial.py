@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def counted(plan: Plan) -> int:
 # what follows from what
 
 
-@pytest.mark.parametrize("minutes", [0.1, 1, 10, 60])
+@pytest.mark.parametrize("minutes", [1, 10, 60])
 def test_more_minutes_make_a_larger_model_that_has_its_twenty_tokens(minutes: float) -> None:
     text = corpus(10**9)
     plan, longer = plan_of(text, minutes=minutes), plan_of(text, minutes=8 * minutes)
@@ -120,7 +121,8 @@ def test_tokens_decide_alone() -> None:
     plan = plan_of(corpus(10**8), tokens=30_000_000)
     assert plan.tokens == pytest.approx(30_000_000, rel=0.02)
     assert 0.4 * 1_500_000 < counted(plan) <= 1_500_000
-    assert plan == plan_of(corpus(10**8), tokens=30_000_000, machine=Machine(1e9)) or plan.why
+    slower = plan_of(corpus(10**8), tokens=30_000_000, machine=Machine(1e9))
+    assert replace(slower, why=()) == replace(plan, why=())
 
 
 def test_rows_are_shorter_where_tokens_are_characters_and_where_there_is_little_text() -> None:
@@ -147,7 +149,7 @@ def test_the_ladder_rises() -> None:
     shapes = [next(steps) for _ in range(30)]
     sizes = [parameters(architecture(shape)) for shape in shapes]
     assert sizes == sorted(set(sizes))
-    assert all(b / a < 2.6 for a, b in zip(sizes, sizes[1:], strict=False))
+    assert all(b / a < 2.6 for a, b in pairwise(sizes))
 
 
 def test_depth_or_width_alone_brings_the_other() -> None:
@@ -163,19 +165,20 @@ def test_depth_or_width_alone_brings_the_other() -> None:
 
 def test_what_is_said_stands_and_its_reason_goes() -> None:
     asked = {"layers": "4", "width": "128", "context": "64", "rows": "12", "steps": "2000", "rate": "1e-3",
-             "betas": "0.9,0.99", "schedule": "linear", "tied": "false", "dtype": "float32", "warm": "100"}  # fmt: skip
+             "betas": "0.9,0.99", "schedule": "cosine", "tied": "false", "dtype": "float32", "warm": "100"}  # fmt: skip
     plan = plan_of(corpus(), asked, minutes=1)
     assert plan.shape == Shape(4, 128, 384, 4, 4, 64, 1024, tied=False)
     assert (plan.rows, plan.steps, plan.rate, plan.betas, plan.warm) == (12, 2000, 1e-3, (0.9, 0.99), 100)
-    assert (plan.schedule, plan.dtype) == ("linear", "float32")
+    assert (plan.schedule, plan.dtype) == ("cosine", "float32")
     assert not [reason for reason in plan.why if reason.startswith(("Size", "Batch", "Rate", "Steps", "Arithmetic"))]
     assert "layers 4" in plan.why[-1]
 
 
 def test_each_choice_has_its_reason() -> None:
     said = " ".join(plan_of(corpus(), minutes=10, moe=True).why)
-    for word in ("Size:", "Depth:", "Heads:", "Experts:", "Balance:", "Context:", "Batch:", "Steps:", "Rate:", "Schedule:",
-                 "AdamW:", "Arithmetic:", "2203.15556", "2305.16264", "2401.02954", "2503.04715"):  # fmt: skip
+    for word in ("Size:", "Depth:", "Heads:", "Experts:", "Balance:", "Context:", "Batch:", "Steps:", "Rate:",
+                 "Schedule:", "AdamW:", "Arithmetic:",
+                 "2203.15556", "2305.16264", "2401.02954", "2503.04715"):  # fmt: skip
         assert word in said, word
 
 

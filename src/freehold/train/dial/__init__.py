@@ -1,0 +1,56 @@
+"""One dial, minutes or tokens: width, depth, batch, rate and schedule follow, each with its reason.
+
+    overrides   what a person decides instead         shapes    the ladder: one number, all else by rule
+    speed       seconds an id, measured here          enough    20 tokens a parameter; what repeats are worth
+    size        the largest that has enough to learn  batch     ids a step and the rate
+    memory      what a step takes                     plan      the rest of it      say       the reasons in words
+
+dial(corpus, minutes=10) -> Plan(Shape(2, 96, ...), rows=24, steps=2300, rate=3.5e-3, ..., why=("Size: ...", ...))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from freehold.errors import BadSetting
+from freehold.tell import Tell, quiet
+from freehold.train.nouns import Corpus, Plan
+
+__all__ = ["dial"]
+
+
+def dial(
+    corpus: Corpus,
+    *,
+    minutes: float | None = None,
+    tokens: int | None = None,
+    moe: bool = False,
+    start: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    threads: int = 1,
+    processes: int = 1,
+    seed: int = 0,
+    tell: Tell = quiet,
+) -> Plan:
+    """The plan for these minutes on the clock of an unshared machine, or for these tokens; one of the two.
+
+    `overrides`: of Shape's and Plan's fields, by name. `start`: the Hugging Face folder of a model that is trained on.
+    Raises BadSetting, BaseUnusable, TooLittleMemory, MissingExtra.
+    """
+    if (minutes is None) == (tokens is None):
+        raise BadSetting("Minutes or tokens decide a training, and one of them.", "Give --minutes or --tokens.")
+    from freehold.train.dial.overrides import read
+    from freehold.train.dial.plan import decide, size_of
+    from freehold.train.dial.size import Budget
+    from freehold.train.dial.speed import measured
+
+    given = read(overrides or {})
+    speed_of = partial(measured, threads=threads, dtype=given.get("dtype"), start=start, tell=tell)
+    seconds = None if minutes is None else 60 * minutes
+    budget = Budget(corpus.tokens, corpus.held_out_tokens, seconds, tokens, processes)
+    size = size_of(corpus, budget, given, moe=moe, start=start, speed_of=speed_of)
+    speed = size.speed or speed_of(size.shape, size.rows)
+    return decide(size, budget, given, speed, again=start is not None, seed=seed)
