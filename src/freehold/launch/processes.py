@@ -115,10 +115,9 @@ def _listen(lines: IO[bytes], tell: Tell) -> FreeholdError | None:
 
 def _error(row: dict[str, Any]) -> FreeholdError:
     kind = getattr(errors, str(row["error"]), None)
-    known = isinstance(kind, type) and issubclass(kind, FreeholdError)
-    made = (kind if known else LaunchFailed)(str(row.get("message", "")), str(row.get("hint", "")))
-    assert isinstance(made, FreeholdError)
-    return made
+    if not (isinstance(kind, type) and issubclass(kind, FreeholdError)):
+        kind = LaunchFailed
+    return kind(str(row.get("message", "")), str(row.get("hint", "")))
 
 
 def _ended(code: int) -> str:
