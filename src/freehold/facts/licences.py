@@ -10,7 +10,9 @@
      "eu": "multimodal", "multimodal": true,   no rights for companies in the EU; every model of the family is
      "display": "Built with Llama",            the words to show; "prefix" begins a distributed model's name
      "notice": "...", "policy": "...",         the text of the Notice file; the policy on use
-     "carry": ["agreement", "notice"],         what a copy or a derivative carries
+     "carry": ["agreement", "notice"],         what a copy or a derivative carries; private: none is passed on
+     "under": ["CC-BY-SA-4.0", ...],           what is made from it is passed on under one of these, with nothing added
+     "not_under": [...], "not_under_why",      what it can't be made part of, though it binds nobody itself
      "hosted": true,                           hosting for others is distribution
      "out": "name",                            learning from output: free | name | inherit | block | research | unread
      "origin": "US", "data": "no",             whose weights; is the training data open: yes | part | no | unknown
