@@ -103,8 +103,8 @@ def _make(
 ) -> Corpus:  # fmt: skip
     with kept.making(folder) as aside:
         (aside / "spool").mkdir()
-        spool = Spool(aside / "spool")
-        met = gather(parts, spool, field, tell)
+        with Spool(aside / "spool") as spool:
+            met = gather(parts, spool, field, tell)
         left = clean(spool, len(parts), tell)
         said = sides(left.rows["one"], left.rows["size"])
         text = Texts(left, said)

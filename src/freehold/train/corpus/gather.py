@@ -42,7 +42,6 @@ def gather(parts: Sequence[Given], spool: Spool, name: str, tell: Tell) -> list[
             passed += file.size
         _usable(given, mine, name)
     tell(READ, 1.0)
-    spool.close()
     if not any(mine.documents for mine in met):
         _nothing(parts, met)
     return met

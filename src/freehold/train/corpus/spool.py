@@ -13,8 +13,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -32,14 +33,21 @@ Rows = npt.NDArray[np.void]
 
 
 class Spool:
-    """Writes documents. `rows` and `paragraphs` are read back once all are in."""
+    """Writes documents while it is entered; `rows` and the files are read once it is left."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._text = (folder / "text").open("wb")
-        self._rows = (folder / "rows").open("wb")
-        self._paragraphs = (folder / "paragraphs").open("wb")
         self._at = 0
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._text, self._rows, self._paragraphs = (
+            self._open.enter_context((self.folder / name).open("wb")) for name in ("text", "rows", "paragraphs")
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
 
     def add(self, part: int, pieces: Iterable[str]) -> bool:
         """Whether there was any text in the document."""
@@ -63,10 +71,6 @@ class Spool:
         self._paragraphs.write(b"".join(sorted(long)))
         self._at += size
         return True
-
-    def close(self) -> None:
-        for file in (self._text, self._rows, self._paragraphs):
-            file.close()
 
     def rows(self) -> Rows:
         return np.fromfile(self.folder / "rows", ROW)
