@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from freehold.errors import BadSetting, BaseUnusable, TooLittleMemory
 from freehold.fit import active, parameters
 from freehold.train.dial import dial
-from freehold.train.dial.batch import ids_a_step, rate
+from freehold.train.dial.batch import betas, ids_a_step, rate
 from freehold.train.dial.enough import EPOCHS, worth
 from freehold.train.dial.memory import architecture
 from freehold.train.dial.overrides import KNOWN, read
@@ -298,4 +298,5 @@ def test_batch_and_rate_follow_their_rules() -> None:
     assert ids_a_step(768e3) == pytest.approx(0.3 * 0.58 * 768e3**0.571)
     assert ids_a_step(10**8) < ids_a_step(10**9)
     assert rate(1e6, 1e7) > rate(1e8, 1e9)
+    assert betas(512)[1] > betas(1 << 16)[1]
     assert Size(Shape(1, 64, 64, 2, 2, 8, 9), 10, 10, 1, 1, 1).asks == 200

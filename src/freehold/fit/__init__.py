@@ -8,6 +8,7 @@ refuse(need, "Tuning smollm2")               raises TooLittleMemory where this m
 
 architecture   what a model is made of      count   parameters, active, touched, cache     memory   of this machine
 read           config.json -> Architecture  forms   bytes in each weight format            train    ZeRO, LoRA
+launch         each launch target's memory and time, and which to use
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from freehold.fit.count import (
     touched,
 )
 from freehold.fit.forms import FORMS, Form, form_of, read_bytes, uniform, weight_bytes
+from freehold.fit.launch import Devices, Launch, choose, launches
 from freehold.fit.memory import GIB, Need, available, refuse, total
 from freehold.fit.read import Architecture
 from freehold.fit.serve import BUFFERS, most_context, most_streams, serving
@@ -30,9 +32,8 @@ from freehold.fit.shape import Shape, sizes
 from freehold.fit.train import PROGRAM, adam_bytes, tagging, training
 
 __all__ = [
-    "BUFFERS", "FORMS", "GIB", "PROGRAM", "Architecture", "Form", "Kept", "Layer", "Matrix", "Need", "Shape", "Stack",
-    "active", "adam_bytes", "available", "cache_bytes", "experts_touched", "flop", "form_of", "lora_parameters",
-    "most_context", "most_streams", "parameters", "read_bytes", "refuse", "serving", "sizes", "tagging", "total",
-    "touched", "training",
-    "uniform", "weight_bytes",
+    "BUFFERS", "FORMS", "GIB", "PROGRAM", "Architecture", "Devices", "Form", "Kept", "Launch", "Layer", "Matrix",
+    "Need", "Shape", "Stack", "active", "adam_bytes", "available", "cache_bytes", "choose", "experts_touched", "flop",
+    "form_of", "launches", "lora_parameters", "most_context", "most_streams", "parameters", "read_bytes", "refuse",
+    "serving", "sizes", "tagging", "total", "touched", "training", "uniform", "weight_bytes",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ import msgspec
 
 from freehold.errors import BadSetting, BaseUnusable
 from freehold.fit import Architecture
-from freehold.train.dial.batch import rate
+from freehold.train.dial.batch import betas, rate
 from freehold.train.dial.overrides import SHAPE
 from freehold.train.dial.say import reasons
 from freehold.train.dial.shapes import rungs
@@ -26,7 +26,7 @@ from freehold.train.nouns import Corpus, Plan, Shape
 __all__ = ["context_of", "decide", "size_of"]
 
 WARM, MOST_WARM = 0.05, 2000  # of the steps
-LEAST, DECAY, BETAS, CLIP, BALANCE = 0.0, 0.1, (0.9, 0.95), 1.0, 0.01
+LEAST, DECAY, CLIP, BALANCE = 0.0, 0.1, 1.0, 0.01
 LOOKS, LOOK = 20, 64  # looks at held-out text on the way, at most; rows that one takes at least
 CHARACTERS = 1.5  # bytes a token: below, a token is about a character
 
@@ -88,7 +88,7 @@ def decide(
         schedule="linear",
         least=LEAST,
         decay=DECAY,
-        betas=BETAS,
+        betas=betas(rows * shape.context),
         clip=CLIP,
         balance=BALANCE if shape.experts else 0.0,
         dtype=speed.dtype,

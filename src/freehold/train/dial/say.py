@@ -107,21 +107,22 @@ def _steps(plan: Plan, size: Size, budget: Budget, speed: Speed) -> Iterator[tup
 
 
 def _rate(plan: Plan, again: bool) -> Iterator[tuple[tuple[str, ...], str]]:
-    rule = f"{plan.rate:g}: 0.3 of DeepSeek LLM's 0.3118 C^-0.125 (arXiv 2401.02954), for steps as small as these"
+    rule = f"{plan.rate:g}: a quarter of DeepSeek LLM's 0.3118 C^-0.125 (arXiv 2401.02954), for steps as small as these"
     if again:
         rule += "; a tenth of that, warmed up again, for a model that has learned (Ibrahim et al., arXiv 2403.08763)"
     yield ("rate",), f"Rate: {rule}."
     yield (
         ("warm", "schedule", "least"),
         (
-            f"Schedule: {plan.warm:,} steps up, then down in a straight line to nothing, which beat a cosine to a tenth "
-            "here as in Bergsma et al., arXiv 2502.15938."
+            f"Schedule: {plan.warm:,} steps up, then down in a straight line to nothing, which beat a cosine to a "
+            "tenth here as in Bergsma et al., arXiv 2502.15938."
         ),
     )
     yield (
         ("decay", "betas", "clip"),
         (
-            f"AdamW: decay {plan.decay:g} of matrices, betas {plan.betas[0]:g} and {plan.betas[1]:g}, gradients "
-            f"clipped at {plan.clip:g} (Llama, arXiv 2302.13971)."
+            f"AdamW: decay {plan.decay:g} of matrices, betas {plan.betas[0]:g} and {plan.betas[1]:g} (0.99 for steps of "
+            "less than 4,096 ids, arXiv 2507.07101, else 0.95), gradients clipped "
+            f"at {plan.clip:g} (Llama, arXiv 2302.13971)."
         ),
     )
