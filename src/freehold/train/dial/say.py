@@ -121,8 +121,8 @@ def _rate(plan: Plan, again: bool) -> Iterator[tuple[tuple[str, ...], str]]:
     yield (
         ("decay", "betas", "clip"),
         (
-            f"AdamW: decay {plan.decay:g} of matrices, betas {plan.betas[0]:g} and {plan.betas[1]:g} (0.99 for steps of "
-            "less than 4,096 ids, arXiv 2507.07101, else 0.95), gradients clipped "
+            f"AdamW: decay {plan.decay:g} of matrices, betas {plan.betas[0]:g} and {plan.betas[1]:g} (0.99 for steps "
+            "of less than 4,096 ids, arXiv 2507.07101, else 0.95), gradients clipped "
             f"at {plan.clip:g} (Llama, arXiv 2302.13971)."
         ),
     )
