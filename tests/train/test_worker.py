@@ -80,4 +80,5 @@ def test_a_wrong_number_in_two_processes_ends_both(tmp_path: Path) -> None:
     (error,) = (line for line in said(out) if "error" in line)
     assert said(out)[-1] == error
     assert error.keys() == {"error", "message", "hint"}
-    assert (error["error"], error["hint"]) == ("TrainingFailed", "Say a smaller rate, --set rate=3e+11: it goes on from there.")
+    assert error["error"] == "TrainingFailed"
+    assert error["hint"] == "Say a smaller rate, --set rate=3e+11: it goes on from there."
