@@ -1,0 +1,94 @@
+"""What is named on the command line: "orders:0.7" -> Part(adapter=<the adapter behind the task orders>, weight=0.7).
+
+a3f9c1...      the beginning of an artefact's name in the project (adapter or model), 6 characters at least
+orders         a task of the project: the adapter behind its student
+DIR, NAME      a Hugging Face folder, another project's newest model, what engines.bases knows
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from freehold.engines import bases
+from freehold.errors import BadSetting, BaseUnusable
+from freehold.merge.nouns import Part
+from freehold.nouns import Artifact
+from freehold.project import Project
+
+__all__ = ["find", "weighed"]
+
+KINDS = ("adapter", "model")
+
+
+def find(models: Sequence[str], project: Project) -> tuple[Part, ...]:
+    """Two parts or more, all adapters or all whole models. Raises BadSetting, BaseUnusable, ArtifactDamaged."""
+    parts = tuple(_part(*weighed(said), project) for said in models)
+    if len(parts) < 2:
+        raise BadSetting(f"{len(parts)} model is given.", "Give two or more: NAME or NAME:WEIGHT.")
+    kinds = {part.adapter is None for part in parts}
+    if len(kinds) > 1:
+        adapter, whole = (next(p.said for p in parts if (p.adapter is None) == kind) for kind in (False, True))
+        raise BadSetting(
+            f"{adapter} is an adapter and {whole} is a whole model.",
+            "Merge adapters with adapters, models with models.",
+        )
+    twice = next((p.said for i, p in enumerate(parts) if p.sha256 in [q.sha256 for q in parts[:i]]), None)
+    if twice is not None:
+        raise BadSetting(f"{twice} is given twice.", "Give each model once, with its weight: NAME:WEIGHT.")
+    return parts
+
+
+def weighed(said: str) -> tuple[str, float | None]:
+    """ "orders:0.7" -> ("orders", 0.7); what stands behind the last colon is a weight where it is a number."""
+    name, divided, tail = said.rpartition(":")
+    if not divided or not name or not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", tail):
+        return said, None
+    weight = float(tail)
+    if not math.isfinite(weight) or weight == 0:
+        raise BadSetting(f"The weight of {name} is {tail}.", "Give a number other than 0.")
+    return name, weight
+
+
+def _part(name: str, weight: float | None, project: Project) -> Part:
+    artifact = _artifact(name, project)
+    if artifact is None:
+        base = bases.find(name)
+        if base.form != "hf":
+            raise BaseUnusable(f"{name} is a GGUF file.", "Give the Hugging Face folder that it was made from.")
+        return Part(name, weight, base=base)
+    project.read_artifact(artifact.sha256)
+    if artifact.kind == "adapter":
+        return Part(name, weight, adapter=artifact)
+    return Part(name, weight, base=bases.find(project.artifact_path(artifact.sha256)))
+
+
+def _artifact(name: str, project: Project) -> Artifact | None:
+    """The adapter or model of the project that is called so; None where none is."""
+    known = project.artifacts()
+    if re.fullmatch(r"[0-9a-f]{6,64}", name) and not Path(name).exists():
+        fits = [a for a in known if a.sha256.startswith(name)]
+        if len(fits) > 1:
+            raise BadSetting(f"{len(fits)} artefacts begin with {name}.", "Give more of the name.")
+        if fits and fits[0].kind not in KINDS:
+            raise BadSetting(
+                f"The artefact {name} is of the kind {fits[0].kind!r}.", f"Only these are merged: {', '.join(KINDS)}."
+            )
+        if fits:
+            return fits[0]
+    chosen = project.tuned().get(name)
+    return _behind(name, chosen, known) if chosen else None
+
+
+def _behind(task: str, sha256: str, known: Sequence[Artifact]) -> Artifact:
+    """The adapter of a task's student: itself, or what it was shrunk from."""
+    named = {artifact.sha256: artifact for artifact in known}
+    chosen = named.get(sha256)
+    line = [chosen, *(named.get(p) for p in chosen.parents)] if chosen else []
+    found = next((a for a in line if a is not None and a.kind == "adapter"), None)
+    if found is None:
+        kind = chosen.kind if chosen else "nothing that is there"
+        raise BadSetting(f"The student of {task} is of the kind {kind!r}, without an adapter.", "Give an adapter.")
+    return found
