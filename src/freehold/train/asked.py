@@ -8,7 +8,6 @@ Asked(minutes=10, moe=True, overrides={"layers": 4, "rate": "1e-3"})
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -29,7 +28,7 @@ CHANGED = ("rate", "warm", "schedule", "least", "decay", "betas", "clip", "dtype
 class Asked:
     """`minutes` on the clock of this machine, or `tokens` to learn from. `tokenizer`: bpe, characters, or a folder.
     `base`: a model that is trained on. `licences` and `sources`: of the parts, by path as given. `overrides`: of the
-    fields of Shape and Plan, by name. `threads`: of each process (0: as many as it has cores)."""
+    fields of Shape and Plan, by name. `threads`: of each process (0: one, or more where they pay)."""
 
     minutes: float | None = None
     tokens: int | None = None
@@ -71,11 +70,6 @@ class Asked:
     def dial(self) -> tuple[float | None, int | None]:
         """(minutes, tokens), one of them given: ten minutes where neither was."""
         return (MINUTES, None) if self.minutes is None and self.tokens is None else (self.minutes, self.tokens)
-
-    @property
-    def cores(self) -> int:
-        """Threads of each process."""
-        return self.threads or max(1, len(os.sched_getaffinity(0)) // self.processes)
 
     def key(self, corpus: str, start: str) -> str:
         """The same text, options and start have the same one. Where it runs is not part of it."""

@@ -47,7 +47,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
     where = parser.add_argument_group("where it runs")
     where.add_argument("--launch", choices=LAUNCH, default="here", help="how processes share the work (default here)")
     where.add_argument("--processes", type=int, default=1, metavar="N", help="how many, on this machine")
-    where.add_argument("--threads", type=int, default=0, metavar="N", help="of each process (default: its cores)")
+    where.add_argument("--threads", type=int, default=0, metavar="N", help="of each process (default: what is faster)")
     where.add_argument("--write", choices=ELSEWHERE, help="write the files to run it elsewhere, and stop")
     where.add_argument("--into", type=Path, metavar="DIR", help="the folder for --write")
     parser.add_argument("--plan", action="store_true", help="say what would be trained and why, and stop")

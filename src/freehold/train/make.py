@@ -78,7 +78,7 @@ class Run:
                 shutil.rmtree(self.work)
                 return self.project.read_artifact(found.sha256)
         said = self.plan()
-        write_job(self.work, said, self.corpus, start=self.start, threads=self.asked.cores)
+        write_job(self.work, said, self.corpus, start=self.start, threads=self.asked.threads or said.threads)
         self._learn()
         made = self._store(said, owed, _trained(self.work))
         shutil.rmtree(self.work)
@@ -110,7 +110,8 @@ class Run:
             moe=self.asked.moe,
             start=self.start,
             overrides=self.asked.overrides,
-            threads=self.asked.cores,
+            threads=self.asked.threads,
+            processes=self.asked.processes,
             seed=self.asked.seed,
             tell=self.tell,
         )

@@ -87,7 +87,8 @@ class Plan:
     """All that decides a run, given corpus and start. A step is `rows` rows of shape.context ids, over all processes.
 
     `rate` is the largest; it rises over `warm` steps and falls (`schedule`) to `least` times itself at the last step.
-    `start`: sha256 of the model that is trained on, or "" from nothing. `why`: a sentence for each automatic choice.
+    `threads` of each process decide the last bits. `start`: sha256 of the model that is trained on, or "" from nothing.
+    `why`: a sentence for each automatic choice.
     """
 
     shape: Shape
@@ -104,6 +105,7 @@ class Plan:
     dtype: Literal["float32", "bfloat16"]
     evals: int
     seed: int
+    threads: int = 1
     start: str = ""
     why: tuple[str, ...] = ()
 

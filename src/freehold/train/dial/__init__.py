@@ -10,6 +10,7 @@ dial(corpus, minutes=10) -> Plan(Shape(2, 96, ...), rows=24, steps=2300, rate=3.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -30,14 +31,15 @@ def dial(
     moe: bool = False,
     start: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
-    threads: int = 1,
+    threads: int = 0,
     processes: int = 1,
     seed: int = 0,
     tell: Tell = quiet,
 ) -> Plan:
     """The plan for these minutes on the clock of an unshared machine, or for these tokens; one of the two.
 
-    `overrides`: of Shape's and Plan's fields, by name. `start`: the Hugging Face folder of a model that is trained on.
+    `overrides`: of Shape's and Plan's fields, by name. `threads` of each process: 0 is one, or its share of the cores
+    where that pays. `start`: the Hugging Face folder of a model that is trained on.
     Raises BadSetting, BaseUnusable, TooLittleMemory, MissingExtra.
     """
     if (minutes is None) == (tokens is None):
@@ -48,7 +50,8 @@ def dial(
     from freehold.train.dial.speed import measured
 
     given = read(overrides or {})
-    speed_of = partial(measured, threads=threads, dtype=given.get("dtype"), start=start, tell=tell)
+    most = max(1, len(os.sched_getaffinity(0)) // processes)
+    speed_of = partial(measured, threads=threads, most=most, dtype=given.get("dtype"), start=start, tell=tell)
     seconds = None if minutes is None else 60 * minutes
     budget = Budget(corpus.tokens, corpus.held_out_tokens, seconds, tokens, processes)
     size = size_of(corpus, budget, given, moe=moe, start=start, speed_of=speed_of)

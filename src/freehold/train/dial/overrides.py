@@ -23,6 +23,7 @@ ELSEWHERE = {
     "vocabulary": "It follows from the tokenizer: say --vocabulary, or --tokenizer.",
     "seed": "Say --seed.",
     "start": "Say --base.",
+    "threads": "Say --threads.",
     "tokens": "Say --tokens.",
     "minutes": "Say --minutes.",
 }

@@ -94,6 +94,7 @@ def decide(
         dtype=speed.dtype,
         evals=min(LOOKS, max(1, int(LOOKING * rows * steps / FORWARD / LOOK))),
         seed=seed,
+        threads=speed.threads,
     )
     plan = replace(plan, **{name: value for name, value in given.items() if name not in SHAPE})
     if plan.warm >= plan.steps and plan.warm:

@@ -46,6 +46,8 @@ def _all(plan: Plan, size: Size, budget: Budget, speed: Speed, again: bool) -> I
     yield from _steps(plan, size, budget, speed)
     yield from _rate(plan, again)
     yield ("dtype",), f"Arithmetic: {speed.said}."
+    if speed.together:
+        yield (), f"Threads: {speed.together}."
 
 
 def _parameters(size: Size) -> str:

@@ -3,15 +3,16 @@ shared with others.
 
 measured(shape, rows=16, threads=2) -> Speed(dtype="bfloat16", an_id=2.1e-5, a_step=3e-3, said="bfloat16: ...")
 
-CPU seconds of one thread, so that a busy machine says nearly the same as an idle one: threads that wait for each other
-burn time there. n threads are thought to be n ** 0.8 times as fast, which no measurement here stands behind.
+CPU seconds of one thread, so that a busy machine says nearly the same as an idle one. More threads are tried on the
+clock, and taken where they pay: in small models they wait for each other, and on a busy machine burn their time there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from time import process_time
+from time import perf_counter, process_time
 from typing import Any, Literal
 
 from freehold.errors import MissingExtra
@@ -22,7 +23,7 @@ __all__ = ["Speed", "measured"]
 
 IDS = 2048  # at once, at most, while it is measured
 ROUNDS, SECONDS = 3, 0.3  # at least so many steps, and so long
-TOGETHER = 0.8  # n threads do what n ** 0.8 do alone
+PAYS = 1.2  # times as fast more threads have to be
 GAIN = 1.1  # times as fast bfloat16 has to be to be worth its rounding
 Dtype = Literal["float32", "bfloat16"]
 
@@ -36,6 +37,8 @@ class Speed:
     an_id: float
     a_step: float
     said: str
+    threads: int = 1
+    together: str = ""
 
     def step(self, ids: int) -> float:
         return self.an_id * ids + self.a_step
@@ -46,29 +49,60 @@ class Speed:
 
 
 def measured(
-    shape: Shape, rows: int, *, threads: int, dtype: Dtype | None = None, start: Path | None = None, tell: Tell = quiet
-) -> Speed:
-    """In the faster arithmetic, or in the one given; of the model in `start`, or a new one. Raises MissingExtra."""
+    shape: Shape, rows: int, *, threads: int, most: int = 1, dtype: Dtype | None = None, start: Path | None = None,
+    tell: Tell = quiet,
+) -> Speed:  # fmt: skip
+    """In the faster arithmetic, or in the one given; of the model in `start`, or a new one. `threads`: 0 is one, or
+    `most` where that pays. Raises MissingExtra."""
     try:
         from freehold.train.loop.noise import still
 
         tell(f"measure how fast {shape.layers} layers of {shape.width} learn")
         with still(0, 1):
             model = _model(shape, start)
-            took = {name: _steps(model, shape, rows, name, threads**TOGETHER) for name in _asked(dtype)}
+            took = {name: _steps(model, shape, rows, name, process_time) for name in _asked(dtype)}
+            best, said = _faster(took)
+            gain = _gain(model, shape, rows, best, threads or most)
     except ImportError as error:
         raise MissingExtra(
             f"Training needs the package {error.name}, which is not installed.", "pip install 'freehold[tune]'"
         ) from error
+    taken, together = (threads, "") if threads else _threads(most, gain)
+    times = gain if taken > 1 else 1.0
+    an_id, a_step = took[best]
+    return Speed(best, an_id / times, a_step / times, said, taken, together)
+
+
+def _faster(took: dict[Dtype, tuple[float, float]]) -> tuple[Dtype, str]:
     if len(took) == 1:
-        ((only, (an_id, a_step)),) = took.items()
-        return Speed(only, an_id, a_step, f"{only}: as asked")
-    gain = took["float32"][0] / took["bfloat16"][0]
-    said = (
-        f"an id takes {1e6 * took['float32'][0]:.0f} µs in float32 and {1e6 * took['bfloat16'][0]:.0f} µs in bfloat16"
-    )
-    best: Dtype = "bfloat16" if gain >= GAIN else "float32"
-    return Speed(best, *took[best], f"{best}: {said}" + (", no gain" if best == "float32" else ""))
+        (only,) = took
+        return only, f"{only}: as asked"
+    wide, half = 1e6 * took["float32"][0], 1e6 * took["bfloat16"][0]
+    said = f"an id takes {wide:.0f} µs in float32 and {half:.0f} µs in bfloat16"
+    if wide / half >= GAIN:
+        return "bfloat16", f"bfloat16: {said}"
+    return "float32", f"float32: {said}, no gain"
+
+
+def _gain(model: Any, shape: Shape, rows: int, dtype: Dtype, threads: int) -> float:
+    """How many times as fast so many threads are as one, on the clock; torch is at one, and is left there."""
+    import torch
+
+    if threads < 2:
+        return 1.0
+    alone = sum(_steps(model, shape, rows, dtype, perf_counter))
+    torch.set_num_threads(threads)
+    try:
+        return alone / sum(_steps(model, shape, rows, dtype, perf_counter))
+    finally:
+        torch.set_num_threads(1)
+
+
+def _threads(most: int, gain: float) -> tuple[int, str]:
+    if most < 2:
+        return 1, ""
+    said = f"{most} are {gain:.1f} times as fast as one on this machine now"
+    return (most, f"{most}: {said}") if gain >= PAYS else (1, f"one: {said}")
 
 
 def _model(shape: Shape, start: Path | None) -> Any:
@@ -86,25 +120,25 @@ def _asked(dtype: Dtype | None) -> tuple[Dtype, ...]:
     return ("float32", "bfloat16") if dtype is None else (dtype,)
 
 
-def _steps(model: Any, shape: Shape, rows: int, dtype: Dtype, times: float) -> tuple[float, float]:
-    """(seconds an id, seconds a step beside), `times` as fast: the best of a few, after one that warms up."""
+def _steps(model: Any, shape: Shape, rows: int, dtype: Dtype, clock: Callable[[], float]) -> tuple[float, float]:
+    """(seconds an id, seconds a step beside): the best of a few, after one that warms up."""
     import torch
 
     ids = torch.randint(shape.vocabulary, (max(1, min(rows, IDS // shape.context)), shape.context + 1))
     adam = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
     learns: list[float] = []
     steps: list[float] = []
-    began = process_time()
-    while len(learns) <= ROUNDS or process_time() - began < SECONDS:
-        start = process_time()
+    began = clock()
+    while len(learns) <= ROUNDS or clock() - began < SECONDS:
+        start = clock()
         _learn(model, ids, dtype)
-        between = process_time()
+        between = clock()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         adam.step()
         adam.zero_grad()
         learns.append(between - start)
-        steps.append(process_time() - between)
-    return min(learns[1:]) / times / (ids.numel() - len(ids)), min(steps[1:]) / times
+        steps.append(clock() - between)
+    return min(learns[1:]) / (ids.numel() - len(ids)), min(steps[1:])
 
 
 def _learn(model: Any, ids: Any, dtype: Dtype) -> None:
