@@ -133,6 +133,7 @@ class Run:
         result = self.work / "result"
         for path in (self.corpus.folder / "tokenizer").iterdir():
             shutil.copyfile(path, result / path.name)
+        _stops(result, self.corpus.end)
         self.tell("write a few texts")
         wrote = samples(result, end=self.corpus.end, context=said.shape.context, seed=said.seed)
         trained = replace(trained, samples=wrote)
@@ -190,6 +191,17 @@ def _readable(base: Base, project: Project, tell: Tell) -> Path:
 
 def _trained(work: Path) -> Trained:
     return msgspec.json.decode((work / "result" / "training.json").read_bytes(), type=Trained)
+
+
+def _stops(folder: Path, end: int) -> None:
+    """Where the model stops by itself: before another document, and at what closes an answer."""
+    from transformers import AutoTokenizer
+
+    eos = AutoTokenizer.from_pretrained(folder, trust_remote_code=False).eos_token_id
+    path = folder / "generation_config.json"
+    said: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+    said["eos_token_id"] = sorted({end, *([] if eos is None else [int(eos)])})
+    write_atomic(path, pretty(said))
 
 
 def _size(folder: Path) -> dict[str, int]:

@@ -7,7 +7,7 @@
 
     tokenizer/  tokenizer.json  tokenizer_config.json  chat_template.jinja
 
-Ids 0, 1 and 2 are <|endoftext|> (begins a document, ends a text, fills up), <|im_start|> and <|im_end|> (ChatML). In a
+Ids 0, 1 and 2 are <|endoftext|> (begins a document, fills up), <|im_start|> and <|im_end|> (ChatML). In a
 text that is learned from, these words are words: nobody writes a special token by writing its name.
 """
 
@@ -122,7 +122,7 @@ def save(made: Tokenizer, folder: Path) -> None:
     said = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": END,
-        "eos_token": END,
+        "eos_token": STOP,  # what a server stops at: the token that the chat template closes an answer with
         "pad_token": END,
         "add_bos_token": False,
         "clean_up_tokenization_spaces": False,
@@ -156,7 +156,10 @@ def open_folder(folder: Path, into: Path) -> Tokenizer:
 
 
 def end_of(made: Tokenizer, folder: Path) -> int:
-    """The id that divides documents: the one that ends a text. Raises CorpusUnusable."""
+    """The id that divides documents: <|endoftext|> where there is one, else what ends an answer. Raises
+    CorpusUnusable."""
+    if (divides := made.token_to_id(END)) is not None:
+        return int(divides)
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         said = _json(folder / name).get("eos_token")
         word = said.get("content") if isinstance(said, dict) else said
