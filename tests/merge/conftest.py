@@ -26,11 +26,13 @@ SIDES = {"self_attn.q_proj": (HIDDEN, HIDDEN), "mlp.down_proj": (HIDDEN, INNER)}
 WORDS = ("oslo", "lima", "cairo", "paris", "quito", "delhi", "accra", "hanoi")
 
 
-def save_model(folder: Path, *, seed: int, licence: str = "mit", hidden: int = HIDDEN, words: str = "") -> Path:
-    """A random Llama of two layers of 32, with a tokenizer of bytes and a chat template."""
+def save_model(
+    folder: Path, *, seed: int, licence: str = "mit", hidden: int = HIDDEN, words: str = "", experts: int = 0
+) -> Path:
+    """A random Llama, or Mixtral, of two layers of 32, with a tokenizer of bytes and a chat template."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import AutoModelForCausalLM, LlamaConfig, MixtralConfig, PreTrainedTokenizerFast
 
     fast = Tokenizer(models.BPE())
     fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -42,11 +44,13 @@ def save_model(folder: Path, *, seed: int, licence: str = "mit", hidden: int = H
     whole = PreTrainedTokenizerFast(tokenizer_object=fast, eos_token="<|end|>", chat_template=CHAT)
     whole.save_pretrained(folder)
     torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=260, hidden_size=hidden, intermediate_size=INNER, num_hidden_layers=LAYERS, num_attention_heads=2,
-        num_key_value_heads=2, max_position_embeddings=64, tie_word_embeddings=True, eos_token_id=0, bos_token_id=0,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
+    shape: dict[str, Any] = {
+        "vocab_size": 260, "hidden_size": hidden, "intermediate_size": INNER, "num_hidden_layers": LAYERS,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 64, "tie_word_embeddings": True,
+        "eos_token_id": 0, "bos_token_id": 0,
+    }  # fmt: skip
+    config = MixtralConfig(num_local_experts=experts, **shape) if experts else LlamaConfig(**shape)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     (folder / "README.md").write_text(f"---\nlicense: {licence}\n---\n")
     return folder
 

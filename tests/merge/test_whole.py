@@ -95,6 +95,21 @@ def test_dare_is_repeatable_by_its_seed(made: Made, tmp_path: Path) -> None:
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
+def test_experts_keep_their_names(made: Made, tmp_path: Path) -> None:
+    """mergekit holds them as one tensor; what reads the folder afterwards, such as the writer of GGUF, does not."""
+    from freehold.engines.gguf.weights import open_weights
+
+    a, b = made(seed=1, experts=4), made(seed=2, experts=4)
+    found, one, two = by_mergekit(tmp_path, [a, b], method="linear"), tensors(a), tensors(b)
+    assert found.keys() == one.keys()
+    assert any(".experts.3." in name for name in found)
+    assert all(torch.allclose(found[name], (one[name] + two[name]) / 2, rtol=0, atol=1e-6) for name in one)
+    (result,) = tmp_path.glob("work*/result")
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (result / name).write_bytes((a / name).read_bytes())
+    assert open_weights(result).sides == open_weights(a).sides
+
+
 def test_the_command_makes_a_base(made: Made, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """In a process of its own, as people run it; the model loads, and carries what both licences ask."""
     a, b = made(seed=1), made(seed=2, licence="apache-2.0")

@@ -13,6 +13,7 @@ import sys
 import threading
 import warnings
 from pathlib import Path
+from typing import Any
 
 __all__ = ["work"]
 
@@ -38,6 +39,8 @@ def work(folder: Path, seed: int = 0) -> None:
         )
         run_merge(MergeConfiguration.model_validate(said), str(folder / "result"), options)
     _finite(folder / "result")
+    if _names(folder / "result") != _names(Path(said["models"][0]["model"])):
+        _renamed(folder / "result")
 
 
 def _finite(result: Path) -> None:
@@ -49,6 +52,35 @@ def _finite(result: Path) -> None:
             for name in file.keys():  # noqa: SIM118
                 if not bool(torch.isfinite(file.get_tensor(name)).all()):
                     raise ValueError(f"{name} is not finite in the result; take weights nearer to each other")
+
+
+def _names(folder: Path) -> set[str]:
+    from safetensors import safe_open
+
+    found: set[str] = set()
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            found |= set(file.keys())
+    return found
+
+
+def _renamed(result: Path) -> None:
+    """mergekit writes experts as transformers holds them, several in one tensor; on the disk they lie one by one, and
+    all that reads such a folder here expects them so. transformers' own writer puts them back."""
+    from safetensors.torch import load_file
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    held = [*result.glob("*.safetensors"), *result.glob("*.safetensors.index.json")]
+    tensors = {name: tensor for path in held if path.suffix != ".json" for name, tensor in load_file(path).items()}
+    config = AutoConfig.from_pretrained(result, trust_remote_code=False)
+    model: Any = AutoModelForCausalLM.from_config(config, dtype=next(iter(tensors.values())).dtype)  # type: ignore[no-untyped-call]
+    said = model.load_state_dict(tensors, strict=False)
+    tied = set(getattr(model, "all_tied_weights_keys", ()))
+    if said.unexpected_keys or set(said.missing_keys) - tied:
+        raise ValueError(f"the merged model is not whole: {[*said.unexpected_keys, *said.missing_keys][:3]}")
+    for path in held:
+        path.unlink()
+    model.save_pretrained(result)
 
 
 def _end_with_parent() -> None:
