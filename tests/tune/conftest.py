@@ -41,3 +41,12 @@ def encoder() -> Encoder:
 def fitted(snips: Pairs, encoder: Encoder) -> Fitted:
     texts, labels = zip(*snips[:300], strict=True)
     return fit(texts, labels, encoders=[encoder])
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama as a base."""
+    from tests.tune.tiny import save_base
+
+    pytest.importorskip("torch")
+    return save_base(tmp_path_factory.mktemp("base") / "tiny")

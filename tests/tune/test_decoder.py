@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.tune import tiny
+from tests.tune.tiny import CHAT, PAIRS, SYSTEM, examples, make_plan, messages, tuned, world
 
 from freehold.engines import bases
 from freehold.engines.decoder import DecoderStudent, Recipe
@@ -26,89 +28,19 @@ from freehold.errors import (
     TooLittleMemory,
     TrainingFailed,
 )
-from freehold.nouns import Message, Slot, Task, Template
-from freehold.project import Project
 from freehold.tell import quiet
 from freehold.tune.decoder import tune_decoder
 from freehold.tune.decoder.checkpoint import NAME, Checkpoint, read, write
-from freehold.tune.decoder.data import Examples, encode
+from freehold.tune.decoder.data import encode
 from freehold.tune.decoder.fewshot import CHECKS, fewshot
 from freehold.tune.decoder.model import adapter, attach, load, loss
 from freehold.tune.decoder.plan import Plan
 from freehold.tune.decoder.tokens import Tokens
 from freehold.tune.decoder.train import held_out_loss, train
 from freehold.tune.repeat import repeatable
-from freehold.tune.rows import Rows
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
-
-SYSTEM = "Turn the request of the person into JSON with a verb and a thing, on one line."
-CHAT = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-VERBS = ("play", "book", "find", "rate", "call", "stop")
-THINGS = ("jazz", "a table", "São Paulo", "taxi 12", "the news", "song 7", "Zürich", "tea", "42", "a film")
-PAIRS = [(f"{v} {t}{e}", f'{{"verb":"{v}","thing":"{t}"}}') for v in VERBS for t in THINGS for e in ("", " please")]
-
-
-def save_base(folder: Path) -> Path:
-    """A random Llama with a byte-level tokenizer and a chat template."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    fast = Tokenizer(models.BPE())
-    byte = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    fast.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), byte])
-    fast.decoder = decoders.ByteLevel()
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
-    )
-    fast.train_from_iterator([SYSTEM, *(f"{t} {a}" for t, a in PAIRS)], trainer)
-    words = PreTrainedTokenizerFast(
-        tokenizer_object=fast, bos_token="<|im_start|>", eos_token="<|im_end|>", pad_token="<|im_end|>",
-        unk_token="<|endoftext|>", chat_template=CHAT, add_bos_token=False,
-    )  # fmt: skip
-    words.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(words), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=512, tie_word_embeddings=True, initializer_range=0.2,
-        bos_token_id=1, eos_token_id=2, pad_token_id=2,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
-    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_base(tmp_path_factory.mktemp("base") / "tiny")
-
-
-def messages(text: str) -> list[Message]:
-    return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": text}]
-
-
-def examples(folder: Path, n: int = len(PAIRS)) -> tuple[Tokens, Examples]:
-    tokens = Tokens.open(folder)
-    return tokens, encode(tokens, messages, [t for t, _ in PAIRS[:n]], [a for _, a in PAIRS[:n]], context=256)
-
-
-def make_plan(steps: int, rate: float = 5e-3) -> Plan:
-    return Plan("float32", 16, 4, 8, rate, 8, min(len(PAIRS), 8 * steps), max(1, 8 * steps // len(PAIRS)), steps, ())
-
-
-def tuned(folder: Path, work: Path, plan: Plan, every: float = 60.0, tell: Any = quiet) -> Any:
-    """A training that goes on where `work` left it; also what the killed processes run."""
-    tokens, rows = examples(folder)
-    with repeatable(0):
-        model = attach(load(folder, plan.dtype), rank=plan.rank, alpha=plan.alpha, seed=0)
-        state = read(work, "key") or Checkpoint("key", plan, 0, [], 0.0, {})
-        return train(model, rows, state, work, pad=tokens.pad, seed=0, tell=tell, every=every)
 
 
 # rows as ids
@@ -191,11 +123,10 @@ def test_the_loss_falls_in_each_precision(folder: Path, tmp_path: Path, kind: st
     assert all(m.weight.quant_state.nested and m.weight.quant_state.quant_type == "nf4" for m in four)
 
 
-def test_a_step_in_pieces_is_the_step(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_in_pieces_is_the_step(folder: Path, tmp_path: Path) -> None:
     whole = tuned(folder, tmp_path, make_plan(3))
     (tmp_path / NAME).unlink()
-    monkeypatch.setattr("freehold.tune.decoder.train.PIECE", 100)
-    pieces = tuned(folder, tmp_path, make_plan(3))
+    pieces = tuned(folder, tmp_path, dataclasses.replace(make_plan(3), piece=100))
     assert np.allclose(whole.losses, pieces.losses, atol=1e-4)
 
 
@@ -221,7 +152,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(fo
 RUN = """
 import importlib.util, sys
 from pathlib import Path
-spec = importlib.util.spec_from_file_location("world", sys.argv[1])
+spec = importlib.util.spec_from_file_location("tiny", sys.argv[1])
 world = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(world)
 print("ready", flush=True)
@@ -236,7 +167,7 @@ def test_killed_twice_it_ends_with_the_same_bits(folder: Path, tmp_path: Path) -
     whole = tuned(folder, tmp_path / "whole", make_plan(steps))
     at = 0
     for delay in rng.uniform(0.0, 0.25, 2):
-        argv = [sys.executable, "-c", RUN, __file__, folder, tmp_path / "killed", str(steps)]
+        argv = [sys.executable, "-c", RUN, tiny.__file__, folder, tmp_path / "killed", str(steps)]
         process = subprocess.Popen([str(a) for a in argv], stdout=subprocess.PIPE, env=os.environ)
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
@@ -273,13 +204,6 @@ def test_a_checkpoint_is_of_one_run_and_whole(folder: Path, tmp_path: Path) -> N
 
 
 # from rows to artefact
-
-
-def world(tmp_path: Path, n: int = len(PAIRS)) -> tuple[Rows, Task, Project]:
-    template = Template((Slot("system", SYSTEM), Slot("user", "", variable=True)))
-    task = Task("orders", template, "json", n, 1.0, rule="json")
-    rows = Rows([t for t, _ in PAIRS[:n]], [a for _, a in PAIRS[:n]], np.arange(n) // 2)
-    return rows, task, Project.create(tmp_path / "project")
 
 
 def test_from_rows_to_an_adapter(folder: Path, tmp_path: Path) -> None:

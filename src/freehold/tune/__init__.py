@@ -34,6 +34,7 @@ def tune(
     base: str | None = None,
     minutes: float | None = None,
     bits: int = 16,
+    device: str = "auto",
     permission: Path | None = None,
     private: str = "leave-out",
     synthetic: Given | None = None,
@@ -45,9 +46,9 @@ def tune(
     or several, each with members of its own. `finetune`: a folder with a BERT that is trained on the task as a further
     member. The same rows and recipe fit nothing twice: the artefact made before is returned. `synthetic`: rows that an
     open model writes besides, kept where they help (docs/synthetic.md); then also TermsBlocked, BaseUnusable.
-    For the others (text.py), `kind` is auto, extract or decoder, `base` the open model of a decoder, `minutes` the CPU
-    minutes that are spent, `bits` 16 or 4 (QLoRA), `permission` a file with the vendor's consent, `private` what
-    becomes of rows with private data: leave-out, redact or keep.
+    For the others (text.py), `kind` is auto, extract or decoder, `base` the open model of a decoder, `minutes` the
+    minutes that are spent, `bits` 16 or 4 (QLoRA), `device` auto, cpu or cuda for a decoder, `permission` a file with
+    the vendor's consent, `private` what becomes of rows with private data: leave-out, redact or keep.
     Raises StudentUnusable, NothingToLearn, MissingExtra, StorageFailed, ArtifactDamaged; for the others also
     TermsBlocked, BaseUnusable, TooLittleMemory, TrainingFailed, EngineFailed.
     """
@@ -67,7 +68,7 @@ def tune(
         named = [encoder] if isinstance(encoder, str) else list(encoder or ())
         if len(named) > 1:
             raise StudentUnusable(f"Two encoders are given, and a tagger for {task.name} takes one.", "Give one.")
-        how = How(kind, next(iter(named), None), base, minutes, bits, permission, private)
+        how = How(kind, next(iter(named), None), base, minutes, bits, device, permission, private)
         return text(task, traffic, project, how, tell)
     named = [encoder] if isinstance(encoder, str) else list(encoder or ())
     rows = rows_of(task, traffic)

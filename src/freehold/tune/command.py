@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "flags", "for_task", "run", "text_flags", "text_given"]
 
 KINDS = ("auto", "extract", "decoder")
+DEVICES = ("auto", "cpu", "cuda")
 PRIVATE = ("leave-out", "redact", "keep")
 HELP = "Fit a student for each task on its own calls, and store it with its lineage."
 
@@ -78,7 +79,13 @@ def text_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--base", metavar="NAME|DIR|GGUF", help="the open model that a decoder starts from (default smollm2)"
     )
-    group.add_argument("--minutes", type=float, metavar="N", help="CPU minutes of tuning, a task (default 12)")
+    group.add_argument(
+        "--minutes", type=float, metavar="N",
+        help="minutes of tuning, a task (default 12): of CPU, or on the clock where a card tunes",
+    )  # fmt: skip
+    group.add_argument(
+        "--device", choices=DEVICES, default="auto", help="of a decoder's tuning; auto: a CUDA card where there is one"
+    )
     group.add_argument("--bits", type=int, choices=(16, 4), default=16, help="4: the base in NF4 while tuning (QLoRA)")
     group.add_argument(
         "--permission", metavar="FILE", type=Path, help="the vendor's written consent to train on its answers"
@@ -91,8 +98,9 @@ def text_flags(parser: argparse.ArgumentParser) -> None:
 def text_given(args: argparse.Namespace) -> dict[str, Any]:
     """tune's options out of those flags."""
     if args.minutes is not None and not 0 < args.minutes < 1e5:
-        raise BadSetting(f"--minutes is {args.minutes:g}.", "Give CPU minutes above 0.")
-    return {name: getattr(args, name) for name in ("kind", "base", "minutes", "bits", "permission", "private")}
+        raise BadSetting(f"--minutes is {args.minutes:g}.", "Give minutes above 0.")
+    names = ("kind", "base", "minutes", "bits", "device", "permission", "private")
+    return {name: getattr(args, name) for name in names}
 
 
 def for_task(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:

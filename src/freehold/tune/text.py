@@ -40,6 +40,7 @@ class How:
     base: str | None = None
     minutes: float | None = None
     bits: int = 16
+    device: str = "auto"
     permission: Path | None = None
     private: str = "leave-out"
 
@@ -139,5 +140,5 @@ def _decoder(task: Task, rows: Rows, project: Project, how: How, tell: Tell) -> 
     bits: Literal[16, 4] = 4 if how.bits == 4 else 16
     return tune_decoder(
         rows, task, project, base, minutes=how.minutes or MINUTES, bits=bits, use=use,
-        terms=_terms(passed.notices), tell=tell,
+        terms=_terms(passed.notices), where=how.device, tell=tell,
     )  # fmt: skip

@@ -6,6 +6,7 @@ rows ─a tenth held back, groups whole→ own
                                               └ Artifact(kind adapter) or Artifact(kind decoder, fewshot)
 
 data.py rows as ids · tokens.py the tokenizer · model.py LoRA and the loss · plan.py the dial · train.py the loop
+device.py CPU or CUDA card · memory.py in which form a step fits it
 checkpoint.py · fidelity.py · base.py the project's copy of the base · recipe.py decoder.json · fewshot.py the rival
 """
 

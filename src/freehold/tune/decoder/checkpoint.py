@@ -1,7 +1,7 @@
 """Half a training on disk: killed at any step, it goes on as if it had not been, to the last bit.
 
-    checkpoint.safetensors   adapter.<name>, m.<name>, v.<name> (Adam's), rng (torch's); in its header the plan, the
-                             step, the losses so far, the key of what was asked (base, rows, prompt, minutes, seed)
+    checkpoint.safetensors   adapter.<name>, m.<name>, v.<name> (Adam's), rng, rng.cuda (torch's); in its header
+                             the plan, the step, the losses so far, the key of what was asked (base, rows, prompt, ...)
 
 The rate and the rows of a step follow from its number. Never a pickle.
 """
@@ -25,7 +25,7 @@ NAME = "checkpoint.safetensors"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """After `step` steps. `seconds` are the CPU seconds that they took."""
+    """After `step` steps. `seconds` are those that they took, of CPU or on the clock (Device.seconds)."""
 
     key: str
     plan: Plan

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,11 @@ class Examples:
     @property
     def longest(self) -> int:
         return len(self.prefix) + max(row.length for row in self.rows)
+
+    def whole(self) -> Examples:
+        """The same, each row with the prefix in it: where a prefix can't be kept."""
+        rows = tuple(replace(row, rest=(*self.prefix, *row.rest)) for row in self.rows)
+        return Examples((), rows, self.kept, self.left_out)
 
     def some(self, numbers: Sequence[int]) -> Examples:
         """Those of the given rows that are kept here; the prefix stays."""
@@ -101,9 +106,9 @@ def _shared(prompts: Sequence[Sequence[int]]) -> int:
     return shared if shared >= LEAST_PREFIX else 0
 
 
-def hold_back(groups: Ints, seed: int) -> tuple[list[int], list[int]]:
+def hold_back(groups: Ints, seed: int, share: float = OWN_SHARE) -> tuple[list[int], list[int]]:
     """(learn, own): row numbers, near-duplicate groups whole; own is about a tenth of the rows, 300 at most."""
-    most = min(OWN_MOST, round(OWN_SHARE * len(groups)))
+    most = min(OWN_MOST, round(share * len(groups)))
     own: list[int] = []
     size = Counter(groups.tolist())
     place: dict[int, list[int]] = {}
@@ -143,6 +148,9 @@ class Padded:
     ids: Any
     at: Any
     wanted: Any
+
+    def to(self, device: Any) -> Padded:
+        return Padded(self.ids.to(device), self.at.to(device), self.wanted.to(device))
 
 
 def padded(rows: Sequence[Example], prefix: Sequence[int], pad: int) -> Padded:

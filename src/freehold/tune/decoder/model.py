@@ -1,6 +1,6 @@
 """The base as torch's, frozen, with LoRA on every linear layer; and the loss of a few rows.
 
-    load(folder, "bfloat16") → transformers' model    4 bits: NF4 with double quantisation (bitsandbytes)
+    load(folder, "bfloat16") → transformers' model, on a device    4 bits: NF4 with double quantisation (bitsandbytes)
     attach(model, rank=16, alpha=32, seed=0) → PEFT's model: y = W x + alpha / rank * B (A x), A and B float32
     loss(model, rows, prefix, pad)           → mean cross-entropy of the answers' ids
 
@@ -19,15 +19,18 @@ from typing import Any
 from freehold.engines.hf import with_cache
 from freehold.errors import BaseUnusable, MissingExtra
 from freehold.tune.decoder.data import Example, padded
+from freehold.tune.decoder.device import CPU, Device
 from freehold.tune.decoder.tokens import quiet_transformers
 
-__all__ = ["SHORT", "adapter", "adapter_config", "attach", "load", "loss", "put_adapter"]
+__all__ = [
+    "SHORT", "adapter", "adapter_config", "attach", "forget_activations", "load", "logits", "loss", "put_adapter",
+]  # fmt: skip
 
 HEADS = ("final_logit_softcapping", "logits_scaling", "logit_scale")  # a head that is more than one matrix
 SHORT = 512  # ids
 
 
-def load(folder: Path, kind: str, *, bits: int = 16, longest: int = 0) -> Any:
+def load(folder: Path, kind: str, *, bits: int = 16, longest: int = 0, device: Device = CPU) -> Any:
     """The frozen base in a Hugging Face folder, in `kind` (float32, bfloat16), or with its linear layers in NF4.
 
     `longest`: ids of the longest row, which decides the attention. Raises BaseUnusable, MissingExtra.
@@ -37,7 +40,10 @@ def load(folder: Path, kind: str, *, bits: int = 16, longest: int = 0) -> Any:
     transformers = quiet_transformers()
     dtype = getattr(torch, kind)
     # measured on a CPU: plain attention is the faster one while rows are short, but its memory goes with their square
-    how: dict[str, Any] = {"dtype": dtype, "attn_implementation": "eager" if longest <= SHORT else "sdpa"}
+    plain = longest <= SHORT and not device.card
+    how: dict[str, Any] = {"dtype": dtype, "attn_implementation": "eager" if plain else "sdpa"}
+    if device.card:
+        how["device_map"] = {"": device.name}
     if bits == 4:
         how["quantization_config"] = _four_bits(transformers, dtype)
     try:
@@ -67,6 +73,20 @@ def _four_bits(transformers: Any, dtype: Any) -> Any:
     )
 
 
+def forget_activations(model: Any) -> None:
+    """Each layer's activations are made again in the backward pass. The layers' own switch asks for training mode; what
+    is inside them stays as it was, so nothing is dropped out. Rows then hold the prefix themselves: Examples.whole."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    inner = model.get_base_model()
+    # the older name warns from transformers 5.24 on
+    enable = getattr(inner, "activation_checkpointing_enable", None) or inner.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+    for module in inner.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            module.training = True
+
+
 def attach(model: Any, *, rank: int, alpha: int, seed: int) -> Any:
     """PEFT's LoRA on all linear layers but the head. A is drawn by the seed, B is 0 (so it starts at the base)."""
     import torch
@@ -88,11 +108,12 @@ def loss(model: Any, rows: Sequence[Example], prefix: Sequence[int], pad: int) -
     """Mean cross-entropy over the answers' ids (end token included), a scalar of torch."""
     import torch
 
-    logits, wanted = _logits(model, rows, prefix, pad)
-    return torch.nn.functional.cross_entropy(logits, wanted)
+    found, wanted = logits(model, rows, prefix, pad)
+    return torch.nn.functional.cross_entropy(found, wanted)
 
 
-def _logits(model: Any, rows: Sequence[Example], prefix: Sequence[int], pad: int) -> tuple[Any, Any]:
+def logits(model: Any, rows: Sequence[Example], prefix: Sequence[int], pad: int) -> tuple[Any, Any]:
+    """Those at the answers' ids, row after row, [ids, vocabulary], and the ids that are wanted there."""
     import torch
     from peft.helpers import disable_input_dtype_casting
     from transformers import DynamicCache
@@ -100,9 +121,10 @@ def _logits(model: Any, rows: Sequence[Example], prefix: Sequence[int], pad: int
     inner = model.get_base_model()
     decoder, head = inner.get_decoder(), inner.get_output_embeddings()
     half = head.weight.dtype == torch.bfloat16
-    batch = padded(rows, (), pad)
+    where = head.weight.device
+    batch = padded(rows, (), pad).to(where)
     # float32 adapters beside a bfloat16 base: autocast rounds them once a step, peft need not widen every input
-    with torch.autocast("cpu", torch.bfloat16, enabled=half), disable_input_dtype_casting(model, half):
+    with torch.autocast(where.type, torch.bfloat16, enabled=half), disable_input_dtype_casting(model, half):
         cache = _shared(decoder, inner.config, prefix, len(rows)) if prefix else DynamicCache(config=inner.config)
         states = decoder(input_ids=batch.ids, **with_cache(decoder, cache)).last_hidden_state
         return head(states.reshape(-1, states.shape[-1])[batch.at]).float(), batch.wanted
@@ -114,7 +136,8 @@ def _shared(decoder: Any, config: Any, prefix: Sequence[int], rows: int) -> Any:
     from transformers import DynamicCache
 
     cache: Any = DynamicCache(config=config)
-    decoder(input_ids=torch.tensor([list(prefix)]), **with_cache(decoder, cache))
+    where = next(decoder.parameters()).device
+    decoder(input_ids=torch.tensor([list(prefix)], device=where), **with_cache(decoder, cache))
     for layer in cache.layers:
         layer.keys = layer.keys.expand(rows, -1, -1, -1)
         layer.values = layer.values.expand(rows, -1, -1, -1)
@@ -126,7 +149,7 @@ def adapter(model: Any) -> dict[str, Any]:
     from peft import get_peft_model_state_dict
 
     state = get_peft_model_state_dict(model, save_embedding_layers=False)  # else peft asks the hub about the base
-    return {name: state[name].detach().float().contiguous() for name in sorted(state)}
+    return {name: state[name].detach().float().cpu().contiguous() for name in sorted(state)}
 
 
 def put_adapter(model: Any, tensors: dict[str, Any]) -> None:

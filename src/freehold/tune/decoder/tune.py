@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -19,23 +18,23 @@ from freehold.engines.bases import Base
 from freehold.engines.decoder import DecoderStudent, Prompt, Recipe, check_schema
 from freehold.engines.llama.engine import Engine
 from freehold.errors import BadSetting, FreeholdError, MissingExtra, NothingToLearn
-from freehold.fit import Shape, refuse, training
+from freehold.fit import Shape
 from freehold.nouns import Artifact, Task
 from freehold.project import Project
 from freehold.tell import Tell, quiet
 from freehold.tune.decoder.base import readable, shape_of, stored
 from freehold.tune.decoder.checkpoint import NAME, Checkpoint, read, write
-from freehold.tune.decoder.data import BUCKET, Examples, encode, hold_back
+from freehold.tune.decoder.data import Examples, encode, hold_back
+from freehold.tune.decoder.device import Device, device
 from freehold.tune.decoder.fewshot import MOST, WIDEST, K, Measured, compare, measure, rival
 from freehold.tune.decoder.fewshot import write as write_rival
 from freehold.tune.decoder.fidelity import check_ids
-from freehold.tune.decoder.model import SHORT, adapter_config, attach, load
+from freehold.tune.decoder.memory import Size, lengths, size
+from freehold.tune.decoder.model import adapter_config, attach, forget_activations, load
 from freehold.tune.decoder.plan import BATCH, Plan, plan, shares
 from freehold.tune.decoder.recipe import own_json, recipe_of, room, room_of, schema_of
 from freehold.tune.decoder.tokens import Tokens
-from freehold.tune.decoder.train import PIECE, Trained, held_out_loss, measure_row, train
-from freehold.tune.precision import faster
-from freehold.tune.repeat import repeatable
+from freehold.tune.decoder.train import Trained, held_out_loss, measure_row, train
 from freehold.tune.rows import Rows
 
 __all__ = ["tune_decoder"]
@@ -59,10 +58,15 @@ class Asked:
     schema: dict[str, Any] | None
     use: str
     terms: list[dict[str, Any]]
+    device: str = "cpu"
 
     @property
     def key(self) -> str:
-        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
+        """A CPU is not named in it: it names the runs from before there was a choice."""
+        said = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.device == "cpu":
+            del said["device"]
+        return hashlib.sha256(msgspec.json.encode(said)).hexdigest()
 
 
 def tune_decoder(
@@ -78,16 +82,17 @@ def tune_decoder(
     rate: float | None = None,
     seed: int = 0,
     threads: int = 1,
+    where: str = "auto",
     tell: Tell = quiet,
 ) -> Artifact:
-    """Tune `base` on the rows in about `minutes` CPU minutes; the adapter, or the untuned base with examples where that
-    answers the held-back rows better.
+    """Tune `base` on the rows in about `minutes`, of CPU or on the clock where a card tunes; the adapter, or the
+    untuned base with examples where that answers the held-back rows better.
 
     `use`: the numbers of the rows that may teach (the others were refused by the vendor's terms, or hold private
     data), and `terms` what the gate said of them, kept in the recipe. `rate`: instead of the one that follows from the
     base's width. `threads`: more than one is faster on the clock, and then a run that was killed goes on to the same
-    bits only with the same number. What a run before this one finished is returned; what it left half done is taken up
-    where it was.
+    bits only with the same number. `where`: auto (a CUDA card where there is one), cpu or cuda. What a run before this
+    one finished is returned; what it left half done is taken up where it was.
 
     Raises NothingToLearn, BaseUnusable, TooLittleMemory, TrainingFailed, SchemaUnmet, EngineFailed, MissingExtra.
     """
@@ -95,16 +100,17 @@ def tune_decoder(
         raise BadSetting(f"bits is {bits} and minutes is {minutes}.", "Known: 16 or 4 bits; more than 0 minutes.")
     allowed = sorted(use) if use is not None else list(range(len(rows.texts)))
     used = hashlib.sha256(msgspec.json.encode(allowed)).hexdigest()
-    prompt = Prompt.of(task.template)
+    prompt, place = Prompt.of(task.template), device(where)
     asked = Asked(
-        base.sha256, rows.sha256, prompt, minutes, bits, seed, rate, task.rule, schema_of(task), used, list(terms)
-    )
+        base.sha256, rows.sha256, prompt, minutes, bits, seed, rate, task.rule, schema_of(task), used, list(terms),
+        place.name,
+    )  # fmt: skip
     for found in project.artifacts():
         if found.task == task.name and found.recipe.get("asked") == asked.key:
             return project.read_artifact(found.sha256)
     work = project.work(f"{task.name}-{asked.key[:12]}")
     try:
-        artifact = _Run(rows, task, project, base, asked, allowed, work, threads, tell).artifact()
+        artifact = _Run(rows, task, project, base, asked, allowed, work, threads, place, tell).artifact()
     except FreeholdError:
         if not (work / NAME).is_file():  # nothing was learned that another run could take up
             shutil.rmtree(work)
@@ -118,10 +124,10 @@ class _Run:
 
     def __init__(
         self, rows: Rows, task: Task, project: Project, base: Base, asked: Asked, allowed: list[int], work: Path,
-        threads: int, tell: Tell,
+        threads: int, device: Device, tell: Tell,
     ) -> None:  # fmt: skip
         self.rows, self.task, self.project, self.base, self.asked = rows, task, project, base, asked
-        self.work, self.threads, self.tell = work, threads, tell
+        self.work, self.threads, self.device, self.tell = work, threads, device, tell
         learn, own = hold_back(rows.groups[allowed], asked.seed)
         self.learn, self.own = [allowed[i] for i in learn], [allowed[i] for i in own]
         self.messages = asked.prompt.messages
@@ -129,7 +135,8 @@ class _Run:
     def artifact(self) -> Artifact:
         shape = shape_of(self.base)
         context = shape.context
-        self._fits(shape, None, 2)
+        self.tell(self.device.why)
+        self._size(shape, None, "bfloat16")
         kept = stored(self.base, self.project, self.work, self.tell)
         folder = readable(self.base, self.work, self.tell)
         tokens = Tokens.open(folder)
@@ -188,54 +195,69 @@ class _Run:
         """The plan, the adapter, and the loss on the held-back rows."""
         learn, own = examples.some(self.learn), examples.some(self.own)
         bits, seed = self.asked.bits, self.asked.seed
-        with repeatable(seed, self.threads):
-            kind = faster(shape.hidden, shape.inner)
-            self._fits(shape, learn, 2 if kind[0] == "bfloat16" or bits == 4 else 4)
+        with self.device.still(seed, self.threads):
+            kind = self.device.arithmetic(shape.hidden, shape.inner)
+            form = self._size(shape, learn, kind[0])
             state = read(self.work, self.asked.key)
             first = state.plan if state else None
             if first:
-                kind = (first.dtype, kind[1])
-            bare = load(folder, kind[0], bits=bits, longest=learn.longest)
+                kind, form = (first.dtype, kind[1]), Size(first.piece, first.recompute, "")
+                self.device.loosen(first.loose)
+            if form.recompute:
+                learn, own = learn.whole(), own.whole()
+            bare = load(folder, kind[0], bits=bits, longest=learn.longest, device=self.device)
             if first is None:
-                tried = attach(bare, rank=16, alpha=32, seed=seed)
-                first = self._plan(tried, learn, tokens, shape, kind)
+                tried = self._attach(bare, 16, 32, form)
+                first = self._plan(tried, learn, tokens, shape, kind, form)
                 bare = tried.unload()
-            model = attach(bare, rank=first.rank, alpha=first.alpha, seed=seed)
+            model = self._attach(bare, first.rank, first.alpha, form)
             if state is None:
                 state = Checkpoint(self.asked.key, first, 0, [], 0.0, {})
                 write(self.work, state)
             else:
                 self.tell(f"go on after step {state.step} of {first.steps}")
-            said = partial(train, model, learn, state, self.work, pad=tokens.pad, seed=seed, tell=self.tell)
-            trained = said()
+            trained = train(
+                model, learn, state, self.work, pad=tokens.pad, seed=seed, tell=self.tell, device=self.device
+            )
             loss = held_out_loss(model, own, tokens.pad)
         self.tell(f"loss {loss:.3f} on {len(own.rows)} held-back rows")
         return first, trained, loss
 
-    def _plan(self, model: Any, learn: Examples, tokens: Tokens, shape: Shape, kind: tuple[str, str]) -> Plan:
+    def _attach(self, bare: Any, rank: int, alpha: int, form: Size) -> Any:
+        model = attach(bare, rank=rank, alpha=alpha, seed=self.asked.seed)
+        if form.recompute:
+            forget_activations(model)
+        return model
+
+    def _plan(
+        self, model: Any, learn: Examples, tokens: Tokens, shape: Shape, kind: tuple[str, str], form: Size
+    ) -> Plan:
+        seconds_row, loose = self.device.measured(
+            lambda: measure_row(model, learn, tokens.pad, BATCH, piece=form.piece, device=self.device)
+        )
         found = plan(
             rows=len(learn.rows),
-            seconds_row=measure_row(model, learn, tokens.pad, BATCH),
+            seconds_row=seconds_row,
             seconds=shares(self.asked.minutes)[0],
             width=shape.hidden,
             dtype=kind,
             bits=self.asked.bits,
             rate=self.asked.rate,
+            unit=self.device.seconds,
+        )
+        why = (*found.why, *filter(None, (form.why, loose)))
+        found = replace(
+            found, why=why, device=self.device.name, piece=form.piece, recompute=form.recompute, loose=loose
         )
         for reason in found.why:
             self.tell(reason)
         return found
 
-    def _fits(self, shape: Shape, learn: Examples | None, width: int) -> None:
+    def _size(self, shape: Shape, learn: Examples | None, kind: str) -> Size:
         """Raises TooLittleMemory; before the rows are known, where even the shortest would not fit."""
-        ids, whole, answers = BUCKET, BUCKET, BUCKET
-        if learn is not None:
-            longest, whole = max(row.length for row in learn.rows), learn.longest
-            ids = len(learn.prefix) + max(longest, min(PIECE, BATCH * longest))
-            answers = min(PIECE, BATCH * max(len(row.answer) for row in learn.rows))
-        how: Literal["lora", "qlora"] = "qlora" if self.asked.bits == 4 else "lora"
-        need = training(shape, how, tokens=ids, longest=whole, answers=answers, width=width, fused=whole > SHORT)
-        refuse(need, f"Tuning {self.base.name}", hint="Take a smaller base, --bits 4, or a machine with more memory.")
+        what = f"Tuning {self.base.name}"
+        step, card, have = lengths(learn, BATCH), self.device.card, self.device.free()
+        return size(shape, step, card=card, have=have, what=what, bits=self.asked.bits, kind=kind)
 
     def _files(self, trained: Trained, said: Plan, recipe: Recipe) -> dict[str, bytes | Path]:
         from safetensors.torch import save
@@ -263,7 +285,8 @@ class _Run:
             "held_back": len(self.own),
             "prompts_compared": compared,
             "loss": {"first": trained.losses[0], "last": trained.losses[-1], "held_out": loss},
-            "cpu_seconds": trained.seconds,
+            "device": self.device.why,
+            "seconds" if self.device.card else "cpu_seconds": trained.seconds,
             "with": _versions(),
         }
 
