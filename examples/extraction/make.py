@@ -3,6 +3,7 @@
     python make.py FOLDER            write calls.jsonl.gz (FOLDER holds the data set's seven folders)
     python make.py FOLDER --check    compare with what stands here, write nothing
     python make.py --rows 800        the first 800 rows of what stands here, as JSON lines on stdout
+    python make.py --intents 800     the same, asked for the intent alone: a task that a very small model can learn
 
 Real: the 13,784 utterances of the full training files, their intents and slots, which people gave and which stand in
 for a closed model's answers. Constructed: the system message, the form of the JSON, the order, times, seconds, ids,
@@ -36,6 +37,7 @@ Copy each value from the text as it was said. Leave out a slot that was not said
 A slot that was said twice has a list of its values, in the order in which they were said.
 Intents and their slots:
 """
+ASKED = "Name the intent of the message, as JSON."
 Answer = dict[str, object]
 
 
@@ -152,12 +154,30 @@ def first(count: int) -> bytes:
         return b"".join(islice(file, count))
 
 
+def intents(count: int) -> bytes:
+    """Those rows with a shorter question and answer; the token counts are of the bytes again."""
+    return b"".join(json.dumps(_intent(json.loads(line))).encode() + b"\n" for line in first(count).splitlines())
+
+
+def _intent(row: dict) -> dict:
+    (system, user), message = row["request"]["messages"], row["response"]["choices"][0]["message"]
+    system["content"] = ASKED
+    message["content"] = json.dumps({"intent": json.loads(message["content"])["intent"]}, separators=(",", ":"))
+    prompt, said = 3 + tokens(ASKED) + 4 + tokens(user["content"]) + 4, tokens(message["content"])
+    row["response"]["usage"] |= {"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said}
+    return row
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, help="the data set's folder")
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     parser.add_argument("--rows", type=int, metavar="N", help="the first N rows, on stdout")
+    parser.add_argument("--intents", type=int, metavar="N", help="the same, asked for the intent alone")
     args = parser.parse_args()
+    if args.intents is not None:
+        sys.stdout.buffer.write(intents(args.intents))
+        return
     if args.rows is not None:
         sys.stdout.buffer.write(first(args.rows))
         return

@@ -81,6 +81,19 @@ def test_no_string_was_read_in_the_wrong_encoding(data: bytes, make: dict[str, A
     assert plain("Tsūzetsu") == "Tsūzetsu"  # written as \u016b in the file
 
 
+def test_the_intents_alone(rows: list[dict[str, Any]]) -> None:
+    part = subprocess.run([sys.executable, str(FOLDER / "make.py"), "--intents", "40"], capture_output=True, check=True)
+    short = [json.loads(line) for line in part.stdout.splitlines()]
+    assert len(short) == 40
+    for whole, row in zip(rows, short, strict=False):
+        (text, answer), (same, intent) = said(whole), said(row)
+        assert (same, json.loads(intent)) == (text, {"intent": json.loads(answer)["intent"]})
+        assert row["response"]["usage"]["completion_tokens"] == -(-len(intent) // 4)
+        assert {k: v for k, v in row.items() if k not in ("request", "response")} == {
+            k: v for k, v in whole.items() if k not in ("request", "response")
+        }
+
+
 def test_every_answer_is_json_with_values_from_its_utterance(rows: list[dict[str, Any]]) -> None:
     lists = 0
     for text, answer in map(said, rows):

@@ -38,6 +38,7 @@ def tune(
     permission: Path | None = None,
     private: str = "leave-out",
     synthetic: Given | None = None,
+    pairs: str | None = None,
     tell: Tell = quiet,
 ) -> Artifact:
     """Fit a student on the task's fit side, or take the team's classifier in the folder `student`, and store it.
@@ -49,6 +50,8 @@ def tune(
     For the others (text.py), `kind` is auto, extract or decoder, `base` the open model of a decoder, `minutes` the
     minutes that are spent, `bits` 16 or 4 (QLoRA), `device` auto, cpu or cuda for a decoder, `permission` a file with
     the vendor's consent, `private` what becomes of rows with private data: leave-out, redact or keep.
+    `pairs`: the task's tuned adapter learns a preference from this file, or from the log ("log"); nothing else is
+    fitted (preference/).
     Raises StudentUnusable, NothingToLearn, MissingExtra, StorageFailed, ArtifactDamaged; for the others also
     TermsBlocked, BaseUnusable, TooLittleMemory, TrainingFailed, EngineFailed.
     """
@@ -57,11 +60,20 @@ def tune(
     from freehold.tune.synthetic.label import label as label_with
     from freehold.tune.text import How, text
 
+    if pairs is not None:
+        from freehold.tune.preference import prefer
+
+        chosen = How(base=base, minutes=minutes, bits=bits, device=device, permission=permission, private=private)
+        return prefer(task, traffic, project, pairs, chosen, tell=tell)
     if synthetic is not None:
         check(synthetic, task, finetune=finetune, student=student)
-    if task.kind != "labels":
+    if synthetic is not None and kind != "auto":
+        raise StudentUnusable(f"Both --synthetic and --kind {kind} are given.", "Textbook rows are for label students.")
+    if task.kind != "labels" or kind != "auto":  # a decoder may be asked for by name, to see what it does beside
         if student is not None or finetune is not None:
             other = "--student" if student is not None else "--finetune"
+            if task.kind == "labels":
+                raise StudentUnusable(f"Both --kind {kind} and {other} are given.", "Give one of them.")
             raise StudentUnusable(
                 f"{other} is for label tasks, and {task.name} is a {task.kind} task.", "Leave it out."
             )
