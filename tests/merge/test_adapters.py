@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from freehold.engines.gguf.weights import open_weights
-from freehold.errors import AdapterMismatch, BadSetting, MissingExtra, ProjectMissing, StudentUnusable
+from freehold.errors import AdapterMismatch, BadSetting, LicenceConflict, MissingExtra, ProjectMissing, StudentUnusable
 from freehold.merge import Asked, merge
 from freehold.merge.lora import added
 from freehold.merge.nouns import How
@@ -121,6 +121,17 @@ def test_an_adapter_for_another_base_is_refused_with_both_names(
     with pytest.raises(AdapterMismatch, match=rf"{here.base.name} \(.*{other.name} \("):
         merge([one.sha256, two.sha256], here.project)
     assert here.project.tuned()[task] == two.sha256
+
+
+def test_what_earns_no_money_is_refused_where_money_is_earned(
+    world: Callable[..., World], made: Callable[..., Path]
+) -> None:
+    here = world()
+    task, unpaid = sorted(here.tasks)[0], made(seed=6, licence="cc-by-nc-4.0")
+    two = [here.add(task, seed, base=unpaid).sha256 for seed in (1, 2)]
+    with pytest.raises(LicenceConflict, match=r"CC-BY-NC-4\.0 and commercial use"):
+        merge(two, here.project, Asked(commercial=True))
+    assert merge(two, here.project).licence == "CC-BY-NC-4.0"
 
 
 def test_two_tasks_with_other_texts_go_together(world: Callable[..., World]) -> None:

@@ -40,5 +40,5 @@ def merge(models: Sequence[str], project: Project, asked: Asked | None = None, *
     for reason in how.why:
         tell(reason)
     if parts[0].adapter is not None:
-        return merge_adapters(parts, how, asked.task, project, tell)
+        return merge_adapters(parts, how, asked, project, tell)
     return merge_models(parts, how, asked, project, tell)

@@ -20,7 +20,7 @@ from freehold.engines.decoder import Recipe
 from freehold.errors import AdapterMismatch, ArtifactDamaged, BadSetting, MissingExtra, StudentUnusable
 from freehold.merge.licence import owed
 from freehold.merge.lora import HEAD, PEFT, added
-from freehold.merge.nouns import How, Part
+from freehold.merge.nouns import Asked, How, Part
 from freehold.merge.seen import FEWEST, Sides, foreign, learned, near_to
 from freehold.nouns import Artifact, Audit, Task
 from freehold.project import Project
@@ -32,12 +32,12 @@ __all__ = ["merge_adapters"]
 FILE = "adapter.safetensors"
 
 
-def merge_adapters(parts: Sequence[Part], how: How, name: str | None, project: Project, tell: Tell) -> Artifact:
+def merge_adapters(parts: Sequence[Part], how: How, asked: Asked, project: Project, tell: Tell) -> Artifact:
     """The merged adapter, stored, and chosen as its task's student."""
     adapters = [part.adapter for part in parts if part.adapter is not None]
     _one_base(parts)
-    first = _of_task(name, adapters)
-    licence = owed(parts, project, tell=tell).expression
+    first = _of_task(asked.task, adapters)
+    licence = owed(parts, project, tell=tell, commercial=asked.commercial).expression
     rows = [one for adapter in adapters for one in learned(adapter)]
     audit = project.load(Audit)
     task = _task(first.task, audit.tasks)

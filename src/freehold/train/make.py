@@ -15,7 +15,7 @@ import msgspec
 from freehold.engines import bases
 from freehold.engines.bases import Base
 from freehold.errors import LicenceConflict, MissingExtra
-from freehold.facts import Union, union
+from freehold.facts import Union, facts, union
 from freehold.launch import launch
 from freehold.launch.job import Job
 from freehold.nouns import Artifact
@@ -87,11 +87,13 @@ class Run:
     def licence(self) -> Union:
         """What the text's licences ask together, and those of the model that is trained on. Raises LicenceConflict."""
         names = [c.part.licence for c in self.corpus.parts] + ([self.base.licence] if self.base else [])
-        owed = union(names)
+        owed = union(names, facts=facts(self.project.settings.facts))
         if owed.conflicts:
             raise LicenceConflict(owed.conflicts[0], "Leave one of the two out.")
         for part in (c.part for c in self.corpus.parts if c.part.licence == "unknown"):
             self.tell(f"{part.name} does not say its licence; say it with --licence {part.name}=NAME")
+        for why in owed.private:
+            self.tell(f"keep the model in the house: {why}")
         return owed
 
     def plan(self) -> Plan:
