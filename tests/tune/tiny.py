@@ -81,6 +81,7 @@ def tuned(folder: Path, work: Path, plan: Plan, every: float = 60.0, tell: Any =
     """A training that goes on where `work` left it; also what the killed processes run."""
     tokens, rows = examples(folder)
     with device.still(0):
+        device.loosen(plan.loose)
         bare = load(folder, plan.dtype, bits=plan.bits, device=device)
         model = attach(bare, rank=plan.rank, alpha=plan.alpha, seed=0)
         state = read(work, "key") or Checkpoint("key", plan, 0, [], 0.0, {})
