@@ -44,6 +44,10 @@ def flags(parser: argparse.ArgumentParser) -> None:
     )
     _synthetic_flags(parser)
     text_flags(parser)
+    parser.add_argument(
+        "--pairs", metavar="FILE|log",
+        help="the task's tuned adapter learns which of two answers is preferred, by DPO (docs/preference.md)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="the artefacts' manifests as JSON on stdout")
 
 
@@ -68,6 +72,18 @@ def _synthetic(args: argparse.Namespace) -> dict[str, Any]:
     if args.hosted is not None:
         raise BadSetting("Both --hosted and --synthetic are given.", "Give one of them.")
     return {"synthetic": Given(args.synthetic, args.teacher, args.seed, args.keep_synthetic)}
+
+
+def _pairs(args: argparse.Namespace) -> dict[str, Any]:
+    """tune's option out of --pairs."""
+    if args.pairs is None:
+        return {}
+    if args.task is None:
+        raise BadSetting("--pairs is for one task.", "Name it: --task NAME.")
+    for name in ("hosted", "student", "finetune", "encoder", "synthetic"):
+        if getattr(args, name) is not None:
+            raise BadSetting(f"Both --pairs and --{name} are given.", "Give one of them.")
+    return {"pairs": args.pairs}
 
 
 def text_flags(parser: argparse.ArgumentParser) -> None:
@@ -131,6 +147,8 @@ def _tune(project: Project, args: argparse.Namespace, tell: Tell) -> list[Artifa
     from freehold.tune import tune
 
     name: str | None = args.task
+    options: dict[str, Any] = {"encoder": args.encoder, "finetune": args.finetune, "student": args.student}
+    options |= text_given(args) | _synthetic(args) | _pairs(args)
     audit, plan = project.load(Audit), project.load(Plan)
     go = {step.name for step in plan.tasks if step.go == "try"}
     names = [task.name for task in audit.tasks]
@@ -144,8 +162,6 @@ def _tune(project: Project, args: argparse.Namespace, tell: Tell) -> list[Artifa
         print("The plan has no task to try yet; see: freehold plan", file=sys.stderr)
         return []
     traffic = read(audit.log.paths, until=audit.log.until, tell=tell)
-    options: dict[str, Any] = {"encoder": args.encoder, "finetune": args.finetune, "student": args.student}
-    options |= text_given(args) | _synthetic(args)
     if args.hosted is not None:
         from freehold.tune.hosted import hosted
 
@@ -187,5 +203,7 @@ def _show(made: Sequence[Artifact], project: Project) -> None:
             print(f"  next: freehold prove --project {shlex.quote(str(project.path))}")
         if artifact.kind == "adapter":
             print(f"  next: freehold shrink --project {shlex.quote(str(project.path))}")
+        if preference := artifact.recipe.get("preference"):
+            print(f"  preferred answers that are the likelier ones, of the held-back pairs: {preference['words']}")
         if tuned := artifact.recipe.get("finetune"):
             print(f"  fine-tuned {tuned['base']['name']}: {tuned['why']}")

@@ -18,14 +18,14 @@ import msgspec
 
 from freehold.agree import Judge
 from freehold.errors import STAYS, NothingToLearn, StudentUnusable
-from freehold.nouns import Artifact, Task, TermsNotice
+from freehold.nouns import Artifact, Task
 from freehold.project import Project
 from freehold.tell import Tell
 from freehold.traffic import Traffic
 from freehold.tune.gate import Gate, gate
 from freehold.tune.rows import Rows, rows_of
 
-__all__ = ["How", "text"]
+__all__ = ["MINUTES", "How", "say_terms", "terms_of", "text"]
 
 MINUTES = 12.0
 SHUT = ("BLOCK", "QUARANTINE")
@@ -77,6 +77,15 @@ def _student(task: Task, rows: Rows, project: Project, how: How, tell: Tell) -> 
 def _allowed(task: Task, rows: Rows, project: Project, how: How, student: str, tell: Tell) -> tuple[Rows, Gate]:
     """The rows as a student may see them, all of them, and which of them it may."""
     passed = gate(task, rows.calls, project.settings, student=student, permission=how.permission, private=how.private)
+    say_terms(passed, tell)
+    if passed.redacts:
+        pairs = [passed.row(text, label) for text, label in zip(rows.texts, rows.labels, strict=True)]
+        rows = replace(rows, texts=[t for t, _ in pairs], labels=[a for _, a in pairs], whole=rows.sha256)
+    return rows, passed
+
+
+def say_terms(passed: Gate, tell: Tell) -> None:
+    """What the gate said of rows that teach and that don't, apart from what it simply lets through."""
     for notice in passed.notices:
         if notice.outcome not in ("ALLOW", *SHUT):
             clause = f' "{notice.clause}"' if notice.clause else ""
@@ -84,14 +93,11 @@ def _allowed(task: Task, rows: Rows, project: Project, how: How, student: str, t
             tell(f"terms {notice.rule} ({about}): {notice.text}{clause}")
     if passed.blocked:
         tell(f"terms: {passed.blocked}")
-    if passed.redacts:
-        pairs = [passed.row(text, label) for text, label in zip(rows.texts, rows.labels, strict=True)]
-        rows = replace(rows, texts=[t for t, _ in pairs], labels=[a for _, a in pairs], whole=rows.sha256)
-    return rows, passed
 
 
-def _terms(notices: tuple[TermsNotice, ...]) -> list[dict[str, Any]]:
-    return cast(list[dict[str, Any]], msgspec.to_builtins(list(notices)))
+def terms_of(passed: Gate) -> list[dict[str, Any]]:
+    """The same for a recipe."""
+    return cast(list[dict[str, Any]], msgspec.to_builtins(list(passed.notices)))
 
 
 def _extract(task: Task, rows: Rows, project: Project, how: How, tell: Tell) -> Artifact:
@@ -100,7 +106,7 @@ def _extract(task: Task, rows: Rows, project: Project, how: How, tell: Tell) -> 
 
     rows, passed = _allowed(task, rows, project, how, "extract", tell)
     base = start_of(how.encoder)
-    asked = recipe_of(base, 0, how.minutes) | {"terms": _terms(passed.notices)}
+    asked = recipe_of(base, 0, how.minutes) | {"terms": terms_of(passed)}
     for found in project.artifacts():
         same = found.kind == "extract" and (found.task, found.data_sha256) == (task.name, rows.sha256)
         if same and asked.items() <= found.recipe.items():
@@ -140,5 +146,5 @@ def _decoder(task: Task, rows: Rows, project: Project, how: How, tell: Tell) -> 
     bits: Literal[16, 4] = 4 if how.bits == 4 else 16
     return tune_decoder(
         rows, task, project, base, minutes=how.minutes or MINUTES, bits=bits, use=use,
-        terms=_terms(passed.notices), where=how.device, tell=tell,
+        terms=terms_of(passed), where=how.device, tell=tell,
     )  # fmt: skip
