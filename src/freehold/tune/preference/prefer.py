@@ -79,7 +79,8 @@ def prefer(
 
     It becomes the task's student where it ranks more held-back pairs right than the adapter it started from, by more
     than chance (`helps`). What a run before this one finished is returned; what it left half done is taken up.
-    Raises ProjectMissing, NothingToLearn, BadSetting, AdapterMismatch, TermsBlocked, TooLittleMemory, TrainingFailed, BaseUnusable.
+    Raises ProjectMissing, NothingToLearn, BadSetting, AdapterMismatch, TermsBlocked, TooLittleMemory, TrainingFailed,
+    BaseUnusable.
     """
     reference = reference_of(task.name, project)
     base = base_of(reference, how.base)
@@ -88,8 +89,10 @@ def prefer(
     asked = Asked(
         reference.sha256, sha256(found), how.minutes or MINUTES, how.bits, rate, seed, BETA, terms, place.name
     )
-    same = (a for a in project.artifacts() if a.task == task.name and a.recipe.get("asked") == asked.key)
-    made = next(same, None)
+    mine = (
+        a for a in project.artifacts() if (a.kind, a.task) == ("adapter", task.name)
+    )  # one that was shrunk says so too
+    made = next((a for a in mine if a.recipe.get("asked") == asked.key), None)
     if made is None:
         work = project.work(f"{task.name}-{asked.key[:12]}")
         run = _Run(task, project, reference, base, found, work, place, asked, threads, tell)
