@@ -520,6 +520,7 @@ def test_a_task_without_an_adapter_and_a_log_that_grew_say_what_to_do(chosen: Wo
         (["--pairs", "x"], "--pairs is for one task"),
         (["--pairs", "x", "--task", "t", "--hosted", "h"], "Both --pairs and --hosted are given"),
         (["--pairs", "x", "--task", "t", "--synthetic", "9"], "Both --pairs and --synthetic are given"),
+        (["--pairs", "x", "--task", "t", "--kind", "extract"], "Both --pairs and --kind extract are given"),
     ],
 )
 def test_flags_that_do_not_go_together(

@@ -83,6 +83,10 @@ def _pairs(args: argparse.Namespace) -> dict[str, Any]:
     for name in ("hosted", "student", "finetune", "encoder", "synthetic"):
         if getattr(args, name) is not None:
             raise BadSetting(f"Both --pairs and --{name} are given.", "Give one of them.")
+    if args.kind != "auto":
+        raise BadSetting(
+            f"Both --pairs and --kind {args.kind} are given.", "An adapter learns from pairs: leave it out."
+        )
     return {"pairs": args.pairs}
 
 
