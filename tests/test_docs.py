@@ -74,6 +74,7 @@ def test_the_readmes_commands_run(script: str, journey: Any, tmp_path: Path) -> 
     if "--minutes" in script:
         pytest.importorskip("torch", reason="tuning a student that extracts or writes needs freehold[tune]")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
     shutil.copytree(journey.project, tmp_path / "support-desk")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     whole = f"set -eu\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{script}\n"
@@ -83,7 +84,7 @@ def test_the_readmes_commands_run(script: str, journey: Any, tmp_path: Path) -> 
         env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
