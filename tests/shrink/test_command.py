@@ -64,3 +64,11 @@ def test_what_is_wrong_is_told(tuned: Callable[..., Any]) -> None:
     t.project.choose("orders", "")
     with pytest.raises(ProjectMissing, match=r"There is no adapter of the task orders to shrink.*freehold tune"):
         command.run(asked("--project", folder, "--task", "orders"))
+
+
+def test_guessing_that_was_not_timed_is_said_too() -> None:
+    from freehold.shrink.command import _guessing
+
+    assert _guessing({"on": False, "why": "no draft was right"}) == "speculation off: no draft was right"
+    timed = {"on": True, "why": "it pays", "without": {"value": 10.0}, "with": {"value": 12.5}}
+    assert _guessing(timed) == "speculation on, 10.0 tokens/s without it, 12.5 with it: it pays"

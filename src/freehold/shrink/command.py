@@ -125,8 +125,10 @@ def show(project: Project, artifact: Artifact, table: dict[str, Any], file: IO[s
 
 def _guessing(said: dict[str, Any]) -> str:
     """Speculation in one line."""
-    speed = f", {said['without']['value']:.1f} tokens/s without it, {said['with']['value']:.1f} with it"
-    return f"speculation {'on' if said['on'] else 'off'}{speed if 'with' in said else ''}: {said['why']}"
+    speed = ""
+    if "with" in said:
+        speed = f", {said['without']['value']:.1f} tokens/s without it, {said['with']['value']:.1f} with it"
+    return f"speculation {'on' if said['on'] else 'off'}{speed}: {said['why']}"
 
 
 def _cells(line: dict[str, Any], taken: str) -> Sequence[str]:
