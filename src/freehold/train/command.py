@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from freehold.errors import BadSetting
@@ -19,8 +18,7 @@ __all__ = ["HELP", "flags", "run"]
 
 HELP = "Train a language model on your own text, or train one on; the model is a base for freehold tune."
 UNITS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
-LAUNCH = ("here", "ddp", "fsdp", "tp", "zero1", "zero2", "zero3")
-ELSEWHERE = ("torchrun", "megatron", "skypilot", "ray")
+LAUNCH = ("here", "ddp", "fsdp", "tp")
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +46,6 @@ def flags(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--launch", choices=LAUNCH, default="here", help="how processes share the work (default here)")
     where.add_argument("--processes", type=int, default=1, metavar="N", help="how many, on this machine")
     where.add_argument("--threads", type=int, default=0, metavar="N", help="of each process (default: what is faster)")
-    where.add_argument("--write", choices=ELSEWHERE, help="write the files to run it elsewhere, and stop")
-    where.add_argument("--into", type=Path, metavar="DIR", help="the folder for --write")
     parser.add_argument("--plan", action="store_true", help="say what would be trained and why, and stop")
     parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")
 
