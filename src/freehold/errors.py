@@ -39,7 +39,8 @@ from __future__ import annotations
 
 __all__ = [
     "AdapterMismatch", "ArtifactDamaged", "BadSetting", "BaseUnusable", "CorpusUnusable", "EngineFailed",
-    "FreeholdError", "HopRefused", "LaunchFailed", "LedgerDamaged", "LicenceConflict", "LogEmpty", "LogError", "LogMissing", "LogMostlyBad",
+    "FreeholdError", "HopRefused", "LaunchFailed", "LedgerDamaged", "LicenceConflict", "LogEmpty", "LogError",
+    "LogMissing", "LogMostlyBad",
     "LogUnreadable", "MissingExtra", "NothingToLearn", "PortInUse", "ProjectError", "ProjectMissing", "ProjectOtherLog",
     "ProjectVersion", "SchemaUnmet", "SecretExposed", "ServeRefused", "StorageFailed", "StudentUnusable",
     "TermsBlocked", "TooLittleMemory", "TrainingFailed", "UpstreamMissing",
