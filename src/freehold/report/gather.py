@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from freehold.engines.title import title
+from freehold.facts import facts
 from freehold.nouns import Artifact, Audit, Plan, Verdict
 from freehold.project import Project, now
 from freehold.report import report
 from freehold.report.parity import Parity, parity
+from freehold.report.train import Training, training, trainings
 from freehold.tell import Tell, quiet
 
 __all__ = ["Export", "Held", "gather", "notices", "write_report"]
@@ -26,7 +28,7 @@ class Export(NamedTuple):
 
 
 class Held(NamedTuple):
-    """`audit` is None where there is only a plan, made without a log."""
+    """`audit` is None where there is only a plan, made without a log, or only a training."""
 
     audit: Audit | None
     plan: Plan | None
@@ -34,17 +36,31 @@ class Held(NamedTuple):
     artifacts: tuple[Artifact, ...]
     exports: dict[str, Export]
     notices: tuple[str, ...]
+    training: Training | None = None
 
 
 def gather(project: Project) -> Held:
-    """Raises ProjectMissing where neither an audit nor a plan is there, ArtifactDamaged where a file can't be read."""
+    """Raises ProjectMissing where neither audit, plan nor trained model is there, ArtifactDamaged where a file can't
+    be read."""
     plan = project.load(Plan) if project.has(Plan) else None
-    audit = None if plan is not None and not project.has(Audit) else project.load(Audit)
+    trained = _training(project)
+    enough = plan is not None or trained is not None
+    audit = None if enough and not project.has(Audit) else project.load(Audit)
     verdicts = project.verdicts()
     wanted = {v.student.sha256 for v in verdicts if v.student}
     artifacts = tuple(a for a in project.artifacts() if a.sha256 in wanted)
     exports = {a.sha256: _export(a, project.artifact_path(a.sha256)) for a in artifacts}
-    return Held(audit, plan, verdicts, artifacts, exports, notices(audit) if audit else ())
+    return Held(audit, plan, verdicts, artifacts, exports, notices(audit) if audit else (), trained)
+
+
+def _training(project: Project) -> Training | None:
+    """The newest model that was trained here, with the others by name."""
+    found = trainings(project.artifacts())
+    if not found:
+        return None
+    newest, *others = found
+    known = facts(project.settings.facts)
+    return training(newest, project.artifact_path(newest.sha256), others=others, facts=known)
 
 
 def _export(artifact: Artifact, folder: Path) -> Export:
@@ -72,6 +88,7 @@ def write_report(project: Project, *, tell: Tell = quiet) -> Path:
         artifacts=held.artifacts,
         exports=held.exports,
         notices=held.notices,
+        training=held.training,
         name=name,
         made=now(),
         tell=tell,

@@ -4,6 +4,7 @@ page.html.j2   the sections, in reading order        report.js   draws the plots
 proof.html.j2  tasks with plan or verdict, money     base.css    shared with the watch page
 audit.html.j2  the audit's own page, audit.css       uPlot       inlined, with its licence
 plan.html.j2   the plan's three pages (plan.py), plan.css, plan.js
+train.html.j2  a training (train.py, train_curve.py), train.css
 """
 
 from __future__ import annotations
@@ -22,16 +23,22 @@ from freehold.report.audit import audit_page
 from freehold.report.curve import Row, plot, rows
 from freehold.report.plan import PLAN_TEMPLATES, plan_page
 from freehold.report.plan_words import PLAN_FILTERS
+from freehold.report.train import TRAIN_FILTERS
 from freehold.report.words import FILTERS
 from freehold.totals import HOURS, by_task
 
 if TYPE_CHECKING:
     from freehold.report.gather import Export
+    from freehold.report.train import Training
 
-__all__ = ["TaskPage", "render", "render_plan", "student_cards", "task_pages"]
+__all__ = ["TaskPage", "render", "render_plan", "render_training", "student_cards", "task_pages"]
 
 WORST = 10  # labels or fields shown before the fold
-TEMPLATES = ("page.html.j2", "proof.html.j2", "audit.html.j2", "audit_more.html.j2", "macros.html.j2", *PLAN_TEMPLATES)
+TEMPLATES = (
+    "page.html.j2", "proof.html.j2", "audit.html.j2", "audit_more.html.j2", "macros.html.j2", "train.html.j2",
+    "train_alone.html.j2", *PLAN_TEMPLATES,
+)  # fmt: skip
+SHEETS = ("audit.css", "plan.css", "train.css")
 PARTS = {"labels": "label", "json": "field", "tools": "tool or argument"}
 
 
@@ -120,16 +127,24 @@ def render(
         terms=_terms(verdicts),
         sources=_sources(audit, plan, verdicts),
         hours=HOURS,
+        only=False,
         **more,
     )
 
 
-def render_plan(plan: Plan, *, name: str, made: str) -> str:
+def render_plan(plan: Plan, *, training: Training | None, name: str, made: str) -> str:
     """The pages of a plan without a log, as a report of their own. Raises BadSetting where the plan decides nothing."""
     plans = plan_page(plan)
     if plans is None:
         raise BadSetting("The plan says nothing yet that a page could show.", "freehold plan makes it.")
-    return _filled("plan_alone.html.j2", plan=plan, plans=plans, verdicts=(), name=name, made=made)
+    return _filled(
+        "plan_alone.html.j2", plan=plan, plans=plans, verdicts=(), training=training, only=False, name=name, made=made
+    )
+
+
+def render_training(training: Training, *, name: str, made: str) -> str:
+    """The page of a training, as a report of its own."""
+    return _filled("train_alone.html.j2", training=training, only=True, name=name, made=made)
 
 
 def _filled(template: str, **names: Any) -> str:
@@ -145,10 +160,10 @@ def _filled(template: str, **names: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= FILTERS | PLAN_FILTERS
+    environment.filters |= FILTERS | PLAN_FILTERS | TRAIN_FILTERS
     licence = _package("assets", "uplot", "LICENSE").strip()
     library = f"/*\n{licence}\n*/\n" + _package("assets", "uplot", "uPlot.iife.min.js").strip()
-    sheets = [_package("assets", "base.css"), _package("report", "audit.css"), _package("report", "plan.css")]
+    sheets = [_package("assets", "base.css"), *(_package("report", name) for name in SHEETS)]
     style = _package("assets", "uplot", "uPlot.min.css") + "\n".join(("", *sheets))
     script = _package("report", "report.js") + _package("report", "plan.js")
     return environment.get_template(template).render(
