@@ -139,7 +139,8 @@ def _show(project: Project, artifact: Artifact, as_json: bool) -> None:
     for text in trained["samples"][:1]:
         print("  writes    " + _printable(text[:300]).replace("\n", "\n            "))
     print(f"  {folder}")
-    print(f"  next: freehold tune --base {shlex.quote(str(project.path))} --project ...")
+    print(f"  report: freehold report --project {shlex.quote(str(project.path))}")
+    print(f"  next:   freehold tune --base {shlex.quote(str(project.path))} --project ...")
 
 
 def _parameters(size: dict[str, int]) -> str:
