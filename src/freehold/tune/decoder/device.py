@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from freehold.errors import BadSetting, MissingExtra
+from freehold.errors import BadSetting, MissingExtra, TooLittleMemory
 from freehold.tune.precision import faster
 from freehold.tune.repeat import repeatable
 
@@ -93,9 +93,16 @@ class Device:
 
     def measured(self, first: Callable[[], float]) -> tuple[float, str]:
         """What a first step says it takes, and what keeps this card from giving the same bits each time ("": nothing);
-        then the step is made again without asking for them."""
+        then the step is made again without asking for them. Raises TooLittleMemory where the card runs out of it."""
+        import torch
+
         try:
             return first(), ""
+        except torch.OutOfMemoryError as error:
+            raise TooLittleMemory(
+                "The card ran out of memory in the first step, though the step was predicted to fit.",
+                "Free the card of other programs and run the same again, or take --bits 4 or --device cpu.",
+            ) from error
         except RuntimeError as error:
             if not self.card or "deterministic" not in str(error):
                 raise
