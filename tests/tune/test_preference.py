@@ -115,14 +115,14 @@ def chosen(world: World) -> World:
 
 def learn(world: World, path: Path, **more: Any) -> Artifact:
     how = How(minutes=MINUTES, **{name: more.pop(name) for name in ("base", "private", "permission") if name in more})
-    return prefer(world.task, world.traffic, world.project, str(path), how, rate=RATE, **more)
+    return prefer(world.task, world.traffic, world.project, str(path), how, **{"rate": RATE} | more)
 
 
 # the loss
 
 
 def test_the_loss_and_its_gradient_are_those_of_the_paper(folder: Path) -> None:
-    """Equation 7, each answer by itself through transformers' own forward, against the shared prefix and one batch."""
+    """DPO's equation 7 and the anchor: each answer by itself through transformers' own forward, against one batch."""
     tokens, found = tiny.examples(folder, 8)
     rows = tuple(Two(r.rest, r.answer, tuple(tokens.answer(turned(a)))) for r, (_, a) in both_of(found))
     with CPU.still(0):
@@ -132,7 +132,7 @@ def test_the_loss_and_its_gradient_are_those_of_the_paper(folder: Path) -> None:
                 torch.nn.init.normal_(p, 0, 0.1)
         both = Examples(found.prefix, rows, found.kept, {})
         before = [(1.5 * i, 2.0) for i in range(len(rows))]
-        ours = Preference(0.1).loss(model, referred(both, before).rows, found.prefix, tokens.pad)
+        ours = Preference(0.1, 0.5).loss(model, referred(both, before).rows, found.prefix, tokens.pad)
         ours.backward()
         gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
         model.zero_grad()
@@ -140,6 +140,7 @@ def test_the_loss_and_its_gradient_are_those_of_the_paper(folder: Path) -> None:
         for row, (good, bad) in zip(rows, before, strict=True):
             ratio = [alone(model, found.prefix, row.rest, answer) for answer in (row.answer, row.rejected)]
             total = total - torch.log(torch.sigmoid(0.1 * ((ratio[0] - good) - (ratio[1] - bad))))
+            total = total - 0.5 * ratio[0] / len(row.answer)
         theirs = total / len(rows)
         theirs.backward()
         said = chances(model, both, tokens.pad, tell=quiet, what="")
@@ -164,7 +165,9 @@ def test_where_the_model_is_the_reference_the_loss_is_log_2(folder: Path) -> Non
     with CPU.still(0), torch.no_grad():
         model = attach(load(folder, "float32"), rank=4, alpha=8, seed=0)
         same = referred(both, chances(model, both, tokens.pad, tell=quiet, what=""))
-        assert float(Preference(0.1).loss(model, same.rows, found.prefix, tokens.pad)) == pytest.approx(math.log(2))
+        assert float(Preference(0.1, 0.0).loss(model, same.rows, found.prefix, tokens.pad)) == pytest.approx(
+            math.log(2)
+        )
 
 
 def test_what_is_ranked_right_is_counted_before_and_after() -> None:
@@ -196,7 +199,7 @@ def test_the_adapter_learns_which_way_round_is_preferred(chosen: World) -> None:
     assert said["change"]["low"] > 0
     assert said["moved_towards"]["value"] > 0.9
     assert made.recipe["left_out"]["near to a call that certifies"] == 4
-    assert made.recipe["loss"]["last"] < made.recipe["loss"]["first"] == pytest.approx(math.log(2), abs=0.02)
+    assert made.recipe["loss"]["last"] < made.recipe["loss"]["first"]
     assert chosen.project.tuned()[chosen.task.name] == made.sha256
     home = chosen.project.artifact_path(made.sha256)
     assert set(made.files) == {"adapter.safetensors", "adapter_config.json", "decoder.json", "own.json"}
@@ -223,7 +226,7 @@ def test_stopped_at_any_step_it_ends_with_the_same_bits(folder: Path, tmp_path: 
         with CPU.still(0):
             model = attach(load(folder, "float32"), rank=plan.rank, alpha=plan.alpha, seed=0)
             state = read_checkpoint(work, "key") or Checkpoint("key", plan, 0, [], 0.0, {})
-            by = Preference(0.1)
+            by = Preference(0.1, 1.0)
             return train(model, pairs, state, work, pad=tokens.pad, seed=0, tell=tell, every=0.0, by=by)
 
     whole = run(tmp_path / "whole")
@@ -284,14 +287,16 @@ def test_it_is_shrunk_and_opened_as_any_other_adapter(chosen: World) -> None:
     from freehold.engines.decoder import DecoderStudent
     from freehold.shrink import shrink
 
-    made = learn(chosen, chosen.file(chosen.pairs(chosen.texts), "all.jsonl"))
-    small = shrink(chosen.task, made, chosen.project, formats=("BF16",), base=bases.find(chosen.base))
+    path = chosen.file(chosen.pairs(chosen.texts[:40]))
+    made = learn(chosen, path, rate=1e-4)  # little: a random model writes near-ties, which no format may turn
+    how: dict[str, Any] = {"formats": ("Q8_0", "BF16"), "threads": 1, "speculation": False}
+    small = shrink(chosen.task, made, chosen.project, base=bases.find(chosen.base), **how)
     assert (small.kind, small.parents, small.data_sha256) == ("decoder", (made.sha256,), made.data_sha256)
     assert small.recipe["preference"] == made.recipe["preference"]
     with DecoderStudent.open(chosen.project.artifact_path(small.sha256), small) as student:
         assert len(student.answers(chosen.texts[:2])) == 2
     chosen.project.choose(chosen.task.name, small.sha256)
-    assert learn(chosen, chosen.file(chosen.pairs(chosen.texts), "all.jsonl")) == made, "found behind what was shrunk"
+    assert learn(chosen, path, rate=1e-4) == made, "the adapter is found behind what was shrunk"
 
 
 # which pairs may teach

@@ -9,12 +9,13 @@ from freehold.tune.decoder.device import Device
 from freehold.tune.decoder.memory import Size
 from freehold.tune.decoder.plan import WARM, Plan
 
-__all__ = ["BATCH", "BETA", "dial"]
+__all__ = ["ANCHOR", "BATCH", "BETA", "dial"]
 
 BATCH = 8  # pairs
 BETA = 0.1  # of DPO's authors (arXiv:2305.18290, appendix B)
+ANCHOR = 1.0  # alpha of Pang et al. (arXiv:2404.19733)
 EPOCHS = 3
-RATE, WIDTH = 2e-4, 576  # a tenth of the rate that the adapter was tuned at (plan.RATE), measured at this width
+RATE, WIDTH = 1e-4, 576  # measured at this width; at twice the rate logged answers became less likely
 LEAST_RATE = 1e-5
 REFERENCE = 1 / 3  # of a pair's step: one pass forward, before the first one
 
@@ -48,9 +49,10 @@ def dial(
         f"rank {rank}, alpha {alpha}: those of the adapter that it starts from",
         f"rate {top:.2g} as given"
         if rate is not None
-        else f"rate {top:.2g} = {RATE:g} x {WIDTH} / {width} (a tenth of a tuning's), not above {RATE:g} nor below "
-        f"{LEAST_RATE:g}",
+        else f"rate {top:.2g} = {RATE:g} x {WIDTH} / {width} (Adam's goes with 1 / width), not above {RATE:g} nor "
+        f"below {LEAST_RATE:g}",
         f"{steps:,} steps of {BATCH} pairs, the rate up for {WARM:.0%} of them and down to 0 after; beta {BETA:g}",
+        f"the preferred answer's own loss besides, with the weight {ANCHOR:g}: DPO alone made it less likely as well",
         *filter(None, (form.why, loose)),
     )
     return Plan(

@@ -1,9 +1,11 @@
 """What a preference makes smaller, and what it is measured by: sums of the log-probabilities of an answer's ids.
 
     loss = -log sigmoid(beta * ((log p(preferred) - log p(rejected)) - the same of the reference))
+           - anchor * log p(preferred) / its ids
 
-DPO: Rafailov et al. 2023, arXiv:2305.18290, equation 7. The reference is the adapter that the training starts from; of
-each pair it is computed once, before the first step.
+DPO: Rafailov et al. 2023, arXiv:2305.18290, equation 7; the anchor: Pang et al. 2024, arXiv:2404.19733, equation 1. DPO
+looks at the difference alone, and may make both answers less likely (docs/preference.md has figures). The reference is
+the adapter that the training starts from; of each pair it is computed once, before the first step.
 """
 
 from __future__ import annotations
@@ -32,12 +34,12 @@ class Two(Example):
 
 
 class Preference:
-    """DPO's loss, a mean over the pairs."""
+    """DPO's loss and the anchor, a mean over the pairs."""
 
     rows = 2
 
-    def __init__(self, beta: float) -> None:
-        self.beta = beta
+    def __init__(self, beta: float, anchor: float) -> None:
+        self.beta, self.anchor = beta, anchor
 
     def weight(self, example: Two, /) -> int:
         return 1
@@ -47,7 +49,9 @@ class Preference:
 
         good, bad = _sums(model, examples, prefix, pad)
         before = torch.tensor([one.margin for one in examples], device=good.device)
-        return -torch.nn.functional.logsigmoid(self.beta * (good - bad - before)).mean()
+        ids = torch.tensor([float(len(one.answer)) for one in examples], device=good.device)
+        preference = -torch.nn.functional.logsigmoid(self.beta * (good - bad - before))
+        return (preference - self.anchor * good / ids).mean()
 
 
 def _sums(model: Any, examples: Sequence[Two], prefix: Sequence[int], pad: int) -> tuple[Any, Any]:

@@ -29,7 +29,7 @@ from freehold.tune.decoder.recipe import room_of
 from freehold.tune.decoder.tokens import Tokens
 from freehold.tune.decoder.train import Trained, held_out_loss, measure_row, train
 from freehold.tune.preference.allowed import FEWEST, allowed
-from freehold.tune.preference.dial import BATCH, BETA, dial
+from freehold.tune.preference.dial import ANCHOR, BATCH, BETA, dial
 from freehold.tune.preference.loss import Preference, chances, referred, two
 from freehold.tune.preference.reference import base_of, put_reference, reference_of, sides
 from freehold.tune.preference.sift import Sifted, sha256
@@ -55,6 +55,7 @@ class Asked:
     rate: float | None
     seed: int
     beta: float
+    anchor: float
     terms: list[dict[str, Any]]
     device: str
 
@@ -87,7 +88,7 @@ def prefer(
     found, terms = allowed(task, traffic, project, pairs, reference, how, tell)
     place = device(how.device)
     asked = Asked(
-        reference.sha256, sha256(found), how.minutes or MINUTES, how.bits, rate, seed, BETA, terms, place.name
+        reference.sha256, sha256(found), how.minutes or MINUTES, how.bits, rate, seed, BETA, ANCHOR, terms, place.name
     )
     mine = (
         a for a in project.artifacts() if (a.kind, a.task) == ("adapter", task.name)
@@ -128,7 +129,7 @@ class _Run:
         self.work, self.device, self.asked, self.threads, self.tell = work, device, asked, threads, tell
         self.home = project.artifact_path(reference.sha256)
         self.rank, self.alpha = sides(reference)
-        self.by = Preference(BETA)
+        self.by = Preference(BETA, ANCHOR)
         self.shape = shape_of(base)
         self.context = min(self.shape.context, LONGEST)
 
@@ -288,6 +289,7 @@ class _Run:
                 "pairs": self.asked.pairs,
                 "learned": len(learn.rows),
                 "beta": BETA,
+                "anchor": ANCHOR,
                 **ranked(before.pairs, after.pairs),
                 "logged": {"rows": after.rows, "loss_before": before.loss, "loss_after": after.loss},
             },
