@@ -16,9 +16,10 @@ from tests.train.small import CONTEXT, VOCABULARY, Killed, corpus, job, killing,
 from freehold.errors import ArtifactDamaged, BadSetting, BaseUnusable, CorpusUnusable
 from freehold.train.job import JOB, ids_at_once, read_job, write_job
 from freehold.train.loop import run
+from freehold.train.loop.alone import Alone
 from freehold.train.loop.checkpoint import read
 from freehold.train.loop.evaluate import asked_at, measure, sizes
-from freehold.train.loop.place import Alone, open_place
+from freehold.train.loop.place import open_place
 from freehold.train.loop.rows import Rows, held_out, open_ids, pieces
 from freehold.train.loop.schedule import share
 from freehold.train.nouns import Trained

@@ -18,7 +18,7 @@ __all__ = ["HELP", "flags", "run"]
 
 HELP = "Train a language model on your own text, or train one on; the model is a base for freehold tune."
 UNITS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
-LAUNCH = ("here", "ddp", "fsdp", "tp")
+LAUNCH = ("here", "ddp", "fsdp", "tp", "zero1", "zero2", "zero3")
 
 
 def flags(parser: argparse.ArgumentParser) -> None:

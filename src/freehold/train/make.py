@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class Run:
     @classmethod
     def begin(cls, given: Sequence[Path | str], project: Project, asked: Asked, tell: Tell) -> Run:
         """The text made ready. Raises what train does."""
-        _needed()
+        _needed(asked)
         base = None if asked.base is None else bases.find(asked.base)
         start = None if base is None else _readable(base, project, tell)
         corpus = prepare(
@@ -171,8 +172,12 @@ class Run:
         }
 
 
-def _needed() -> None:
+def _needed(asked: Asked) -> None:
     """Raises MissingExtra before anything is read."""
+    if asked.parallel.startswith("zero") and find_spec("deepspeed") is None:
+        raise MissingExtra(
+            f"--launch {asked.parallel} needs DeepSpeed, which is not installed.", "pip install 'freehold[launch]'"
+        )
     try:
         import accelerate  # noqa: F401
         import transformers  # noqa: F401

@@ -5,8 +5,8 @@
         ─killed? on from the checkpoint, to the same bits→ result/ config.json model.safetensors, training.json last
 
 rows.py · loss.py · schedule.py · trainer.py (transformers' Trainer) · watch.py (each step) · evaluate.py (held-out)
-checkpoint.py · noise.py (random numbers) · place.py (where the model lies: the seam of the launch targets) · spread.py
-means.py (Adam's) · learn.py (from folder to result)
+checkpoint.py · noise.py (random numbers) · place.py (where the model lies: the seam of the launch targets)
+alone.py · spread.py · zero.py (one process, several, ZeRO) · means.py (Adam's) · learn.py (from folder to result)
 """
 
 from __future__ import annotations

@@ -20,9 +20,10 @@ from freehold.project.storage import guarded, pretty, write_atomic
 from freehold.project.storage import sync_folder as sync
 from freehold.tell import Tell, quiet
 from freehold.train.job import JOB, RESULT, START, STOPPED, Training, read_job
+from freehold.train.loop.alone import Alone
 from freehold.train.loop.checkpoint import CHECKPOINT, About, Checkpoint, clean, read
 from freehold.train.loop.noise import put_random_state, still
-from freehold.train.loop.place import Alone, Place, open_place
+from freehold.train.loop.place import Place, open_place
 from freehold.train.loop.rows import Rows, open_ids
 from freehold.train.nouns import Trained
 

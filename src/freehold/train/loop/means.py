@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["means_of", "put_means"]
+__all__ = ["MEANS", "means_of", "put_means"]
 
 MEANS = {"m": "exp_avg", "v": "exp_avg_sq"}
 

@@ -1,6 +1,6 @@
 """Where a model lies while it is trained, and how its parts come together: the seam behind which launch targets stand.
 
-    none    one process holds it all                          place.py
+    none    one process holds it all                          alone.py
     ddp     each process holds it all, and some of the rows   spread.py
     fsdp    each holds a part of it, and some of the rows     spread.py
     tp      each holds a part of it, and all of the rows      spread.py
@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from freehold.errors import BadSetting
-from freehold.launch.job import Parallel
-from freehold.train.loop.means import means_of, put_means
+from freehold.launch.job import PARALLEL, Parallel
+from freehold.train.loop.alone import Alone
 
-__all__ = ["Alone", "Place", "open_place"]
+__all__ = ["Place", "open_place"]
 
 
 class Place(Protocol):
@@ -70,41 +70,8 @@ def open_place(parallel: Parallel) -> Place:
         from freehold.train.loop.spread import Spread
 
         return Spread(parallel)
-    raise BadSetting(f"The loop has no place called {parallel!r}.", "Known: none, ddp, fsdp, tp.")
+    if parallel in ("zero1", "zero2", "zero3"):
+        from freehold.train.loop.zero import Zero
 
-
-class Alone:
-    """One process holds it all."""
-
-    rank = share = 0
-    shares = 1
-
-    def arguments(self) -> dict[str, Any]:
-        return {}
-
-    def load(self, folder: Path, how: Mapping[str, Any]) -> Any:
-        from transformers import AutoModelForCausalLM
-
-        return AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, **how)
-
-    def full(self, trainer: Any) -> Iterator[tuple[str, Any]]:
-        for name, parameter in trainer.model.named_parameters():
-            yield f"model.{name}", parameter.detach()
-            yield from means_of(trainer.optimizer, name, parameter)
-
-    def put(self, trainer: Any, tensors: Mapping[str, Any], step: int) -> None:
-        import torch
-
-        with torch.no_grad():
-            for name, parameter in trainer.model.named_parameters():
-                parameter.copy_(tensors[f"model.{name}"])
-                put_means(trainer.optimizer, name, parameter, tensors, step)
-
-    def add_up(self, values: Sequence[float]) -> list[float]:
-        return list(values)
-
-    def settle(self, trainer: Any) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+        return Zero(parallel)
+    raise BadSetting(f"The loop has no place called {parallel!r}.", f"Known: {', '.join(PARALLEL)}.")

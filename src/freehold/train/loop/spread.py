@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from freehold.errors import LaunchFailed
+from freehold.launch.job import Parallel
 from freehold.train.loop.means import means_of, put_means
 
 __all__ = ["Spread", "join", "leave"]
@@ -44,7 +45,7 @@ def leave() -> None:
 
 
 class Spread:
-    def __init__(self, parallel: Literal["ddp", "fsdp", "tp"]) -> None:
+    def __init__(self, parallel: Parallel) -> None:
         self._parallel = parallel
         self.rank, self._ranks = join()
         self.share, self.shares = (0, 1) if parallel == "tp" else (self.rank, self._ranks)

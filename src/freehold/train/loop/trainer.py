@@ -109,7 +109,11 @@ class Loop(Trainer):  # type: ignore[misc]
         return self._batches
 
     def get_decay_parameter_names(self, model: Any) -> list[str]:
-        return [name for name, parameter in model.named_parameters() if parameter.ndim >= 2]
+        return [
+            name
+            for name, parameter in model.named_parameters()
+            if len(getattr(parameter, "ds_shape", parameter.shape)) >= 2  # DeepSpeed's shares are flat
+        ]
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         if self.lr_scheduler is None:
