@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,7 +32,7 @@ from freehold.tune.label import FEWEST, Extra, Fitted, bounded, fit, folds_of
 from freehold.tune.make import encoders_of, store
 from freehold.tune.make import label as plain_label
 from freehold.tune.rows import Rows
-from freehold.tune.synthetic.ask import CONTEXT, ask_all, bounds_of
+from freehold.tune.synthetic.ask import CONTEXT, Writes, ask_all, bounds_of
 from freehold.tune.synthetic.made import Ask, Counts, Given, Kept, Value
 from freehold.tune.synthetic.prompts import TEMPLATE, plan, wording
 from freehold.tune.synthetic.record import Outcome, read_outcome, rows_jsonl, write_outcome
@@ -38,7 +40,7 @@ from freehold.tune.synthetic.sift import agreed, sift
 from freehold.tune.synthetic.teacher import Teacher, find, running
 from freehold.tune.synthetic.value import one_of_each, paired
 
-__all__ = ["Taught", "label", "measured"]
+__all__ = ["Taught", "folds", "label", "made_rows", "measured", "taught_by", "with_all"]
 
 MINUTES = 6.0  # of the teacher, where --minutes says nothing
 SHARE = 0.5  # of --minutes
@@ -46,6 +48,7 @@ MANY = 2000  # rows, above which one fold is enough to see a difference
 AGREES = "the student without it gives the same answer"
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
+Runs = Callable[[Teacher, Project, Path, int, Tell], AbstractContextManager[Writes]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,25 +93,26 @@ class Taught:
 
 def label(
     task: Task, rows: Rows, held: Sequence[str], project: Project, named: Sequence[str], given: Given,
-    minutes: float | None, tell: Tell,
+    minutes: float | None, tell: Tell, runs: Runs = running,
 ) -> Artifact:  # fmt: skip
-    """The student with the teacher's rows where they help, else the student without. Raises what tune does."""
+    """The student with the teacher's rows where they help, else the student without. `runs` starts the teacher's
+    engine. Raises what tune does."""
     teacher = find(given.teacher, project.settings, task.kind)
     without = plain_label(task, rows, project, named, None, tell)
     key = _key(teacher, given, rows, held, without, minutes)
     if before := read_outcome(project, task.name, key):
         return project.read_artifact(before.artifact)
     rows = rows.take(bounded(rows.groups, 0).tolist())
-    fold = _folds(rows)
+    fold = folds(rows)
     work = project.work(f"synthetic-{task.name}-{key[:12]}")
-    kept, counts = _made(task, rows, fold, held, teacher, given, minutes, project, work, tell)
+    kept, counts = made_rows(task, rows, fold, held, teacher, given, minutes, project, work, tell, runs)
     if not kept:
         tell(f"no row of {teacher.base.name} can teach {task.name}: {counts.words()}; the student without is kept")
         outcome = Outcome(key, without.sha256, teacher.said, asdict(counts), None, False)
     else:
-        taught = _taught(rows, fold, kept, encoders_of(named), tell)
+        taught = taught_by(rows, fold, kept, encoders_of(named), tell)
         value = measured(taught, tell)
-        student, kept, counts = _with_all(taught, counts, tell)
+        student, kept, counts = with_all(taught, counts, tell)
         uses = bool(kept) and (value.helps or given.keep)
         tell(f"{counts.words()}; {value.words()}: {_verdict(value, uses)}")
         about = Outcome(key, without.sha256, teacher.said, asdict(counts), value, uses)
@@ -126,20 +130,20 @@ def _key(
     return hashlib.sha256(msgspec.json.encode([*parts, without.sha256, minutes])).hexdigest()
 
 
-def _folds(rows: Rows) -> Indices:
+def folds(rows: Rows) -> Indices:
     """Those that a plain fit of the same rows takes."""
     names = sorted(set(rows.labels))
     at = {name: k for k, name in enumerate(names)}
     return folds_of(rows.groups, np.array([at[one] for one in rows.labels], np.int64), 0)
 
 
-def _made(
+def made_rows(
     task: Task, rows: Rows, fold: Indices, held: Sequence[str], teacher: Teacher, given: Given,
-    minutes: float | None, project: Project, work: Any, tell: Tell,
+    minutes: float | None, project: Project, work: Path, tell: Tell, runs: Runs = running,
 ) -> tuple[list[Kept], Counts]:  # fmt: skip
     asks = plan(rows.labels, fold, given.rows, given.seed)
     bounds = bounds_of(rows.texts, 60.0 * (MINUTES if minutes is None else SHARE * minutes))
-    with running(teacher, project, work, CONTEXT, tell) as engine:
+    with runs(teacher, project, work, CONTEXT, tell) as engine:
         said = ask_all(asks, _shows(rows), engine, work, bounds, what=f"ask {teacher.base.name}", tell=tell)
     return sift(asks, said, rows.texts, held)
 
@@ -151,7 +155,7 @@ def _shows(rows: Rows) -> Any:
     return messages
 
 
-def _taught(rows: Rows, fold: Indices, kept: Sequence[Kept], encoders: Sequence[Encoder], tell: Tell) -> Taught:
+def taught_by(rows: Rows, fold: Indices, kept: Sequence[Kept], encoders: Sequence[Encoder], tell: Tell) -> Taught:
     vectors = [encode(one, rows.texts, tell) for one in encoders]
     made = [one.embed([row.text for row in kept]) for one in encoders]
     return Taught(rows, fold, vectors, kept, made, encoders)
@@ -186,7 +190,7 @@ def _enough(rows: Rows, which: Indices) -> bool:
     return len({rows.labels[i] for i in which.tolist()}) > 1 and len(np.unique(rows.groups[which])) >= FEWEST
 
 
-def _with_all(taught: Taught, counts: Counts, tell: Tell) -> tuple[Fitted, list[Kept], Counts]:
+def with_all(taught: Taught, counts: Counts, tell: Tell) -> tuple[Fitted, list[Kept], Counts]:
     """The student on all rows, with the made ones that the one without agrees with."""
     everything = np.ones(len(taught.rows.texts), bool)
     numbers = list(range(len(taught.made)))
