@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -373,6 +374,27 @@ def test_a_damaged_model_is_refused_in_one_sentence(kind: str, words: str, smoll
         Engine.start(path, context=64, threads=1)
     assert "\n" not in str(failed.value)
     path.unlink()
+
+
+LOUD = """
+    import ctypes, os
+    from freehold.engines.gguf.ggml import library
+    from freehold.engines.llama.child import _written
+
+    lib = library()
+    lib._Z15common_log_mainv.restype = ctypes.c_void_p
+    log = ctypes.c_void_p(lib._Z15common_log_mainv())
+    for i in range(200):
+        lib._Z14common_log_addP10common_log14ggml_log_levelPKcz(log, ctypes.c_int(4), b"why it failed\\n")
+    _written()
+    os._exit(1)
+"""
+
+
+def test_what_llama_cpp_says_is_written_before_the_process_ends() -> None:
+    pytest.importorskip("xllamacpp")
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(LOUD)], capture_output=True, text=True, check=False)
+    assert done.stderr.count("why it failed") == 200, done.stderr[:300]
 
 
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:

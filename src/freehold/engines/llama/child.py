@@ -12,6 +12,8 @@ A crash inside llama.cpp kills this process and not the gateway.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import select
 import shutil
@@ -23,6 +25,7 @@ from typing import Any
 import msgspec
 
 from freehold.engines.llama import cage
+from freehold.errors import FreeholdError
 
 __all__ = ["main", "parameters"]
 
@@ -89,10 +92,22 @@ def main() -> None:
 
         server = xllamacpp.Server(parameters(said))
     except (ImportError, OSError, RuntimeError, ValueError, MemoryError) as error:
+        _written()
         voice.write(msgspec.json.encode({"failed": f"{type(error).__name__}: {error}".replace("\n", " ")}) + b"\n")
         os._exit(1)
     voice.write(msgspec.json.encode({"ready": True, "address": server.listening_address, "network": network}) + b"\n")
     threading.Event().wait()
+
+
+def _written() -> None:
+    """Wait until llama.cpp has written why: it does so in a thread of its own, which would end with this process."""
+    from freehold.engines.gguf.ggml import library
+
+    with contextlib.suppress(FreeholdError, AttributeError, OSError):  # no such library, or one with other names
+        lib = library()
+        log = lib._Z15common_log_mainv
+        log.restype = ctypes.c_void_p
+        lib._Z16common_log_flushP10common_log(ctypes.c_void_p(log()))
 
 
 def _end_with_parent(parent: int, folder: str) -> None:
