@@ -118,6 +118,40 @@ def adapter(path: Path, folder: Path, rank: int = 4, names: tuple[str, ...] = ("
     return path
 
 
+def test_what_is_tuned_on_experts_is_what_is_shrunk(tiny: Tiny, tmp_path: Path) -> None:
+    """PEFT's own sum beside the frozen base is the merged GGUF's, and the base's with the adapter's file."""
+    import torch
+    from safetensors.torch import save_file
+
+    from freehold.tune.decoder.model import adapter as tensors_of
+    from freehold.tune.decoder.model import attach, load
+
+    folder = tiny(kind="mixtral", hidden=64)
+    model = attach(load(folder, "float32"), rank=4, alpha=8, seed=0)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(0, 0.2)
+    tensors = tensors_of(model)
+    assert {name.split(".")[-3] for name in tensors} == {"q_proj", "k_proj", "v_proj", "o_proj"}
+    save_file(tensors, tmp_path / "adapter.safetensors")
+    ids = list(range(5, 60))
+    with torch.no_grad():
+        tuned = model(torch.tensor([ids])).logits[0].numpy()
+    base = HfWeights.open(folder)
+    lora = Lora.open(tmp_path / "adapter.safetensors", base, alpha=8.0)
+    write(base, tmp_path / "base.gguf", "F32")
+    write(Merged(base, lora), tmp_path / "merged.gguf", "F32")
+    write_adapter(lora, base.shape, tmp_path / "adapter.gguf")
+    how: dict[str, Any] = {"kv": "f32", "flash": False, "context": 128, "threads": 1}
+    with Forced.start(tmp_path / "merged.gguf", **how) as engine:
+        assert np.abs(engine.logits(ids) - tuned).max() <= 1e-3
+    with Forced.start(tmp_path / "base.gguf", adapter=tmp_path / "adapter.gguf", **how) as engine:
+        assert np.abs(engine.logits(ids) - tuned).max() <= 1e-3
+    with Forced.start(tmp_path / "base.gguf", **how) as engine:
+        assert np.abs(engine.logits(ids) - tuned).max() > 1.0
+
+
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])
 def test_an_adapter_file_is_the_same_as_merging_it(tiny: Tiny, tmp_path: Path, kind: str) -> None:
     folder = tiny(kind=kind, hidden=64)

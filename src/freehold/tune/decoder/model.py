@@ -28,6 +28,7 @@ __all__ = [
 
 HEADS = ("final_logit_softcapping", "logits_scaling", "logit_scale")  # a head that is more than one matrix
 SHORT = 512  # ids
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
 def load(folder: Path, kind: str, *, bits: int = 16, longest: int = 0, device: Device = CPU) -> Any:
@@ -87,8 +88,15 @@ def forget_activations(model: Any) -> None:
             module.training = True
 
 
+def adapted(experts: int) -> str | list[str]:
+    """What an adapter is put on, as PEFT names it: all linear layers but the head; beside experts those of attention,
+    since an expert is a slice of one tensor to PEFT, whose adapter no GGUF here can hold, and a router that moves sends
+    ids to experts that never learned from them."""
+    return list(ATTENTION) if experts else "all-linear"
+
+
 def attach(model: Any, *, rank: int, alpha: int, seed: int) -> Any:
-    """PEFT's LoRA on all linear layers but the head. A is drawn by the seed, B is 0 (so it starts at the base)."""
+    """PEFT's LoRA on what `adapted` names. A is drawn by the seed, B is 0 (so it starts at the base)."""
     import torch
 
     # peft opens bitsandbytes where it is there, which warns of a kernel that it does not need
@@ -97,7 +105,8 @@ def attach(model: Any, *, rank: int, alpha: int, seed: int) -> Any:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
         raise MissingExtra("Tuning a decoder needs the package peft.", "pip install 'freehold[tune]'") from error
-    how = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM")
+    layers = adapted(getattr(model.config, "num_local_experts", 0))
+    how = LoraConfig(r=rank, lora_alpha=alpha, target_modules=layers, lora_dropout=0.0, task_type="CAUSAL_LM")
     torch.manual_seed(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers
@@ -159,13 +168,13 @@ def put_adapter(model: Any, tensors: dict[str, Any]) -> None:
     assert not said.unexpected_keys, said.unexpected_keys
 
 
-def adapter_config(base: str, rank: int, alpha: int) -> bytes:
+def adapter_config(base: str, rank: int, alpha: int, experts: int = 0) -> bytes:
     """adapter_config.json, so that PEFT can load the adapter beside it as well."""
     import json
 
     said = {
         "base_model_name_or_path": base, "bias": "none", "fan_in_fan_out": False, "inference_mode": True,
-        "lora_alpha": alpha, "lora_dropout": 0.0, "peft_type": "LORA", "r": rank, "target_modules": "all-linear",
-        "task_type": "CAUSAL_LM",
+        "lora_alpha": alpha, "lora_dropout": 0.0, "peft_type": "LORA", "r": rank,
+        "target_modules": adapted(experts), "task_type": "CAUSAL_LM",
     }  # fmt: skip
     return (json.dumps(said, indent=2) + "\n").encode()

@@ -61,6 +61,7 @@ def plan(
     bits: int = 16,
     rate: float | None = None,
     unit: str = "CPU seconds",
+    layers: str = "all linear layers but the head",
 ) -> Plan:
     """How `rows` rows are learned in `seconds` (`unit` says which), where one row takes `seconds_row` (measured)."""
     afford = max(BATCH, int(seconds / seconds_row))
@@ -74,7 +75,7 @@ def plan(
         dtype[1] if bits == 16 else "4 bits as asked: NF4 with double quantisation, the adapter in float32",
         f"{used:,} of {rows:,} rows, {epochs} times: {seconds:.0f} {unit} pay for {afford:,} rows at "
         f"{seconds_row:.2g} s each (measured); all different rows before any twice, and none more than {EPOCHS} times",
-        f"rank {rank} on all linear layers: {seen:,} rows seen (8 below 500, 32 from 20,000); alpha twice the rank",
+        f"rank {rank} on {layers}: {seen:,} rows seen (8 below 500, 32 from 20,000); alpha twice the rank",
         f"rate {top:.2g} as given"
         if rate is not None
         else f"rate {top:.2g} = {RATE:g} x {WIDTH} / {width} (Adam's "

@@ -41,6 +41,10 @@ __all__ = ["tune_decoder"]
 
 FEWEST = 20  # rows
 LONGEST = 4096  # ids of a row
+LAYERS = {
+    False: "all linear layers but the head",
+    True: "attention's layers; experts and their router stay as they are",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +244,7 @@ class _Run:
             seconds_row=seconds_row,
             seconds=shares(self.asked.minutes)[0],
             width=shape.hidden,
+            layers=LAYERS[bool(shape.experts)],
             dtype=kind,
             bits=self.asked.bits,
             rate=self.asked.rate,
@@ -265,7 +270,7 @@ class _Run:
         texts, answers = [self.rows.texts[i] for i in self.own], [self.rows.labels[i] for i in self.own]
         return {
             "adapter.safetensors": save(trained.tensors),
-            "adapter_config.json": adapter_config(self.base.name, said.rank, said.alpha),
+            "adapter_config.json": adapter_config(self.base.name, said.rank, said.alpha, shape_of(self.base).experts),
             "decoder.json": recipe.encode(),
             "own.json": own_json(texts, answers),
         }
@@ -278,7 +283,7 @@ class _Run:
             "minutes": self.asked.minutes,
             "seed": self.asked.seed,
             "base": {"name": self.base.name, "sha256": self.base.sha256, "source": self.base.source},
-            "lora": {"rank": said.rank, "alpha": said.alpha, "layers": "all linear ones but the head"},
+            "lora": {"rank": said.rank, "alpha": said.alpha, "layers": LAYERS[bool(shape_of(self.base).experts)]},
             "plan": asdict(said) | {"why": list(said.why)},
             "prefix": len(examples.prefix),
             "left_out": examples.left_out,

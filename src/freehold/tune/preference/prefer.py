@@ -256,7 +256,7 @@ class _Run:
 
         return {
             "adapter.safetensors": save(trained.tensors),
-            "adapter_config.json": adapter_config(self.base.name, self.rank, self.alpha),
+            "adapter_config.json": adapter_config(self.base.name, self.rank, self.alpha, self.shape.experts),
             "decoder.json": self._recipe(learn, own).encode(),
             "own.json": (self.home / "own.json").read_bytes(),
         }
