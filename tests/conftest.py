@@ -23,7 +23,10 @@ hypothesis.settings.load_profile("here")
 
 ROOT = Path(__file__).resolve().parent.parent
 LOG = ROOT / "examples" / "support-desk" / "calls.jsonl.gz"
-LONG = ("tests/journey/test_text_journey.py", "tests/journey/test_journey.py", "tests/test_docs.py")
+LONG = (
+    "tests/journey/test_text_journey.py", "tests/journey/test_journey.py", "tests/test_docs.py",
+    "tests/journey/test_scratch_journey.py",
+)  # fmt: skip
 """What takes minutes, begun first where files go to several workers, so that none of them is left at the end."""
 DOWN = pytest.StashKey[list[str]]()
 

@@ -124,10 +124,10 @@ def text_given(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def for_task(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options for one of many tasks: what is meant for label tasks alone is not said of the others."""
-    return {
-        name: value for name, value in given.items() if task.kind == "labels" or name not in ("finetune", "student")
-    }
+    """The options for one of many tasks: what is meant for label tasks alone is not said of the others, and `kind` not
+    of a label task, for which a decoder is asked by name."""
+    others = ("kind",) if task.kind == "labels" else ("finetune", "student")
+    return {name: value for name, value in given.items() if name not in others}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -175,7 +175,8 @@ def _tune(project: Project, args: argparse.Namespace, tell: Tell) -> list[Artifa
     failed: list[FreeholdError] = []
     for task in chosen:
         try:
-            own = options if name is not None else for_task(task, options)
+            named = name is not None or (len(chosen) == 1 and task.kind == "labels")
+            own = options if named else for_task(task, options)
             made.append(tune(task, traffic, project, **own, tell=tell))
         except (*STAYS, *FAILS) as error:
             if name is not None or (task.kind == "labels" and not isinstance(error, NothingToLearn)):
