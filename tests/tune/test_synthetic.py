@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import re
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from freehold.cli import main
 from freehold.engines.bases import Base
-from freehold.engines.scripted import ScriptedEngine
+from freehold.engines.llama.completion import Completion, Request
+from freehold.engines.llama.engine import Engine
+from freehold.engines.scripted import START, ScriptedEngine
 from freehold.errors import BadSetting, TermsBlocked
 from freehold.facts import facts
-from freehold.nouns import Message, Slot, Task, Template
-from freehold.project import Project
+from freehold.nouns import Artifact, Message, Slot, Task, Template
+from freehold.project import Project, sha256_file
 from freehold.project.settings import Settings
 from freehold.tell import quiet
-from freehold.traffic import find_tasks, read
-from freehold.tune import tune
+from freehold.traffic import Traffic, find_tasks, read
 from freehold.tune.rows import held_texts, rows_of
 from freehold.tune.synthetic import Given
-from freehold.tune.synthetic.ask import NAME, Bounds, ask_all
-from freehold.tune.synthetic.made import Ask, Said, check
+from freehold.tune.synthetic.ask import CONTEXT, NAME, Bounds, ask_all
+from freehold.tune.synthetic.label import label as label_with
+from freehold.tune.synthetic.made import Ask, Said, check, row_id
 from freehold.tune.synthetic.prompts import plan, wording
 from freehold.tune.synthetic.sift import sift
 from freehold.tune.synthetic.teacher import find, may_teach
 from freehold.tune.synthetic.value import difference, paired
 
-CANARY = "zxqcanary"
+CANARY = "zxq"
 
 
 def model(folder: Path, name: str, licence: str) -> Base:
@@ -129,36 +137,156 @@ def test_what_cannot_be_asked_is_refused() -> None:
         check(Given(1), Task("t", task.template, "text", 10, 1.0))
 
 
-def test_a_student_is_made_whatever_comes_of_it(smollm2: Path, tmp_path: Path) -> None:
-    """The real teacher; no call that certifies is shown to it, and the same seed makes the same rows."""
-    path = tmp_path / "calls.jsonl"
-    words = {"refund": "please give me the money back for", "track": "where in the world is", "stop": "do not send me"}
+FAMILIES = ("pump", "valve")
+FRAMES = ("please send the {} part", "is the {} one in stock", "do you have {} left", "when does {} come back")
+CODES = 50
+
+
+def codes(family: str) -> list[str]:
+    """Made-up names of parts, which no encoder has read: the first two are asked for again and again."""
+    syllables = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
+    rng = np.random.default_rng(0)
+    drawn = ["".join(syllables[i] for i in rng.permutation(len(syllables))[:3]) for _ in range(2 * CODES)]
+    return drawn[:CODES] if family == FAMILIES[0] else drawn[CODES:]
+
+
+def parts() -> list[tuple[str, str]]:
+    """(text, label), each with a canary of its own: two of three name a part that no other text names."""
+    made = []
+    for i in range(2 * CODES):
+        family, known = FAMILIES[i % 2], codes(FAMILIES[i % 2])
+        part = known[i // 2] if i % 6 < 4 else known[i // 6 % 2]
+        made.append((f"{FRAMES[i // 2 % 4].format(part)} {CANARY}{i:03}", family))
+    return made
+
+
+def shop() -> list[tuple[str, str]]:
+    """(text, label), in words that a small model has read."""
+    refunds = (
+        "i want my money back for the shoes", "please refund the red lamp", "can you return my payment for two books",
+        "the phone is broken so give me a refund", "how do i get a refund for a coat",
+        "refund my order of a garden chair", "i was charged twice and want it back",
+    )  # fmt: skip
+    tracking = (
+        "where is my parcel", "when will the kitchen table arrive", "has my order been sent yet",
+        "track the delivery of my new bike", "the package should have come on monday",
+        "what day does the courier bring it",
+    )  # fmt: skip
+    return [*((text, "refund") for text in refunds), *((text, "tracking") for text in tracking)]
+
+
+def logged(path: Path, pairs: Sequence[tuple[str, str]]) -> Traffic:
+    """As calls."""
     with path.open("w", encoding="utf-8") as file:
-        for i in range(45):
-            label = sorted(words)[i % 3]
-            asked = [{"role": "user", "content": f"{words[label]} {CANARY}{i} item{i} thing{i * 7}"}]
+        for text, label in pairs:
             said = {"choices": [{"message": {"role": "assistant", "content": label}, "finish_reason": "stop"}]}
-            file.write(json.dumps({"request": {"model": "m", "messages": asked}, "response": said}) + "\n")
-    traffic = read([str(path)])
+            asked = {"model": "m", "messages": [{"role": "user", "content": text}]}
+            file.write(json.dumps({"request": asked, "response": said}) + "\n")
+    return read([str(path)])
+
+
+class Expert(ScriptedEngine):
+    """A teacher that knows all parts of the family it is asked for: a usual one, and three more."""
+
+    def prompt(self, request: Request) -> str:
+        assert request.prompt_ids is not None
+        return bytes(i for i in request.prompt_ids if i < START).decode()
+
+    def complete(self, request: Request) -> Completion:
+        known = codes(self.prompt(request).rpartition("Kind: ")[2].partition("</>")[0])
+        rng = np.random.default_rng(request.seed)
+        others = [known[i] for i in 2 + rng.permutation(CODES - 2)[:3]]
+        self.script = {"Kind": (" ".join([known[rng.integers(2)], *others]), 0.9)}
+        return super().complete(request)
+
+
+def canaries(said: str) -> set[str]:
+    return set(re.findall(rf"{CANARY}\d+", said))
+
+
+def test_rows_that_help_stay_and_no_call_that_certifies_is_shown(smollm2: Path, tmp_path: Path) -> None:
+    """All of it, with an expert in place of the model's words: the artefact, the recipe, what the engine was asked."""
+    traffic = logged(tmp_path / "calls.jsonl", parts())
     task = find_tasks(traffic)[0]
     rows, held = rows_of(task, traffic), held_texts(task, traffic)
-    assert held
-    assert not set(held) & set(rows.texts)
+    expert, project = Expert({}, context=CONTEXT), Project.create(tmp_path / "project")
+    given = Given(80, str(smollm2))
+
+    def made() -> Artifact:
+        return label_with(task, rows, held, project, [], given, None, quiet, lambda *_: nullcontext(expert))
+
+    artifact = made()
+    shown, barred = canaries(" ".join(map(expert.prompt, expert.asked))), canaries(" ".join(held))
+    assert len(expert.asked) == 80
+    assert len(barred) >= 10
+    assert not shown & barred
+    assert shown
+    assert shown <= canaries(" ".join(rows.texts))
+
+    outcome = json.loads((project.path / f"synthetic-{task.name}.json").read_text())
+    assert outcome["kept"]
+    assert outcome["artifact"] == artifact.sha256
+    assert outcome["value"]["difference"]["low"] > 0
+    assert artifact.recipe["synthetic"]["counts"] == outcome["counts"]
+    assert artifact.recipe["synthetic"]["value"] == outcome["value"]
+    lines = (project.artifact_path(artifact.sha256) / "synthetic.jsonl").read_bytes().splitlines()
+    assert len(lines) == outcome["counts"]["kept"] > 0
+    names = {row_id(text, answer) for text, answer in zip(rows.texts, rows.labels, strict=True)}
+    for row in map(json.loads, lines):
+        assert set(row["text"].split()) <= set(codes(row["answer"]))
+        assert (row["licence"], row["sha256"]) == ("Apache-2.0", sha256_file(smollm2))
+        assert row["prompt"]["label"] == row["answer"]
+        assert set(row["prompt"]["rows"]) <= names
+
+    assert made().sha256 == artifact.sha256
+    assert len(expert.asked) == 80, "what was made is not asked for again"
+
+
+def test_what_goes_to_the_engines_socket(
+    smollm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The real teacher by the command line: left out where too few rows are there to see a help, kept where that is
+    asked; the same seed makes the same rows; all that its socket was sent is of the fit side."""
+    sent: list[tuple[str, dict[str, Any]]] = []
+    send = http.client.HTTPConnection.request
+
+    def request(
+        self: http.client.HTTPConnection, method: str, url: str, body: Any = None, headers: Any = None, **own: Any
+    ) -> None:
+        if body:
+            sent.append((url, json.loads(body)))
+        send(self, method, url, body, headers or {}, **own)
+
+    monkeypatch.setattr(http.client.HTTPConnection, "request", request)
+    log = tmp_path / "calls.jsonl"
+    traffic = logged(log, 9 * shop())  # a plan tries 116 calls and more; without a fold too few texts are left to fit
+    task = find_tasks(traffic)[0]
+    project = Project.create(tmp_path / "project")
+    at = ["--project", str(project.path)]
+    assert main(["audit", str(log), *at]) == main(["plan", *at]) == 0
+    asked = ["tune", *at, "--task", task.name, "--synthetic", "6", "--teacher", str(smollm2), "--json"]
     made = []
-    for name in ("one", "two"):
-        project = Project.create(tmp_path / name)
-        artifact = tune(task, traffic, project, synthetic=Given(8, str(smollm2)))
-        assert project.tuned()[task.name] == artifact.sha256
-        found = next(project.path.glob("synthetic-*.json"))
-        assert json.loads(found.read_text())["counts"]["asked"] == 8
-        made.append((artifact.sha256, found.with_suffix(".jsonl").read_bytes()))
-        assert tune(task, traffic, project, synthetic=Given(8, str(smollm2))).sha256 == artifact.sha256
+    for flags in ([], ["--keep-synthetic"]):
+        capsys.readouterr()
+        assert main([*asked, *flags]) == 0
+        artifact = json.loads(capsys.readouterr().out)[0]
+        outcome = json.loads((project.path / f"synthetic-{task.name}.json").read_text())
+        assert outcome["value"]["with_"]["n"] == 0
+        assert outcome["counts"]["kept"] > 0
+        assert outcome["kept"] == ("synthetic.jsonl" in artifact["files"]) == ("synthetic" in artifact["recipe"])
+        assert outcome["kept"] == bool(flags)
+        assert project.tuned()[task.name] == artifact["sha256"]
+        made.append((project.path / f"synthetic-{task.name}.jsonl").read_bytes())
     assert made[0] == made[1]
 
-
-def test_only_the_fit_side_is_shown() -> None:
-    """Every prompt is made of logged rows by number, out of the rows that a fit may see."""
-    texts = [f"{CANARY}{i}" for i in range(20)]
-    asks = plan(["a", "b"] * 10, np.arange(20) % 5, 40, 3)
-    shown = {m["content"] for ask in asks for m in wording([(texts[i], "a") for i in ask.shown], ask.label)}
-    assert {text for text in shown if CANARY in text} <= set(texts)
+    all_sent = json.dumps(sent)
+    texts = [str(body["content"]) for url, body in sent if url == "/tokenize"]
+    prompts = {tuple(body["prompt"]) for url, body in sent if url == "/completion"}
+    held, fit = set(held_texts(task, traffic)), set(rows_of(task, traffic).texts)
+    assert held
+    assert prompts
+    assert not [text for text in held if text in all_sent]
+    assert [text for text in fit if text in all_sent]
+    with Engine.start(smollm2, context=CONTEXT) as engine:
+        known = [tuple(engine.tokenize(text)) for text in texts]
+    assert all(any(ids[: len(prompt)] == prompt for ids in known) for prompt in prompts), "no prompt has other words"

@@ -141,11 +141,18 @@ def made_rows(
     task: Task, rows: Rows, fold: Indices, held: Sequence[str], teacher: Teacher, given: Given,
     minutes: float | None, project: Project, work: Path, tell: Tell, runs: Runs = running,
 ) -> tuple[list[Kept], Counts]:  # fmt: skip
-    asks = plan(rows.labels, fold, given.rows, given.seed)
+    asks = _asks(rows, fold, given)
     bounds = bounds_of(rows.texts, 60.0 * (MINUTES if minutes is None else SHARE * minutes))
     with runs(teacher, project, work, CONTEXT, tell) as engine:
         said = ask_all(asks, _shows(rows), engine, work, bounds, what=f"ask {teacher.base.name}", tell=tell)
     return sift(asks, said, rows.texts, held)
+
+
+def _asks(rows: Rows, fold: Indices, given: Given) -> list[Ask]:
+    """Of near-duplicates one is shown: a prompt that says the same five times gets it back a sixth time."""
+    one = one_of_each(rows.groups)
+    asks = plan([rows.labels[i] for i in one.tolist()], fold[one], given.rows, given.seed)
+    return [replace(ask, shown=tuple(one[list(ask.shown)].tolist())) for ask in asks]
 
 
 def _shows(rows: Rows) -> Any:
