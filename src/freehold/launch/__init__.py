@@ -3,6 +3,7 @@
 Job(module="freehold.train.worker", folder=work/train-1f3a, run=<the same in this process>)
     none                               this process    job.run(tell)
     ddp fsdp tp zero1 zero2 zero3      N processes     torchrun -m MODULE FOLDER --parallel NAME: processes.py
+    other machines                     nothing here    the files that start it there: write/
 
 A worker's rank 0 writes JSON lines on stdout: {"tell": "loss 2.31 ...", "done": 0.4} and, at a failure,
 {"error": "TrainingFailed", "message": "...", "hint": "..."}; the result lies in the job's folder.

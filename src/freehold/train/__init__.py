@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from freehold.launch.write import Where
 from freehold.nouns import Artifact
 from freehold.project import Project
 from freehold.tell import Tell, quiet
 from freehold.train.asked import Asked
 from freehold.train.nouns import Corpus, Plan
 
-__all__ = ["Asked", "plan", "train"]
+__all__ = ["Asked", "plan", "train", "write"]
 
 
 def train(
@@ -44,3 +45,20 @@ def plan(
 
     run = Run.begin(corpus, project, (asked or Asked()).checked(), tell)
     return run.corpus, run.plan()
+
+
+def write(
+    corpus: Sequence[Path | str],
+    project: Project,
+    asked: Asked,
+    target: str,
+    into: Path,
+    where: Where,
+    *,
+    tell: Tell = quiet,
+) -> list[Path]:
+    """Make the text and the plan ready in a folder, with the files that run it elsewhere (launch.write.TARGETS); trains
+    nothing. Raises what train does before it starts, and BadSetting for what the target can't do."""
+    from freehold.train.make import Run
+
+    return Run.begin(corpus, project, asked.checked(), tell).elsewhere(target, into, where)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from freehold.errors import BadSetting
 
 if TYPE_CHECKING:
+    from freehold.launch.write import Where
     from freehold.nouns import Artifact
     from freehold.project import Project
     from freehold.train import Asked
@@ -19,6 +21,7 @@ __all__ = ["HELP", "flags", "run"]
 HELP = "Train a language model on your own text, or train one on; the model is a base for freehold tune."
 UNITS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 LAUNCH = ("here", "ddp", "fsdp", "tp", "zero1", "zero2", "zero3")
+ELSEWHERE = ("torchrun", "megatron", "skypilot", "ray")
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +48,9 @@ def flags(parser: argparse.ArgumentParser) -> None:
     where = parser.add_argument_group("where it runs")
     where.add_argument("--launch", choices=LAUNCH, default="here", help="how processes share the work (default here)")
     where.add_argument("--processes", type=int, default=1, metavar="N", help="how many, on this machine")
+    where.add_argument("--write", choices=ELSEWHERE, help="write the files that run it elsewhere, and stop")
+    where.add_argument("--into", type=Path, metavar="DIR", help="a new folder for --write")
+    where.add_argument("--machines", type=int, default=1, metavar="N", help="with --write: each runs --processes")
     where.add_argument("--threads", type=int, default=0, metavar="N", help="of each process (default: what is faster)")
     parser.add_argument("--plan", action="store_true", help="say what would be trained and why, and stop")
     parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")
@@ -56,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     from freehold.train import plan, train
 
     asked = _asked(args)
+    if args.write or args.into or args.machines != 1:
+        return _write(args, asked)
     project = Project.create(args.project)
     with project.lock(), terminal() as tell:
         if args.plan:
@@ -83,11 +91,47 @@ def _asked(args: argparse.Namespace) -> Asked:
         licences=_pairs("--licence", args.licence),
         sources=_pairs("--source", args.source),
         overrides=_pairs("--set", args.set),
-        parallel="none" if args.launch == "here" else args.launch,
-        processes=args.processes,
+        parallel="none" if args.launch == "here" or args.write else args.launch,
+        processes=1 if args.write else args.processes,
         threads=args.threads,
         seed=args.seed,
     )
+
+
+def _write(args: argparse.Namespace, asked: Asked) -> int:
+    from freehold.project import Project
+    from freehold.tell import terminal
+    from freehold.train import write
+
+    where, project = _where(args), Project.create(args.project)
+    with project.lock(), terminal() as tell:
+        made = write(args.corpus, project, asked, args.write, args.into, where, tell=tell)
+    _show_written(args.into, made, args.json)
+    return 0
+
+
+def _where(args: argparse.Namespace) -> Where:
+    """Raises BadSetting."""
+    from freehold.launch.write import Where
+
+    if not (args.write and args.into):
+        raise BadSetting("--write, --into and --machines go together.", "Say --write TARGET --into DIR.")
+    if args.tokens is None:
+        raise BadSetting("--write is without --tokens.", "How fast other machines are is not known here: say --tokens.")
+    if args.write == "megatron" and args.launch != "here":
+        raise BadSetting(f"--launch {args.launch} is not Megatron's.", "Leave it out: its degrees are chosen.")
+    return Where(args.machines, args.processes, "fsdp" if args.launch == "here" else args.launch).checked()
+
+
+def _show_written(into: Path, made: list[Path], as_json: bool) -> None:
+    import msgspec
+
+    if as_json:
+        print(msgspec.json.encode({"folder": into, "files": made}, enc_hook=str).decode())
+        return
+    for path in made:
+        print(path)
+    print(f"next: {into / 'README.md'} says what to do")
 
 
 def _number(flag: str, said: str) -> int:

@@ -19,12 +19,14 @@ from freehold.errors import LicenceConflict, MissingExtra
 from freehold.facts import Union, facts, union
 from freehold.launch import launch
 from freehold.launch.job import Job
+from freehold.launch.write import Where
 from freehold.nouns import Artifact
 from freehold.project import Project
 from freehold.project.storage import pretty, write_atomic
 from freehold.tell import Tell
 from freehold.train.asked import Asked
 from freehold.train.card import card
+from freehold.train.carry import carry
 from freehold.train.corpus import prepare
 from freehold.train.job import read_job, write_job
 from freehold.train.nouns import Corpus, Plan, Trained
@@ -84,6 +86,14 @@ class Run:
         made = self._store(said, owed, _trained(self.work))
         shutil.rmtree(self.work)
         return made
+
+    def elsewhere(self, target: str, into: Path, where: Where) -> list[Path]:
+        """The files to run it elsewhere. Its plan is kept here, so that the result that comes home is this run's."""
+        owed, said = self.licence(), self.plan()
+        threads = self.asked.threads or said.threads
+        write_job(self.work, said, self.corpus, start=self.start, threads=threads)
+        where = replace(where, work=str(self.work), licence=owed.expression)
+        return carry(target, into, where, corpus=self.corpus, plan=said, start=self.start, threads=threads)
 
     def licence(self) -> Union:
         """What the text's licences ask together, and those of the model that is trained on. Raises LicenceConflict."""
