@@ -10,6 +10,7 @@ are gathered by `full_tensor`, and cut again by `distribute_tensor`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ def join() -> tuple[int, int]:
     import torch
     import torch.distributed as dist
 
+    # accelerate takes threads of its own choice, and warns, where nobody has named a number
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
     try:
         if not dist.is_initialized():
             dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
