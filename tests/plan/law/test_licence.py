@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from freehold.errors import BadSetting
+from freehold.facts import union
 from freehold.facts.tables import Facts
 from freehold.nouns import Card, Duty, Fact
 from freehold.plan.law.company import Company, company_of
@@ -91,6 +92,39 @@ def test_what_a_copy_carries_is_due_once_it_goes_out() -> None:
     assert card("apache-2.0", SELLER).outcome == "ALLOW_WITH_NOTE"
     assert "host it for others" in duty(card("gemma-1-to-3", OUTSIDE), "agreement").what
     assert duty(card("gemma-1-to-3", OUTSIDE), "policy").outcome == "ALLOW_WITH_NOTE"  # holds for everybody
+
+
+def test_the_source_goes_with_a_copy() -> None:
+    kept, sold = card("gpl-3.0-only"), card("gpl-3.0-only", SELLER)
+    assert duty(kept, "source").what.startswith("Once you distribute it: offer the source")
+    assert duty(kept, "source").outcome == "ALLOW"
+    assert duty(sold, "source").outcome == "ALLOW_WITH_NOTE"
+    assert (
+        duty(sold, "source").clause
+        == "convey the machine-readable Corresponding Source under the terms of this License"
+    )
+    assert "or host it for others: offer the source" in duty(card("agpl-3.0-only"), "source").what
+
+
+def test_without_derivatives_nothing_made_from_it_is_passed_on() -> None:
+    kept, sold = card("cc-by-nd-4.0"), card("cc-by-nd-4.0", SELLER)
+    assert duty(kept, "private").clause == "produce and reproduce, but not Share, Adapted Material"
+    assert kept.outcome == "ALLOW_WITH_NOTE"
+    assert (duty(sold, "private").outcome, sold.outcome) == ("BLOCK", "BLOCK")
+    (why,) = ruled_out(model("x"), FACTS.get("licences", "cc-by-nd-4.0"), SELLER)
+    assert why.startswith("Pass on nothing that is made from it")
+    assert not ruled_out(model("x"), FACTS.get("licences", "cc-by-nd-4.0"), OUTSIDE)
+
+
+@pytest.mark.parametrize("row", FACTS.rows("licences"), ids=lambda row: row.id)
+def test_each_duty_of_a_row_is_on_the_card_and_in_the_union(row: Fact) -> None:
+    """A word that a row carries and one of the two readers doesn't know would be lost without a sound."""
+    carried = set(row.values.get("carry", ()))
+    told = {duty.rule.rpartition("/")[2] for duty in card(row.id, SELLER).duties}
+    assert carried <= told
+    both = union([row.id, "own"], facts=FACTS)
+    owed = {duty.rule.rpartition("/")[2] for duty in both.duties} | ({"private"} if both.private else set())
+    assert carried <= owed
 
 
 @pytest.mark.parametrize("licence", ["mistral-large-4", "qwen-3.8-flagship", "minimax-m3", "falcon-3", "glm-5.3"])

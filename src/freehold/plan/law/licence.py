@@ -30,8 +30,10 @@ CARRIED = {
     "changes": "Say in each file that you changed that you changed it.",
     "restrictions": "Put the use restrictions into your own terms as an enforceable provision, and tell recipients.",
     "alike": "Pass on what you adapt under the same licence.",
+    "source": "Offer the source, in the form in which it is changed, to everybody who gets a copy.",
 }
-"""What a copy or a derivative carries. Policy and registration hold without any copy: see `_always`."""
+"""What a copy or a derivative carries. Policy and registration hold without any copy: see `_always`; `private` forbids
+that there is one: see `_kept`."""
 RISKS = {
     "suit": "Your rights end when you sue over infringement by the model.",
     "remote": "The licensor may restrict the use, remotely too, where it sees a breach.",
@@ -162,7 +164,15 @@ def _carried(licence: Fact, company: Company, part: str) -> Iterator[Duty]:
         gguf = "A GGUF is a derivative: keep licence and notices in its folder, name the licence in general.license."
         found.append(_duty(licence, "gguf", gguf))
     hosted = bool(row.get("hosted", True))
+    yield from _kept(licence, company)
     yield from (_once_sold(duty, company, hosted) for duty in (*found, *_shows(licence, company)))
+
+
+def _kept(licence: Fact, company: Company) -> Iterator[Duty]:
+    """No derivatives: what is made from it may be used in the house, and goes to nobody."""
+    if "private" in words(licence, "carry"):
+        what = "Pass on nothing that is made from it: what is tuned or merged stays in the house."
+        yield _duty(licence, "private", what, "BLOCK" if company.sold else "ALLOW_WITH_NOTE")
 
 
 def _copies(licence: Fact) -> Iterator[Duty]:
