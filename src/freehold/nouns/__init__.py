@@ -5,6 +5,7 @@
 
     calls.py   a log's words            audit.py   what a log holds
     plan.py    what a plan says         proof.py   what was made, and what it may answer
+    training.py    where a student is trained
 
 A Measure, as every claim carries it:
     {"value": 0.925, "low": 0.917, "high": 0.933, "n": 4550, "unit": "share", "method": "Clopper-Pearson 95 %"}
@@ -45,11 +46,12 @@ from freehold.nouns.proof import (
     TermsNotice,
     Verdict,
 )
+from freehold.nouns.training import Site, Spread, Training
 
 __all__ = [
     "Advice", "Answer", "Artifact", "Assumption", "Audit", "BadRow", "Call", "Candidate", "Card", "Constraint",
     "Decision", "Demand", "Duty", "Evidence", "Fact", "FirstMove", "Fit", "Flip", "Health", "Kind", "LabelRow",
     "Law", "Load", "LogFile", "Measure", "Message", "ModelDemand", "ModelUse", "Option", "Outcome", "Plan", "Point",
-    "Private", "Repeats", "Replay", "Slot", "Speed", "Spend", "Student", "Surface", "Task", "TaskPlan",
-    "TaskStudent", "Template", "TermsNotice", "Tokens", "Verdict", "Way",
+    "Private", "Repeats", "Replay", "Site", "Slot", "Speed", "Spend", "Spread", "Student", "Surface", "Task",
+    "TaskPlan", "TaskStudent", "Template", "TermsNotice", "Tokens", "Training", "Verdict", "Way",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from freehold.nouns.calls import Kind, Measure
 from freehold.nouns.proof import TermsNotice
+from freehold.nouns.training import Training
 
 __all__ = [
     "Advice", "Assumption", "Candidate", "Card", "Constraint", "Demand", "Duty", "Fact", "Fit", "Flip", "Law",
@@ -346,7 +347,8 @@ class TaskPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The decision. `tasks` (none without a log) are what students may be tried on; the rest is about the whole demand.
+    """The decision. `tasks` (none without a log) are what students may be tried on, `training` where each is trained;
+    the rest is about the whole demand.
 
     `given` is what was typed, as it was typed; `used` each fact that a figure rests on, as it was; `sha256` is over the
     plan's canonical JSON without itself, and is what people sign.
@@ -372,6 +374,7 @@ class Plan:
     seed: int = 0
     today: str = ""
     sha256: str = ""
+    training: tuple[Training, ...] = ()
 
     @property
     def advised(self) -> Option | None:

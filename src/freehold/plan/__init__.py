@@ -2,6 +2,7 @@
 
 Audit, or what was typed → Demand → candidates, options, law, advice       (decide.py)
 Audit → for each task: go (try, too_few, not_yet), the reason, calls needed at each bar, student, minutes  (task.py)
+both  → where each student is trained, and a whole model where one is asked for               (training/)
 
 Everything that a figure rests on is in the plan, and its sha256 is what people sign.
 """
@@ -12,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
+from freehold.facts import Facts
 from freehold.facts import facts as tables
 from freehold.facts import machine_cost as machine_cost_of
-from freehold.nouns import Audit, Demand, Measure, Plan
+from freehold.nouns import Audit, Demand, Measure, Plan, TaskPlan
 from freehold.plan.task import ASSUMED, plan_task
 from freehold.project import Settings
 
@@ -57,8 +59,10 @@ def plan(
     notes = [*(ASSUMED if audit is not None else ()), f"machine: {cost.method}"]
     bill = audit.per_month if audit is not None else Measure(None, unit="USD/month", method="no log")
     made = datetime.now(UTC).isoformat(timespec="seconds")
-    fields, unsaid = _decided(demand, settings, audit, arrivals, wish, today, seed)
+    own = tables(settings.facts)
+    fields, unsaid = _decided(demand, settings, audit, arrivals, wish, own, today, seed)
     notes += [unsaid] if unsaid else []
+    fields |= _trained(fields, tasks, audit, arrivals, wish, own, cost, seed)
     found = Plan(
         tasks, machine_cost=cost, bill=bill, assumptions=tuple(notes), made=made, given=dict(given or {}), seed=seed,
         today=today.isoformat(), **fields,
@@ -78,7 +82,7 @@ def fingerprint(plan: Plan) -> str:
 
 def _decided(
     demand: Demand | None, settings: Settings, audit: Audit | None, arrivals: Arrivals | None, wish: Wish | None,
-    today: date, seed: int,
+    own: Facts, today: date, seed: int,
 ) -> tuple[dict[str, Any], str]:  # fmt: skip
     """What is decided about the whole demand; of a log that doesn't say enough for that, the sentence that says why.
     Raises BadSetting for what was typed and can't be planned."""
@@ -87,7 +91,6 @@ def _decided(
     from freehold.plan.decide import decide
     from freehold.plan.demand import Unsaid, from_audit
 
-    own = tables(settings.facts)
     try:
         asked = demand if demand is not None or audit is None else from_audit(audit, today)
         assert asked is not None
@@ -96,3 +99,18 @@ def _decided(
         if demand is not None:
             raise
         return {}, f"no decision about the whole bill: {error.message} {error.hint}"
+
+
+def _trained(
+    fields: dict[str, Any], tasks: Sequence[TaskPlan], audit: Audit | None, arrivals: Arrivals | None,
+    wish: Wish | None, own: Facts, cost: Measure, seed: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Where students are trained, and the facts with those that this rests on."""
+    from freehold.plan.decide import calls_of
+    from freehold.plan.own import Wish
+    from freehold.plan.training import trainings, used
+
+    demand = fields.get("demand")
+    calls = calls_of(demand, arrivals, own, seed) if demand is not None else None
+    made = trainings(fields, tasks, audit, calls, own, wish or Wish(), cost)
+    return {"training": made, "used": used(made, own, fields.get("used", ()))}

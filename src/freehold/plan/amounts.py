@@ -12,7 +12,7 @@ import re
 from freehold.errors import BadSetting
 from freehold.totals import HOURS
 
-__all__ = ["monthly", "number", "ratio"]
+__all__ = ["monthly", "number", "plain", "ratio"]
 
 SIZES = {"": 1.0, "k": 1e3, "m": 1e6, "mio": 1e6, "million": 1e6, "g": 1e9, "b": 1e9, "bn": 1e9, "billion": 1e9,
          "t": 1e12, "trillion": 1e12}  # fmt: skip
@@ -51,6 +51,22 @@ def monthly(text: str, flag: str, what: str) -> float:
     value = float(found["number"].replace(",", "").replace("_", "")) * SIZES[size] * HOURS / hours
     if not 0 < value < MOST:
         raise BadSetting(f"{flag} is {text!r}: that is {value:.3g} {what} a month.", example)
+    return value
+
+
+def plain(text: str, flag: str) -> float:
+    """An amount of tokens by itself: "2B" → 2,000,000,000. Raises BadSetting."""
+    found = AMOUNT.fullmatch(text.strip())
+    size, said = (found["size"].lower(), (found["what"] or "").lower()) if found is not None else ("?", "")
+    if size.rstrip("s") == "token":
+        size, said = "", size
+    if found is None or size not in SIZES or found["period"] or said.rstrip("s") not in ("", "token"):
+        raise BadSetting(
+            f"{flag} is {text!r}, which is not an amount of tokens.", f"Write it as {flag} 2B (k, M, B, T)."
+        )
+    value = float(found["number"].replace(",", "").replace("_", "")) * SIZES[size]
+    if not 1 <= value < MOST:
+        raise BadSetting(f"{flag} is {text!r}.", f"Write it as {flag} 2B (k, M, B, T), a token or more.")
     return value
 
 

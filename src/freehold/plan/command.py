@@ -16,7 +16,7 @@ __all__ = ["HELP", "flags", "run"]
 
 HELP = "Stay or move, to what, what it costs, saves and risks; and per task, what students may be tried on."
 GATE = {"STAY": 3, "BLOCKED": 4, "NEEDS PROOF": 5}
-SAID = ("tokens", "calls", "ratio", "from_", "model", "hardware", "format", "proved", "privacy", "residency",
+SAID = ("tokens", "calls", "ratio", "from_", "model", "hardware", "format", "proved", "train", "privacy", "residency",
         "continuity", "first_token", "between", "country", "machine_cost", "confidence", "on", "seed")  # fmt: skip
 
 
@@ -37,6 +37,9 @@ def flags(parser: argparse.ArgumentParser) -> None:
     wish.add_argument("--format", metavar="NAME", help="weight format, such as BF16, FP8, AWQ, Q4_K_M")
     wish.add_argument(
         "--proved", action="store_true", help="plan as if a proof had said that the open model is no worse"
+    )
+    wish.add_argument(
+        "--train", metavar="AMOUNT", help="also where to train every weight of it, on so many tokens, such as 2B"
     )
     keep = parser.add_argument_group("what must be kept, whatever it costs (before freehold.toml)")
     keep.add_argument("--privacy", choices=("house", "own"), help="data stays in the house, or on machines you rule")
@@ -142,11 +145,14 @@ def _settings(settings: Settings, args: argparse.Namespace) -> Settings:
 
 
 def _wish(args: argparse.Namespace, project: Project) -> Wish:
+    from freehold.plan.amounts import plain
     from freehold.plan.decide import Wish
     from freehold.plan.speed.machine import this_machine
 
     machine = this_machine(project.path)
-    return Wish(args.model or "", args.hardware or "", args.format or "", args.proved or _proved(project), machine)
+    train = plain(args.train, "--train") if args.train else 0.0
+    proved = args.proved or _proved(project)
+    return Wish(args.model or "", args.hardware or "", args.format or "", proved, machine, train)
 
 
 def _proved(project: Project) -> bool:

@@ -32,7 +32,7 @@ from freehold.plan.money.setups import Setup, closed_setups, hosted_setups, stud
 from freehold.plan.own import Own, Wish, run_own, unfit
 from freehold.project import Settings
 
-__all__ = ["Wish", "decide"]
+__all__ = ["Wish", "calls_of", "decide"]
 
 ALWAYS = ("assumptions", "laws", "loads", "calibration")  # tables whose rows are read only where they count
 HOSTS = 4  # rows of hosted open models
@@ -53,7 +53,7 @@ def decide(
     wish = wish or Wish()
     wish = replace(wish, model=brought(wish.model, facts)) if wish.model else wish
     company = _company(settings, facts)
-    calls = _calls(demand, arrivals, facts, seed)
+    calls = calls_of(demand, arrivals, facts, seed)
     demand = replace(demand, longest=_longest(calls, demand))
     found = candidates(demand, facts, company, longest=demand.longest.value, only=wish.model)
     book = price_book(settings)
@@ -87,7 +87,7 @@ def decide(
     return {**fields, "used": _used(facts, fields)}
 
 
-def _calls(demand: Demand, arrivals: Arrivals | None, facts: Facts, seed: int) -> Arrivals:
+def calls_of(demand: Demand, arrivals: Arrivals | None, facts: Facts, seed: int) -> Arrivals:
     """The log's busiest hour, with the share that its prompt cache saved from reading; else one that is made up."""
     if arrivals is None or not len(arrivals):
         return like(demand, facts, seed=seed)

@@ -41,13 +41,15 @@ GOAL = Goal(first_token=2.0, between=0.1)
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What was asked for beside the demand: an open model, its hardware and format by name ("": the plan picks),
-    whether a proof is taken for granted, and this machine where it was measured."""
+    whether a proof is taken for granted, and this machine where it was measured. `train`: ids that every weight of the
+    open model is to learn from (0: nothing is)."""
 
     model: str = ""
     hardware: str = ""
     format: str = ""
     proved: bool = False
     machine: Fact | None = None
+    train: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

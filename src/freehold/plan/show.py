@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from freehold.nouns import Fit, Law, Measure, Option, Plan, Replay, TaskPlan
+from freehold.nouns import Fit, Law, Measure, Option, Plan, Replay, TaskPlan, Training
 from freehold.nouns.shown import shown
 from freehold.plan.task import ASSUMED
 from freehold.plan.verify import Verified
@@ -14,7 +14,7 @@ from freehold.plan.words import day, usd
 __all__ = ["show", "show_verified"]
 
 WIDE = 64  # columns of a way's name, on two lines where it must be
-FLIPS = 6
+FLIPS, MOST_NAMES = 6, 5
 UNDECIDED = "no decision"  # how the sentence begins that stands in for an advice
 OWNED = ("here", "rent", "buy")
 WAYS = {"closed": "now", "cheaper": "closed", "hosted": "hosted", "rent": "rent", "buy": "buy", "here": "here"}
@@ -37,6 +37,7 @@ def show(plan: Plan, folder: str = "") -> None:
         _more(out, plan)
     if plan.tasks:
         _tasks(out, plan.tasks)
+    _training(out, plan.training)
     if plan.tasks:  # what serves students: without a task there are none
         out.print(f"\nbill     {plan.bill}")
         out.print(f"machine  ${plan.machine_cost.value:g} an hour ({escape(plan.machine_cost.method)})")
@@ -247,6 +248,28 @@ def _tasks(out: Any, tasks: Sequence[TaskPlan]) -> None:
     out.print(table)
     for t in tasks:
         out.print(f"\n{escape(t.name)}: {escape(t.reason)}")
+
+
+def _training(out: Any, made: Sequence[Training]) -> None:
+    """Where to train: students of the machine at hand in a line, every other training with its table."""
+    from rich.markup import escape
+
+    from freehold.fit import told
+
+    if made:
+        out.print("\n[dim]where to train[/]")
+    small = [one for one in made if one.site is not None and one.site.here and len(one.sites) == 1]
+    if small:
+        minutes = sum(60 * (one.site.hours.value or 0.0) for one in small if one.site is not None)
+        names = ", ".join(shown(one.task, WIDE) for one in small[:MOST_NAMES])
+        more = f" and {len(small) - MOST_NAMES:,} more" if len(small) > MOST_NAMES else ""
+        said = f"{len(small):,} student{'s' * (len(small) != 1)} ({names}{more}): on this machine, no card is needed, "
+        for line in _wrapped(f"{said}about {minutes:.2g} CPU minutes{' together' * (len(small) > 1)}: freehold tune"):
+            out.print(escape(line))
+    for one in made:
+        if one not in small:
+            for line in told(one):
+                out.print(escape(line))
 
 
 def _minutes(minutes: Measure) -> str:

@@ -7,8 +7,8 @@ rents.json: the market's row, else the median of what providers ask ──→ US
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
 
+from freehold.facts.rents import rent, spanned
 from freehold.facts.tables import Facts
 from freehold.facts.values import number
 from freehold.nouns import Fact, Measure
@@ -56,9 +56,9 @@ def own_setups(
         left: tuple[str, ...] = unknown if hourly is None and watts is None else ()
         return (setup("here", f"{model} on this machine", hourly=hourly, notes=(*notes, *left), uses=tuple(uses)),)
     found = []
-    rent = (hourly, "given", "", (), ()) if hourly is not None else _rent(hardware.id, facts)
-    if rent is not None:
-        price, source, as_of, refs, said = rent
+    hired = (hourly, "given", "", (), ()) if hourly is not None else rent(hardware.id, facts)
+    if hired is not None:
+        price, source, as_of, refs, said = hired
         found.append(setup(
             "rent", f"{model} on {devices}rented {label}", hourly=price, hourly_source=source, hourly_as_of=as_of,
             notes=(*notes, *said), uses=(*uses, *refs),
@@ -76,29 +76,6 @@ def own_setups(
     return tuple(found)
 
 
-def _rent(hardware: str, facts: Facts) -> tuple[Span, str, str, tuple[str, ...], tuple[str, ...]] | None:
-    """(price with range, source, date, refs, notes): the market's row on demand; else the median over providers."""
-    rows = [
-        row for row in facts.rows("rents")
-        if row.values.get("hardware") == hardware and row.values.get("way") == "rent"
-        and row.values.get("term", "on demand") == "on demand"
-    ]  # fmt: skip
-    rows = [row for row in rows if row.status == "given"] or rows
-    rows = [row for row in rows if row.values.get("provider") == "market"] or rows
-    rows = [row for row in rows if row.status != "unverified"] or rows
-    if not rows:
-        return None
-    prices, lows, highs = zip(*map(_span, rows), strict=True)
-    newest = max(rows, key=lambda row: row.as_of)
-    for row in rows:
-        facts.get("rents", row.id)
-    notes = [f"its rent is unverified ({newest.id})"] if newest.status == "unverified" else []
-    if len(rows) == 1 and lows == highs:
-        notes.append(f"its rent rests on one offer ({newest.id})")
-    price = (median(prices), min(lows), max(highs))
-    return price, newest.source, newest.as_of, tuple(row.ref for row in rows), tuple(notes)
-
-
 def _devices(row: Fact) -> int:
     return int(number(row, "devices")) or 1 if "devices" in row.values else 1
 
@@ -113,12 +90,5 @@ def _bought(hardware: str, devices: int, facts: Facts) -> tuple[Fact, Span] | No
         return None
     row = max(fitting, key=lambda row: _devices(row))
     each = float(_devices(row))
-    value, low, high = _span(row)
+    value, low, high = spanned(row)
     return row, (value / each, low / each, high / each)
-
-
-def _span(row: Fact) -> Span:
-    """A row's price with its range; a price of the team's own that lies outside the shipped range has none."""
-    value = number(row, "price")
-    low, high = (number(row, end) if end in row.values else value for end in ("low", "high"))
-    return (value, low, high) if low <= value <= high else (value, value, value)
