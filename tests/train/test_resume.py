@@ -37,6 +37,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, tuple[Trained,
     return found
 
 
+@pytest.fixture
+def usual() -> Iterator[None]:
+    """Signals as a terminal gives them: who runs the tests may have started them without (`nohup`, `&`)."""
+    numbers = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+    before = {number: signal.signal(number, handler) for number, handler in numbers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
 def kept(folder: Path) -> int:
     """After which step the checkpoint is."""
     said = read_job(folder)
@@ -99,6 +111,7 @@ def test_what_a_killed_one_left_half_written_goes(tmp_path: Path) -> None:
     assert not list(folder.glob(".*"))
 
 
+@pytest.mark.usefixtures("usual")
 def test_a_signal_at_the_very_end_is_not_lost(tmp_path: Path, whole: dict[bool, tuple[Trained, str]]) -> None:
     folder = job(tmp_path / "job", plan(STEPS))
 
@@ -113,26 +126,69 @@ def test_a_signal_at_the_very_end_is_not_lost(tmp_path: Path, whole: dict[bool, 
     assert sha256(folder) == whole[False][1]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def sending(*numbers: int) -> Callable[..., None]:
+    """A tell that sends these to its own process after step 5, when what comes after it was agreed on."""
+
+    def tell(what: str, done: float | None = None, /) -> None:
+        if done is not None and round(done * STEPS) == 5:
+            for number in numbers:
+                os.kill(os.getpid(), number)
+
+    return tell
+
+
+@pytest.mark.usefixtures("usual")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_asked_to_stop_it_keeps_all_that_was_learned(
     tmp_path: Path, whole: dict[bool, tuple[Trained, str]], number: signal.Signals
 ) -> None:
     """Long before a checkpoint was due; then the signal does what it always does."""
     folder = job(tmp_path / "job", plan(STEPS), every=1e6)
-
-    def stop(what: str, done: float | None = None, /) -> None:
-        if done is not None and round(done * STEPS) == 5:
-            os.kill(os.getpid(), number)
-
     if number == signal.SIGINT:
         with pytest.raises(KeyboardInterrupt):
-            run(folder, tell=stop)
+            run(folder, tell=sending(number))
     else:
-        pid = forked(lambda: run(folder, tell=stop))
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
-    assert kept(folder) == 6, "the signal came after step 5's numbers were agreed on"
+        pid = forked(lambda: run(folder, tell=sending(number)))
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -number
+    assert kept(folder) == 6
     run(folder)
     assert sha256(folder) == whole[False][1]
+
+
+@pytest.mark.usefixtures("usual")
+def test_the_second_one_is_not_waited_for(tmp_path: Path) -> None:
+    folder = job(tmp_path / "job", plan(STEPS), every=1e6)
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, tell=sending(signal.SIGTERM, signal.SIGINT))
+    assert kept(folder) == 0
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with pytest.raises(SystemExit, match="143"):
+        run(folder, tell=sending(signal.SIGTERM, signal.SIGTERM))
+    assert kept(folder) == 0
+
+
+@pytest.mark.usefixtures("usual")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_left_behind_by_a_terminal_it_goes_on(
+    tmp_path: Path, whole: dict[bool, tuple[Trained, str]], number: signal.Signals
+) -> None:
+    """As nohup and & leave it; and it can still be ended."""
+    signal.signal(number, signal.SIG_IGN)
+    folder = job(tmp_path / "job", plan(STEPS), every=1e6)
+    run(folder, tell=sending(number))
+    assert sha256(folder) == whole[False][1]
+    assert signal.getsignal(number) == signal.SIG_IGN
+
+
+@pytest.mark.usefixtures("usual")
+def test_started_where_all_of_them_are_ignored_it_can_still_be_ended(tmp_path: Path) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    folder = job(tmp_path / "job", plan(STEPS), every=1e6)
+    with pytest.raises(SystemExit, match="143"):
+        run(folder, tell=sending(signal.SIGTERM))
+    assert kept(folder) == 6
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
 
 
 def test_a_result_that_was_cut_short_is_written_again(tmp_path: Path, whole: dict[bool, tuple[Trained, str]]) -> None:

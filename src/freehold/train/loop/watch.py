@@ -50,17 +50,25 @@ def listening() -> Iterator[Callable[[], int]]:
         if heard:
             signal.signal(number, before[signal.Signals(number)])
             signal.raise_signal(number)
+            raise SystemExit(128 + number)  # it was ignored before
         heard = number
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: 0
         return
-    before = {number: signal.signal(number, hear) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, hear) or signal.SIG_DFL for number in _meant()}
     try:
         yield lambda: heard
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _meant() -> list[signal.Signals]:
+    """Signals that ask this process to stop. Those of a terminal are not meant for one that was started without them
+    (`nohup`, or `&` in a script, which shares the Ctrl-C of what it leaves behind); SIGTERM always is."""
+    terminal = [number for number in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    return [signal.SIGTERM, *terminal]
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]
