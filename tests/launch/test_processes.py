@@ -29,6 +29,9 @@ for line in (folder / f"rank{rank}").read_text().split():
     if line == "noise": print("something that is no line of ours", flush=True)
     if line == "error": say(error="TrainingFailed", message="It is no number.", hint="Say less."); sys.exit(35)
     if line == "raise": raise ValueError("this rank alone")
+    if line == "killed": os.kill(os.getpid(), signal.SIGKILL)
+    if line == "deaf": signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if line == "ready": (folder / f"ready{rank}").touch()
     if line == "wait": time.sleep(60)
 """
 
@@ -76,17 +79,37 @@ def test_a_process_that_ends_without_a_word(tmp_path: Path, monkeypatch: pytest.
     assert not alive(tmp_path)
 
 
-def test_whoever_ends_the_one_that_asked_ends_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job(tmp_path, monkeypatch, "wait", "wait")
+def test_a_process_that_the_system_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it does where memory ends."""
+    with pytest.raises(
+        LaunchFailed, match=r"The test: a process ended with signal 9, .* memory ends, and said nothing"
+    ):
+        launch(job(tmp_path, monkeypatch, "wait", "killed"), "ddp", processes=2)
+    assert not alive(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "signals"),
+    [("ready wait", [signal.SIGTERM]), ("deaf ready wait", [signal.SIGHUP, signal.SIGTERM])],
+    ids=["asked", "asked twice"],
+)
+def test_whoever_ends_the_one_that_asked_ends_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str, signals: list[signal.Signals]
+) -> None:
+    """Also those that hear nothing, once it is asked again."""
+    job(tmp_path, monkeypatch, lines, lines)
     code = (
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "from pathlib import Path; from freehold.launch import launch; from freehold.launch.job import Job\n"
         f"launch(Job('small_worker', Path({str(tmp_path)!r}), print, 'The test'), 'ddp', processes=2)"
     )
     asked = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     until = time.monotonic() + 60
-    while len(list(tmp_path.glob("pid*"))) < 2 and time.monotonic() < until:
+    while len(list(tmp_path.glob("ready*"))) < 2 and time.monotonic() < until:
         time.sleep(0.1)
     assert len(alive(tmp_path)) == 2
-    asked.send_signal(signal.SIGTERM)
-    assert asked.wait(60) == 128 + signal.SIGTERM
+    for number in signals:
+        asked.send_signal(number)
+        time.sleep(0.2)
+    assert asked.wait(60) == 128 + signals[-1]
     assert not alive(tmp_path), os.listdir(tmp_path)
