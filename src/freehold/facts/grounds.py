@@ -20,6 +20,7 @@ __all__ = ["counts", "ground", "market", "reached"]
 
 CARDS = ("datacentre", "consumer")
 CUDA = ("NVIDIA", "AMD")  # torch's CUDA, or ROCm under its name
+SMALLER = 0.1  # of the smallest model of which figures were published: below, none is said
 UNTIMED = {
     "apple": "freehold trains on a CPU or a CUDA card, and what this CPU reaches alone is not on file",
     "board": "what it reaches while training is not on file",
@@ -41,11 +42,12 @@ def counts(row: Fact) -> tuple[int, ...]:
     return (1,) if per == 1 else (1, per)
 
 
-def ground(row: Fact, count: int, facts: Facts, share: str = "training") -> Ground:
-    """`share`: the row of calibration that says what is reached."""
+def ground(row: Fact, count: int, facts: Facts, share: str = "training", size: float = 0.0) -> Ground:
+    """`share`: the row of calibration that says what is reached. `size`: parameters of what is trained (0: any), since
+    nobody published what a card reaches with small models."""
     kind, card = row.values.get("kind"), row.values.get("kind") in CARDS
     per = int(number(row, "per_node")) if "per_node" in row.values else count
-    flops, method, uses = reached(row, facts, share)
+    flops, method, uses = reached(row, facts, share, size)
     price = rent(row.id, facts) if card else None
     return Ground(
         row.id, count, number(row, "memory"), flops, _link(row, count, per, facts), price[0] if price else None,
@@ -61,7 +63,7 @@ def _out(row: Fact) -> str:
     return f"{row.values.get('name', row.id)} is no card that torch knows as CUDA"
 
 
-def reached(row: Fact, facts: Facts, share: str) -> tuple[Span | None, str, tuple[str, ...]]:
+def reached(row: Fact, facts: Facts, share: str, size: float = 0.0) -> tuple[Span | None, str, tuple[str, ...]]:
     """(FLOP/s of one device, how that is known, the facts it rests on)."""
     kind = str(row.values.get("kind"))
     if kind in CARDS:
@@ -69,6 +71,8 @@ def reached(row: Fact, facts: Facts, share: str) -> tuple[Span | None, str, tupl
         if not peak:
             return None, f"{row.ref} has no FLOP/s in 16 bits", ()
         part = facts.get("calibration", share)
+        if 0 < size < SMALLER * number(part, "parameters"):
+            return None, "nothing is published of what a card reaches with so small a model", (part.ref,)
         middle, low, high = (float(peak) * number(part, end) for end in ("share", "low", "high"))
         said = (
             f"{number(part, 'share'):.0%} of the 16-bit peak ({number(part, 'low'):.0%} to {number(part, 'high'):.0%}, "

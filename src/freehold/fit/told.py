@@ -26,7 +26,8 @@ SCALE = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
 
 def told(one: Training) -> list[str]:
     """A table of the devices, what to use and why, and each launch target on what is used."""
-    said = [*_sites(one), *_advice(one), *_spreads(one)]
+    learns = _said("learns", one.tokens.method) if one.tokens.method not in ("", "given") else []
+    said = [*_sites(one), *learns, *_advice(one), *_spreads(one)]
     return [*textwrap.wrap(_head(one), WIDE), *said, *(line for note in one.notes for line in _said("note", note))]
 
 
@@ -58,7 +59,7 @@ def _site(site: Site) -> tuple[str, str, str, str, str]:
     by = site.taken if site.taken not in ("none", "here") else "-"
     if not site.taken:
         return _name(site), f"({least.launch})" if least else "", memory, "does not fit" if least else "can't", ""
-    return _name(site), by, memory, clock(site.hours), dollars(site.costs)
+    return _name(site), by, memory, clock(site.hours), "-" if site.here else dollars(site.costs)
 
 
 def _advice(one: Training) -> Iterator[str]:
@@ -101,7 +102,9 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 
 
 def _name(site: Site) -> str:
-    return "this machine" if site.here else f"{site.devices} x {site.hardware}"
+    if site.here:
+        return "this machine" if site.devices == 1 else f"{site.devices} processes of this machine"
+    return f"{site.devices} x {site.hardware}"
 
 
 def clock(hours: Measure) -> str:

@@ -169,14 +169,22 @@ def adapter(a: Stack, ground: Ground, rows: Rows, *, share4: Span | None = None)
         return site
     spreads = _form(a, ground, rows, "lora", ground.flops), _form(a, ground, rows, "qlora", share4)
     able = [one for one in spreads if not one.out]
-    fits = min(able, key=lambda one: one.computing, default=None)
+    fits = min(able, key=_slow, default=None)
     site = replace(site, spreads=spreads)
     if fits is None:
         return replace(site, out=f"its adapter fits in no form: {spreads[-1].launch} takes {spreads[-1].out}")
     why = f"{fits.launch}: {fits.bytes / GIB:.1f} GiB"
     other = spreads[fits is spreads[0]]
-    why += f"; {other.launch} takes {other.out}" if other.out else f", quicker than {other.launch}"
+    if other.out:
+        why += f"; {other.launch} takes {other.out}"
+    elif fits.hours.value is not None:
+        why += f", quicker than {other.launch}"
     return _taken(site, fits.launch, f"{why}.", ground)
+
+
+def _slow(one: Spread) -> float:
+    """Hours; what nobody timed comes last."""
+    return math.inf if one.hours.value is None else one.hours.value
 
 
 def _form(a: Stack, ground: Ground, rows: Rows, how: How, flops: Span | None) -> Spread:

@@ -22,6 +22,7 @@ from freehold.nouns.shown import shown
 from freehold.report.audit import audit_page
 from freehold.report.curve import Row, plot, rows
 from freehold.report.plan import PLAN_TEMPLATES, plan_page
+from freehold.report.plan_training import TRAINING_FILTERS
 from freehold.report.plan_words import PLAN_FILTERS
 from freehold.report.train import TRAIN_FILTERS
 from freehold.report.words import FILTERS
@@ -160,7 +161,7 @@ def _filled(template: str, **names: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= FILTERS | PLAN_FILTERS | TRAIN_FILTERS
+    environment.filters |= FILTERS | PLAN_FILTERS | TRAINING_FILTERS | TRAIN_FILTERS
     licence = _package("assets", "uplot", "LICENSE").strip()
     library = f"/*\n{licence}\n*/\n" + _package("assets", "uplot", "uPlot.iife.min.js").strip()
     sheets = [_package("assets", "base.css"), *(_package("report", name) for name in SHEETS)]

@@ -22,7 +22,7 @@ __all__ = ["PLAN_TEMPLATES", "PlanPage", "plan_page"]
 
 PLAN_TEMPLATES = (
     "plan.html.j2", "plan_cto.html.j2", "plan_engineer.html.j2", "plan_lawyer.html.j2", "plan_macros.html.j2",
-    "plan_alone.html.j2",
+    "plan_alone.html.j2", "plan_training.html.j2",
 )  # fmt: skip
 
 

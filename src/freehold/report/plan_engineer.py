@@ -3,6 +3,7 @@
 Option (the machine's one) ─┬─ Fit ──→ Memory: weights | cache | buffers | free, in per cent of what there is
                             ├─ Speed ─→ tokens a second, with the interval of the calibration
                             └─ Replay → the load's course against what can be served
+Training ──→ where students are trained (plan_training.py)
 Candidate ──→ what rules each out          everything None or unverified ──→ what isn't known
 """
 
@@ -13,6 +14,7 @@ from typing import Any
 
 from freehold.nouns import Assumption, Candidate, Fact, Fit, Measure, Option, Plan, Replay, Speed, TaskPlan
 from freehold.nouns.shown import shown
+from freehold.report.plan_training import Trainings, trainings
 from freehold.report.plan_words import OWNED, beside, measured, plain, seconds, stale
 from freehold.report.words import count, listing, plural
 
@@ -49,11 +51,12 @@ class Engineer:
     unknown: tuple[str, ...]
     rests_on: tuple[Assumption, ...]
     used: tuple[tuple[Fact, bool], ...]
+    training: Trainings | None
 
 
 def engineer(plan: Plan) -> Engineer | None:
     """None where the plan holds nothing that an engineer would build."""
-    there = (plan.fits, plan.speeds, plan.candidates, plan.rests_on, plan.used)
+    there = (plan.fits, plan.speeds, plan.candidates, plan.rests_on)
     if plan.replay is None and not any(there):
         return None
     taken = plan.advised
@@ -68,7 +71,7 @@ def engineer(plan: Plan) -> Engineer | None:
     return Engineer(
         option, option is not None and option is taken, tuple(memory), tuple(speeds), plan.replay, _load(plan.replay),
         tuple(candidates), scores, tuple(_prove(plan, option)), tuple(_unknown(plan, option)), plan.rests_on,
-        tuple((f, stale(f, plan.today or plan.made)) for f in plan.used),
+        tuple((f, stale(f, plan.today or plan.made)) for f in plan.used), trainings(plan),
     )  # fmt: skip
 
 

@@ -11,8 +11,9 @@ from freehold.errors import BadSetting
 
 if TYPE_CHECKING:
     from freehold.launch.write import Where
-    from freehold.nouns import Artifact
+    from freehold.nouns import Artifact, Training
     from freehold.project import Project
+    from freehold.tell import Tell
     from freehold.train import Asked
     from freehold.train.nouns import Corpus, Plan
 
@@ -52,7 +53,8 @@ def flags(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--into", type=Path, metavar="DIR", help="a new folder for --write")
     where.add_argument("--machines", type=int, default=1, metavar="N", help="with --write: each runs --processes")
     where.add_argument("--threads", type=int, default=0, metavar="N", help="of each process (default: what is faster)")
-    parser.add_argument("--plan", action="store_true", help="say what would be trained and why, and stop")
+    parser.add_argument("--plan", action="store_true", help="what would be trained, where and why, and stop")
+    parser.add_argument("--hardware", metavar="NAME", help="with --plan: a device of `freehold facts list hardware`")
     parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")
 
 
@@ -62,16 +64,19 @@ def run(args: argparse.Namespace) -> int:
     from freehold.train import plan, train
 
     asked = _asked(args)
+    if args.hardware and not args.plan:
+        raise BadSetting("--hardware is without --plan.", "It only says what a training would take there.")
     if args.write or args.into or args.machines != 1:
         return _write(args, asked)
     project = Project.create(args.project)
     with project.lock(), terminal() as tell:
         if args.plan:
             corpus, said = plan(args.corpus, project, asked, tell=tell)
+            ways = _ways(args, project, asked, said, tell)
         else:
             artifact = train(args.corpus, project, asked, tell=tell)
     if args.plan:
-        _show_plan(corpus, said, args.json)
+        _show_plan(corpus, said, ways, args.json)
     else:
         _show(project, artifact, args.json)
     return 0
@@ -156,14 +161,26 @@ def _pairs(flag: str, given: list[str]) -> dict[str, str]:
     return found
 
 
-def _show_plan(corpus: Corpus, said: Plan, as_json: bool) -> None:
+def _ways(args: argparse.Namespace, project: Project, asked: Asked, said: Plan, tell: Tell) -> Training:
+    from freehold.facts import facts
+    from freehold.train.where import where
+
+    return where(said, args.corpus, project, asked, facts(project.settings.facts), args.hardware or "", tell)
+
+
+def _show_plan(corpus: Corpus, said: Plan, ways: Training, as_json: bool) -> None:
     import msgspec
 
+    from freehold.fit import told
+
     if as_json:
-        print(msgspec.json.encode({"plan": said, "corpus": corpus}, enc_hook=str).decode())
+        print(msgspec.json.encode({"plan": said, "corpus": corpus, "training": ways}, enc_hook=str).decode())
         return
     for reason in said.why:
         print(f"- {reason}")
+    print("\nwhere to train")
+    for line in told(ways):
+        print(line)
 
 
 def _show(project: Project, artifact: Artifact, as_json: bool) -> None:

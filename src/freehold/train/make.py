@@ -31,7 +31,7 @@ from freehold.train.corpus import prepare
 from freehold.train.job import read_job, write_job
 from freehold.train.nouns import Corpus, Plan, Trained
 
-__all__ = ["Run"]
+__all__ = ["Run", "readable"]
 
 WORKER = "freehold.train.worker"
 NEEDS = ("torch", "transformers", "accelerate", "tokenizers")
@@ -54,7 +54,7 @@ class Run:
         """The text made ready. Raises what train does."""
         _needed(asked)
         base = None if asked.base is None else bases.find(asked.base)
-        start = None if base is None else _readable(base, project, tell)
+        start = None if base is None else readable(base, project, tell)
         corpus = prepare(
             given,
             project.work("corpus"),
@@ -197,7 +197,7 @@ def _needed(asked: Asked) -> None:
         ) from error
 
 
-def _readable(base: Base, project: Project, tell: Tell) -> Path:
+def readable(base: Base, project: Project, tell: Tell) -> Path:
     """A Hugging Face folder of the base; that of a GGUF is written once."""
     if base.form == "hf":
         return base.path

@@ -16,7 +16,7 @@ from freehold.facts import Facts
 from freehold.facts.grounds import ground, reached
 from freehold.facts.open_models import architecture, has_architecture
 from freehold.facts.values import number
-from freehold.fit import Rows, adapter, pick
+from freehold.fit import Rows, active, adapter, pick
 from freehold.nouns import Audit, Candidate, Demand, Fact, Measure, Site, Task, TaskPlan, Training
 from freehold.plan.candidates import ARENA
 from freehold.plan.load.arrivals import Arrivals
@@ -41,7 +41,7 @@ def adapters(
     for place, row in enumerate(tried):
         sites = _sites(row, learned, task, rows, facts)
         if any(site.taken for site in sites) or place == len(tried) - 1:
-            return [_training(row, sites, learned, task, [*_instead(chosen, row, facts), told], rows, facts)]
+            return [_training(row, sites, learned, task, _instead(chosen, row, facts), told, rows, facts)]
     return []
 
 
@@ -101,8 +101,8 @@ def _sites(row: Fact, learned: Rows, task: Task | None, rows: Sequence[Fact], fa
     learned = replace(learned, longest=max(int(learned.mean), min(learned.longest, longest)))
     found = []
     for device in rows:
-        four, _, _ = reached(device, facts, "tuning-qlora")
-        site = adapter(a, ground(device, 1, facts, "tuning-lora"), learned, share4=four)
+        four, _, _ = reached(device, facts, "tuning-qlora", active(a))
+        site = adapter(a, ground(device, 1, facts, "tuning-lora", active(a)), learned, share4=four)
         found.append(replace(site, command=_command(site, task)))
     return tuple(found)
 
@@ -116,15 +116,15 @@ def _command(site: Site, task: Task | None) -> str:
 
 
 def _training(
-    row: Fact, sites: tuple[Site, ...], learned: Rows, task: Task | None, told: Sequence[str], rows: Sequence[Fact],
-    facts: Facts,
+    row: Fact, sites: tuple[Site, ...], learned: Rows, task: Task | None, instead: Sequence[str], told: str,
+    rows: Sequence[Fact], facts: Facts,
 ) -> Training:  # fmt: skip
     place, why = pick(sites)
-    tokens = Measure(learned.count * learned.mean, unit="ids", method=told[-1])
+    tokens = Measure(learned.count * learned.mean, unit="ids", method=told)
     uses = [ref for device in rows for ref in ground(device, 1, facts, "tuning-lora").uses]
     uses += ["calibration/tuning-qlora", "assumptions/tuning-rows"]
     notes = (
-        *told, f"DIR is the folder of {row.id} with a chat template ({row.values.get('weights', 'its own files')})",
+        *instead, f"DIR is the folder of {row.id}, with a chat template: {row.values.get('weights', 'your own')}",
         "freehold tune runs on one device; --minutes are those that see each row once, 70 % of them training",
     )  # fmt: skip
     return Training("adapter", row.id, f"an adapter on {row.id}", tokens, task=task.name if task else "", sites=sites,

@@ -13,7 +13,7 @@ from freehold.errors import BadSetting
 from freehold.facts import Facts
 from freehold.facts.grounds import counts, ground
 from freehold.facts.open_models import architecture
-from freehold.fit import Architecture, Ground, Work, full, ids_a_step, pick
+from freehold.fit import Architecture, Ground, Work, active, full, ids_a_step, pick
 from freehold.fit.ways import OFFERED
 from freehold.launch.ask import asked
 from freehold.nouns import Fact, Measure, Option, Site, Training
@@ -34,7 +34,7 @@ def whole(model: str, tokens: float, rows: Sequence[Fact], own: Option | None, f
     context = min(CONTEXT, int(row.values.get("context") or CONTEXT))
     work = Work(tokens, ids_a_step(tokens), context)
     offered = [name for name in OFFERED if name != "megatron" or kind in MEGATRON]
-    grounds = list(_grounds(rows, own, facts))
+    grounds = list(_grounds(rows, own, active(a), facts))
     sites = [_site(a, one, work, offered, tokens) for one in grounds]
     if not any(site.taken for site in sites):
         more = list(_more(a, rows, work, offered, facts))
@@ -49,12 +49,12 @@ def whole(model: str, tokens: float, rows: Sequence[Fact], own: Option | None, f
     )  # fmt: skip
 
 
-def _grounds(rows: Sequence[Fact], own: Option | None, facts: Facts) -> Iterator[Ground]:
+def _grounds(rows: Sequence[Fact], own: Option | None, size: float, facts: Facts) -> Iterator[Ground]:
     """Of each device one, as many as the plan serves with, and a machine full of them."""
     for row in rows:
         mine = (own.gpus,) if own is not None and own.hardware == row.id and own.gpus else ()
         for count in sorted({*counts(row), *mine}):
-            yield ground(row, count, facts)
+            yield ground(row, count, facts, size=size)
 
 
 def _more(a: Architecture, rows: Sequence[Fact], work: Work, offered: Sequence[str], facts: Facts) -> Iterator[Ground]:
@@ -96,7 +96,7 @@ def brief(tokens: float) -> str:
 
 
 def _notes(row: Fact, kind: str, tokens: float) -> Iterator[str]:
-    yield f"DIR is the folder of {row.id} ({row.values.get('weights', 'its own files')}): it is trained on"
+    yield f"DIR is the folder of {row.id}, which is trained on: {row.values.get('weights', 'your own')}"
     yield (
         "a new model of this shape takes the same. Without --base, freehold train TEXT --tokens "
         f"{brief(tokens)} --plan sizes one for your text, and shows this table for it"

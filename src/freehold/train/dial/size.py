@@ -21,7 +21,7 @@ from freehold.train.dial.memory import architecture, need
 from freehold.train.dial.speed import Speed
 from freehold.train.nouns import Shape
 
-__all__ = ["FORWARD", "LOOKING", "Budget", "Size", "SpeedOf", "climb", "millions", "sized"]
+__all__ = ["FORWARD", "LOOKING", "MEASURED", "Budget", "Size", "SpeedOf", "climb", "millions", "sized"]
 
 HINT = "Take less width or fewer layers (--set width=...), a shorter context, or a machine with more memory."
 MEASURED = 1024  # ids of a step that is measured

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any, Literal
@@ -54,10 +55,16 @@ def measured(
 ) -> Speed:  # fmt: skip
     """In the faster arithmetic, or in the one given; of the model in `start`, or a new one. `threads`: 0 is one, or
     `most` where that pays. Raises MissingExtra."""
+    tell(f"measure how fast {shape.layers} layers of {shape.width} learn")
+    return _measured(shape, rows, threads, most, dtype, start)
+
+
+@lru_cache(maxsize=16)
+def _measured(shape: Shape, rows: int, threads: int, most: int, dtype: Dtype | None, start: Path | None) -> Speed:
+    """Once in a process for each."""
     try:
         from freehold.train.loop.noise import still
 
-        tell(f"measure how fast {shape.layers} layers of {shape.width} learn")
         with still(0, 1):
             model = _model(shape, start)
             took = {name: _steps(model, shape, rows, name, process_time) for name in _asked(dtype)}
