@@ -35,7 +35,7 @@ def test_it_runs_there_and_its_model_comes_home(tmp_path: Path, capsys: pytest.C
     assert {path.name for path in there.iterdir()} == {"corpus", "job", "run.sh", "README.md"}
     assert not (there / "corpus" / "corpus.json").exists(), "no path of this machine goes along"
     (work,) = (tmp_path / "own" / "work").glob("train-*")
-    assert f"cp -r job/result {work}/" in (there / "README.md").read_text()
+    assert f"cp -r job/result {work}/coming && mv {work}/coming {work}/result" in (there / "README.md").read_text()
 
     moved = there.rename(tmp_path / "moved")
     said = read_job(moved / "job")

@@ -2,7 +2,7 @@
 
     to_megatron.py     corpus/*.npy → megatron/train.bin .idx ...     by megatron.core's own builder: the same ids
     pretrain.sh        pretrain_gpt.py with the plan's shape, rate, schedule and batch
-    from_megatron.py   megatron/checkpoint → model/                   by NVIDIA's Megatron Bridge
+    from_megatron.py   megatron/checkpoint → model/                   by NVIDIA's Megatron Bridge; not for experts
 
 Its own loop: other rows in another order, so another curve. Degrees of parallelism are chosen here, with their reason.
 """
@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from freehold.errors import BadSetting, TooLittleMemory
-from freehold.launch.write.megatron_files import BACK, README, SHELL, THERE
+from freehold.launch.write.megatron_files import BACK, BRIDGE, HOME, NO_HOME, README, SHELL, THERE
 from freehold.launch.write.where import Where, named
 
 __all__ = ["Degrees", "arguments", "degrees", "files"]
 
 WHOLE, ADAM = 6, 12  # bytes of a parameter: bfloat16 weight and float32 gradient; Adam's copy and means in float32
+LLAMA3 = {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 8192}  # the one scaling of positions that Megatron-LM has  # fmt: skip
 ROOM = 0.6  # of a card, for those; the rest is for what a step leaves behind
 
 
@@ -54,7 +56,8 @@ def degrees(shape: dict[str, Any], where: Where) -> Degrees:
 
 
 def _ways(shape: dict[str, Any], where: Where) -> Iterator[tuple[int, int, int]]:
-    tensors = [n for n in range(1, where.processes + 1) if where.processes % n == 0 and shape["kv_heads"] % n == 0]
+    shared = math.gcd(shape["kv_heads"], shape["inner"], shape["context"])  # ids too are shared, between the matrices
+    tensors = [n for n in range(1, where.processes + 1) if where.processes % n == 0 and shared % n == 0]
     for pipeline in range(1, where.all + 1):
         for tensor in tensors:
             if where.all % (tensor * pipeline) == 0 and shape["layers"] % pipeline == 0:
@@ -78,8 +81,10 @@ def parameters(shape: dict[str, Any]) -> int:
 
 
 def arguments(job: dict[str, Any], where: Where) -> list[tuple[str, Any]]:
-    """(name, value) of pretrain_gpt.py; True stands alone. Raises BadSetting, TooLittleMemory."""
+    """(name, value) of pretrain_gpt.py; True stands alone. `job["model"]`: the config.json of the first weights.
+    Raises BadSetting, TooLittleMemory."""
     plan, shape = job["plan"], job["plan"]["shape"]
+    rope = _known(job["model"], trained_on=bool(job["start"]))
     how = degrees(shape, where)
     copies = where.all // (how.tensor * how.pipeline)
     if plan["rows"] % copies:
@@ -89,8 +94,9 @@ def arguments(job: dict[str, Any], where: Where) -> list[tuple[str, Any]]:
             f"Say --set rows={more}.",
         )
     return [
-        *_parallel(how), *_shape(shape), *(_experts(plan) if shape["experts"] else []), *_learning(plan),
-        *_data(job, plan), *_checkpoint(job),
+        *_parallel(how), *_shape(shape), *_of_the_model(job["model"], rope),
+        *(_experts(plan) if shape["experts"] else []), *_learning(plan),
+        *_data(job, plan, -(-shape["vocabulary"] // how.tensor)), *_checkpoint(job),
     ]  # fmt: skip
 
 
@@ -117,15 +123,42 @@ def _shape(shape: dict[str, Any]) -> list[tuple[str, Any]]:
         ("seq-length", shape["context"]),
         ("max-position-embeddings", shape["context"]),
         ("position-embedding-type", "rope"),
-        ("rotary-base", 10_000),
         ("normalization", "RMSNorm"),
-        ("norm-epsilon", "1e-5"),
         ("swiglu", True),
         ("disable-bias-linear", True),
         *([] if shape["tied"] else [("untie-embeddings-and-output-weights", True)]),
         ("init-method-std", 0.02),
         ("attention-dropout", 0),
         ("hidden-dropout", 0),
+    ]
+
+
+def _known(model: dict[str, Any], *, trained_on: bool) -> dict[str, Any]:
+    """Its rotary positions. Raises BadSetting for a model that these arguments would make another one of."""
+    rope = {"rope_type": "default", "rope_theta": model.get("rope_theta", 10_000)}
+    rope |= model.get("rope_parameters") or model.get("rope_scaling") or {}
+    llama3 = {name: rope.get(name) for name in LLAMA3} == LLAMA3
+    wrong = [
+        *([f"its type {model['model_type']}"] if model["model_type"] not in ("llama", "mixtral") else []),
+        *(f"{name}: {model[name]}" for name in ("attention_bias", "mlp_bias", "sliding_window") if model.get(name)),
+        *([f"hidden_act: {model['hidden_act']}"] if model.get("hidden_act", "silu") != "silu" else []),
+        *([f"rope_type: {rope['rope_type']}"] if rope["rope_type"] != "default" and not llama3 else []),
+        *(["experts, which Megatron Bridge can't read"] if trained_on and model["model_type"] == "mixtral" else []),
+    ]
+    if wrong:
+        raise BadSetting(f"The base can't be trained on by Megatron-LM: {', '.join(wrong)}.",
+                         "Say --write torchrun, skypilot or ray: they take it as it is.")  # fmt: skip
+    return rope
+
+
+def _of_the_model(model: dict[str, Any], rope: dict[str, Any]) -> list[tuple[str, Any]]:
+    """What a shape does not say."""
+    scaled = rope["rope_type"] != "default"
+    return [
+        ("rotary-base", int(rope["rope_theta"])),
+        ("norm-epsilon", model["rms_norm_eps"]),
+        *([("kv-channels", model["head_dim"])] if model.get("head_dim") else []),
+        *([("use-rope-scaling", True), ("rope-scaling-factor", rope["factor"])] if scaled else []),
     ]
 
 
@@ -162,14 +195,15 @@ def _learning(plan: dict[str, Any]) -> list[tuple[str, Any]]:
     ]
 
 
-def _data(job: dict[str, Any], plan: dict[str, Any]) -> list[tuple[str, Any]]:
+def _data(job: dict[str, Any], plan: dict[str, Any], share: int) -> list[tuple[str, Any]]:
+    """`share`: of the vocabulary, on each card that shares a layer. A model may have more than its tokenizer."""
     rows = max(1, job["corpus"]["held_out_tokens"] // plan["shape"]["context"] // plan["rows"])
     return [
         ("train-data-path", "megatron/train"),
         ("valid-data-path", "megatron/held_out"),
         ("tokenizer-type", "HuggingFaceTokenizer"),
         ("tokenizer-model", "corpus/tokenizer"),
-        ("make-vocab-size-divisible-by", 1),
+        ("make-vocab-size-divisible-by", share),
         ("data-cache-path", "megatron/cache"),
         ("eval-interval", max(1, plan["steps"] // max(1, plan["evals"]))),
         ("eval-iters", min(100, rows)),
@@ -190,17 +224,34 @@ def _checkpoint(job: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def files(job: dict[str, Any], where: Where) -> dict[str, str]:
-    said = [f"--{name}" if value is True else f"--{name} {value}" for name, value in arguments(job, where)]
-    how = degrees(job["plan"]["shape"], where)
-    name = named(job)
-    shell = SHELL.format(machines=where.machines, processes=where.processes, name=name,
-                         why="\n".join(f"# {why}." for why in how.why), arguments=" \\\n  ".join(said))  # fmt: skip
     start = job["start"].removeprefix("../") or "job/start"
+    back = BACK.format(start=start, licence=where.licence, steps=job["plan"]["steps"])
+    experts = bool(job["plan"]["shape"]["experts"])
     return {
         "to_megatron.py": THERE.format(
             vocabulary=job["corpus"]["vocabulary"], end=job["corpus"]["end"], start=start if job["start"] else ""
         ),
-        "pretrain.sh": shell,
-        "from_megatron.py": BACK.format(start=start, licence=where.licence, steps=job["plan"]["steps"]),
-        "README.md": README.format(name=name, all=where.all, machines=where.machines),
-    }
+        "pretrain.sh": _shell(job, where),
+        **({} if experts else {"from_megatron.py": back}),
+        "README.md": README.format(
+            name=named(job), all=where.all, machines=where.machines, environment=_environment(where),
+            and_back="" if experts else " and from_megatron.py", were="was" if experts else "were",
+            bridge="" if experts else BRIDGE, home=NO_HOME if experts else HOME,
+        ),
+    }  # fmt: skip
+
+
+def _shell(job: dict[str, Any], where: Where) -> str:
+    said = [f"--{name}" if value is True else f"--{name} {value}" for name, value in arguments(job, where)]
+    alone = where.machines == 1
+    return SHELL.format(
+        machines=where.machines, processes=where.processes, environment=_environment(where),
+        rank="0" if alone else '"${NODE_RANK:?the number of this machine, from 0}"',
+        master="127.0.0.1" if alone else '"${MASTER:?the address of the first machine}"',
+        why="\n".join(f"# {why}." for why in degrees(job["plan"]["shape"], where).why),
+        arguments=" \\\n  ".join(said),
+    )  # fmt: skip
+
+
+def _environment(where: Where) -> str:
+    return "" if where.machines == 1 else "MASTER=<address of the first> NODE_RANK=<0, 1, ...> "

@@ -1,7 +1,7 @@
 """SkyPilot: a task file for machines of a cloud, which runs the script of nodes.py on each.
 
 On one machine the folder is copied there (workdir). On several all must see one checkpoint: a bucket that SkyPilot
-makes and mounts on each. Fields are those of SkyPilot 0.14's task schema.
+makes and mounts on each; the text is copied, since it is read all the time. Fields are those of SkyPilot 0.14.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TASK = """\
 name: {name}
 num_nodes: {machines}
 resources:
-  accelerators: {accelerator}:{processes}  # any that `sky show-gpus` lists
+  accelerators: {accelerator}:{processes}  # any that `sky gpus list` names
 {folder}
 setup: |
   pip install '{packages}'
@@ -31,9 +31,10 @@ run: |
 COPIED = "workdir: ."
 MOUNTED = """\
 file_mounts:
-  /freehold:  # a bucket that is made of this folder; all machines see it
+{copied}
+  ~/freehold/job:  # a bucket that is made of this folder; all machines see it
     name: {name}
-    source: .
+    source: ./job
     mode: MOUNT"""
 
 README = """\
@@ -48,14 +49,16 @@ Written after SkyPilot 0.14's schema; nothing of it was run.
 
 """
 FETCHED = "`rsync -r {name}:sky_workdir/job/ job/` brings checkpoint and result here."
-KEPT = "The bucket {name} holds checkpoint and result: copy its `job/` here with your cloud's own command."
+KEPT = "The bucket {name} is `job/`, with checkpoint and result: copy it here with your cloud's own command."
 
 
 def files(job: dict[str, Any], where: Where) -> dict[str, str]:
     name, many = named(job), where.machines > 1
+    copied = ["run.sh", "corpus", *([job["start"].removeprefix("../")] if job["start"] else [])]
+    mounted = MOUNTED.format(name=name, copied="\n".join(f"  ~/freehold/{path}: ./{path}" for path in copied))
     task = TASK.format(name=name, machines=where.machines, accelerator=ACCELERATOR, processes=where.processes,
-                       folder=MOUNTED.format(name=name) if many else COPIED, packages=packages(where),
-                       there="/freehold" if many else "~/sky_workdir")  # fmt: skip
+                       folder=mounted if many else COPIED, packages=packages(where),
+                       there="~/freehold" if many else "~/sky_workdir")  # fmt: skip
     said = README.format(name=name, all=where.all, machines=where.machines, parallel=where.parallel,
                          fetch=(KEPT if many else FETCHED).format(name=name))  # fmt: skip
     return {

@@ -5,9 +5,13 @@ Where(machines=2, processes=8, parallel="fsdp")    16 processes, of which each h
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
+
+import msgspec
 
 from freehold.errors import BadSetting
 from freehold.launch.job import PARALLEL, Parallel
@@ -20,7 +24,7 @@ HOME = """\
 too. When `job/result/training.json` is there, the training has ended. Copy `job/result` into the folder of this run in
 your project, and say the same `freehold train` again without `--write`: it finds the result and stores the model.
 
-    cp -r job/result {work}/
+    cp -r job/result {work}/coming && mv {work}/coming {work}/result
 """
 
 
@@ -54,9 +58,12 @@ def home(where: Where) -> str:
 
 
 def named(job: dict[str, Any]) -> str:
-    """The same corpus, the same name."""
-    return f"freehold-{job['corpus']['sha256'][:8]}"
+    """The same training, the same name: where it goes on, nothing of another one lies."""
+    said = msgspec.json.encode([job["plan"], job["corpus"]["sha256"], job["start"]], order="deterministic")
+    return f"freehold-{hashlib.sha256(said).hexdigest()[:12]}"
 
 
 def packages(where: Where) -> str:
-    return "freehold[tune,launch]" if where.parallel.startswith("zero") else "freehold[tune]"
+    """Of the version that wrote the job, which reads it."""
+    extras = "tune,launch" if where.parallel.startswith("zero") else "tune"
+    return f"freehold[{extras}]=={version('freehold')}"
