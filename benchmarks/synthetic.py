@@ -103,7 +103,6 @@ def draw(log: Log, seed: int, encoder: Any) -> Drawn:
 def cell(task: Any, log: Log, drawn: Drawn, few: int, rows: int, seed: int, encoder: Any) -> dict[str, Any]:
     """Which asked rows each side has right, and what the product said of the teacher's rows."""
     from freehold.project import Project
-    from freehold.project.settings import Settings
     from freehold.tell import quiet
     from freehold.tune.rows import Rows
     from freehold.tune.synthetic.label import Taught, folds, made_rows, measured, with_all
@@ -116,9 +115,9 @@ def cell(task: Any, log: Log, drawn: Drawn, few: int, rows: int, seed: int, enco
     fold = folds(logged)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        project = Project.create(Path(folder) / "project")
+        project, given = Project.create(Path(folder) / "project"), Given(rows, seed=seed)
         kept, counts = made_rows(
-            task, logged, fold, held, find(None, Settings()), Given(rows, seed=seed), 60.0, project,
+            task, logged, fold, held, find(given, project, task), given, 60.0, project,
             project.work("synthetic"), quiet,
         )  # fmt: skip
     teacher = time.perf_counter() - began

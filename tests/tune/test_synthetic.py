@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +21,23 @@ from freehold.engines.llama.engine import Engine
 from freehold.engines.scripted import START, ScriptedEngine
 from freehold.errors import BadSetting, TermsBlocked
 from freehold.facts import facts
-from freehold.nouns import Artifact, Message, Slot, Task, Template
+from freehold.nouns import Artifact, Slot, Task, Template
 from freehold.project import Project, sha256_file
-from freehold.project.settings import Settings
 from freehold.tell import quiet
 from freehold.traffic import Traffic, find_tasks, read
 from freehold.tune.rows import held_texts, rows_of
 from freehold.tune.synthetic import Given
-from freehold.tune.synthetic.ask import CONTEXT, NAME, Bounds, ask_all
+from freehold.tune.synthetic.ask import NAME, ask_all
 from freehold.tune.synthetic.label import label as label_with
 from freehold.tune.synthetic.made import Ask, Said, check, row_id
 from freehold.tune.synthetic.prompts import plan, wording
 from freehold.tune.synthetic.sift import sift
 from freehold.tune.synthetic.teacher import find, may_teach
 from freehold.tune.synthetic.value import difference, paired
+from freehold.tune.synthetic.voice import CONTEXT, Local, Wanted
 
 CANARY = "zxq"
+TASK = Task("t", Template((Slot("user", "", "", True),)), "labels", 10, 1.0)
 
 
 def model(folder: Path, name: str, licence: str) -> Base:
@@ -58,9 +60,17 @@ def test_any_other_is_refused_with_source_and_date(tmp_path: Path, name: str, li
         may_teach(model(tmp_path, name, licence), facts())
 
 
-def test_a_closed_model_is_refused_by_its_vendors_terms() -> None:
+def test_a_closed_model_is_refused_by_its_vendors_terms(tmp_path: Path) -> None:
     with pytest.raises(TermsBlocked, match=r"gpt-4o may not teach: it is openai's, rule T2 .*as of"):
-        find("gpt-4o", Settings())
+        find(Given(1, "gpt-4o"), Project.create(tmp_path / "project"), TASK)
+
+
+def test_what_a_person_says_of_a_licence_stands_beside_what_the_model_says(tmp_path: Path) -> None:
+    unnamed, known = model(tmp_path, "ours", "unknown"), facts()
+    assert may_teach(unnamed, known, "MIT").id == "mit"
+    for base, said in ((unnamed, "llama3"), (model(tmp_path, "ours", "llama3"), "MIT"), (unnamed, "no such")):
+        with pytest.raises(TermsBlocked, match="ours may not teach"):
+            may_teach(base, known, said)
 
 
 def test_shown_rows_are_of_one_fold_and_rare_labels_come_first() -> None:
@@ -92,27 +102,25 @@ def test_what_may_not_teach_is_counted() -> None:
     assert counts.kinds == {"email": 1}
 
 
+def wanted(ask: Ask) -> Wanted:
+    return Wanted(wording([("some text", "a")], ask.label), 20, ("\n",), 0.8, ask.seed, again=True)
+
+
 def test_a_killed_run_goes_on_behind_its_last_whole_row(tmp_path: Path) -> None:
     asks = plan(["a", "b"] * 10, np.arange(20) % 5, 8, 0)
-    bounds = Bounds(20, 60.0, True)
-
-    def asked(ask: Ask) -> list[Message]:
-        return wording([("some text", "a")], ask.label)
-
-    whole = ask_all(asks, asked, ScriptedEngine({"Kind": ("new words", 0.9)}), tmp_path, bounds, tell=quiet)
+    engine = ScriptedEngine({"Kind": ("new words", 0.9)})
+    whole = ask_all(asks, wanted, Local(engine), tmp_path / NAME, 60.0, tell=quiet)
     lines = (tmp_path / NAME).read_bytes().splitlines(keepends=True)
     (tmp_path / NAME).write_bytes(b"".join(lines[:3]) + lines[3][:9])
     engine = ScriptedEngine({"Kind": ("new words", 0.9)})
-    assert ask_all(asks, asked, engine, tmp_path, bounds, tell=quiet) == whole
+    assert ask_all(asks, wanted, Local(engine), tmp_path / NAME, 60.0, tell=quiet) == whole
     assert [one.seed for one in engine.asked] == [ask.seed for ask in asks[3:]]
 
 
 def test_the_time_bounds_the_asking(tmp_path: Path) -> None:
     asks = plan(["a", "b"] * 10, np.arange(20) % 5, 8, 0)
     engine = ScriptedEngine({}, otherwise=("words", 0.9), pace=0.5)
-    said = ask_all(
-        asks, lambda ask: wording([("some text", "a")], ask.label), engine, tmp_path, Bounds(20, 5.0, True), tell=quiet
-    )
+    said = ask_all(asks, wanted, Local(engine), tmp_path / NAME, 5.0, tell=quiet)
     assert 0 < len(said) < len(asks)
 
 
@@ -128,13 +136,25 @@ def test_a_difference_has_its_interval() -> None:
 
 
 def test_what_cannot_be_asked_is_refused() -> None:
-    task = Task("t", Template((Slot("user", "", "", True),)), "labels", 10, 1.0)
+    task = TASK
     with pytest.raises(BadSetting, match="--synthetic is 0"):
         check(Given(0), task)
     with pytest.raises(BadSetting, match="Both --synthetic and --finetune"):
         check(Given(1), task, finetune=Path())
-    with pytest.raises(BadSetting, match="a text task"):
-        check(Given(1), Task("t", task.template, "text", 10, 1.0))
+    with pytest.raises(BadSetting, match="--synthetic-weight is for decoders"):
+        check(Given(1, weight=0.5), task)
+    text, json_ = (replace(task, kind=kind) for kind in ("text", "json"))
+    check(Given(1, weight=0.5), text)
+    check(Given(1), json_, "decoder")
+    with pytest.raises(BadSetting, match=r"--synthetic-weight is 0\."):
+        check(Given(1, weight=0.0), text)
+    with pytest.raises(BadSetting, match="tried as a tagger first"):
+        check(Given(1), json_)
+    with pytest.raises(BadSetting, match="Both --synthetic and --kind extract"):
+        check(Given(1), json_, "extract")
+    check(Given(1, weight=0.5), task, "decoder")
+    with pytest.raises(BadSetting, match="t also reads tools"):
+        check(Given(1), replace(text, reads=("tools",)))
 
 
 FAMILIES = ("pump", "valve")
@@ -213,7 +233,7 @@ def test_rows_that_help_stay_and_no_call_that_certifies_is_shown(smollm2: Path, 
     given = Given(80, str(smollm2))
 
     def made() -> Artifact:
-        return label_with(task, rows, held, project, [], given, None, quiet, lambda *_: nullcontext(expert))
+        return label_with(task, rows, held, project, [], given, None, quiet, lambda *_: nullcontext(Local(expert)))
 
     artifact = made()
     shown, barred = canaries(" ".join(map(expert.prompt, expert.asked))), canaries(" ".join(held))

@@ -37,7 +37,7 @@ from freehold.engines.hosts.guard import guard
 from freehold.engines.hosts.secret import Secret, read_key
 from freehold.engines.llama.completion import Completion
 from freehold.errors import BadSetting, StudentUnusable, UpstreamMissing
-from freehold.nouns import Answer, Student, Tokens
+from freehold.nouns import Answer, Message, Student, Tokens
 from freehold.project import Settings
 from freehold.project.settings import TaskSettings
 
@@ -190,13 +190,19 @@ class HostedStudent:
         if built is None:
             return None
         messages, fields = built
+        request = {"temperature": 0, "max_tokens": self.form.max_tokens, **self.form.fields, **fields}
+        if self.form.logprobs:
+            request["logprobs"] = True
+        return self.chat(messages, request, gone)
+
+    def chat(
+        self, messages: list[Message], fields: Mapping[str, Any], gone: Callable[[], bool] | None = None
+    ) -> dict[str, Any] | None:
+        """The host's whole answer to any messages; None where they can't be answered. Raises UpstreamMissing."""
         if self._to.clean is not None:
             clean = self._to.clean([str(message["content"]) for message in messages])
             messages = [m | {"content": c} for m, c in zip(messages, clean, strict=True)]
-        request = {"model": self.form.model, "messages": messages, "temperature": 0, "stream": False}
-        request |= {"max_tokens": self.form.max_tokens, **self.form.fields, **fields}
-        if self.form.logprobs:
-            request["logprobs"] = True
+        request = {"model": self.form.model, "messages": messages, "stream": False, **fields}
         return self._tried(msgspec.json.encode(request), gone)
 
     def _tried(self, data: bytes, gone: Callable[[], bool] | None) -> dict[str, Any] | None:
@@ -262,9 +268,8 @@ class HostedStudent:
 
     def _missing(self, why: str) -> UpstreamMissing:
         host = urlsplit(self._to.url).netloc
-        return UpstreamMissing(
-            f"The host {host} of [upstreams.{self._to.name}] {why}.", "Check its url, model and key, and that it runs."
-        )
+        of = f" of [upstreams.{self._to.name}]" if self._to.name else ""
+        return UpstreamMissing(f"The host {host}{of} {why}.", "Check its url, model and key, and that it runs.")
 
 
 def _logprobs(body: Mapping[str, Any]) -> list[float]:

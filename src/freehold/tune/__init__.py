@@ -66,9 +66,7 @@ def tune(
         chosen = How(base=base, minutes=minutes, bits=bits, device=device, permission=permission, private=private)
         return prefer(task, traffic, project, pairs, chosen, tell=tell)
     if synthetic is not None:
-        check(synthetic, task, finetune=finetune, student=student)
-    if synthetic is not None and kind != "auto":
-        raise StudentUnusable(f"Both --synthetic and --kind {kind} are given.", "Textbook rows are for label students.")
+        check(synthetic, task, kind, finetune=finetune, student=student)
     if task.kind != "labels" or kind != "auto":  # a decoder may be asked for by name, to see what it does beside
         if student is not None or finetune is not None:
             other = "--student" if student is not None else "--finetune"
@@ -80,7 +78,8 @@ def tune(
         named = [encoder] if isinstance(encoder, str) else list(encoder or ())
         if len(named) > 1:
             raise StudentUnusable(f"Two encoders are given, and a tagger for {task.name} takes one.", "Give one.")
-        how = How(kind, next(iter(named), None), base, minutes, bits, device, permission, private)
+        certify = () if synthetic is None else held_texts(task, traffic)
+        how = How(kind, next(iter(named), None), base, minutes, bits, device, permission, private, synthetic, certify)
         return text(task, traffic, project, how, tell)
     named = [encoder] if isinstance(encoder, str) else list(encoder or ())
     rows = rows_of(task, traffic)

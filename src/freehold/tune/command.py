@@ -52,10 +52,22 @@ def flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _synthetic_flags(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("rows that an open model writes besides, for label tasks (docs/synthetic.md)")
+    group = parser.add_argument_group("rows that an open model writes besides (docs/synthetic.md)")
     group.add_argument("--synthetic", type=int, metavar="N", help="ask for N of them; they stay where they help")
-    group.add_argument("--teacher", metavar="NAME|DIR|GGUF", help="the open model that writes them (default smollm2)")
+    group.add_argument(
+        "--teacher", metavar="NAME|DIR|GGUF|URL#MODEL",
+        help="the open model that writes them, here or at a server of yours (default smollm2)",
+    )  # fmt: skip
+    group.add_argument(
+        "--teacher-licence",
+        metavar="ID",
+        help="what it is under, where neither it nor facts say (Apache-2.0, ...)",
+    )
     group.add_argument("--seed", type=int, default=0, metavar="N", help="of the rows: the same seed, the same rows")
+    group.add_argument(
+        "--synthetic-weight", type=float, metavar="W",
+        help="of one of them beside a logged row, for a decoder (default: all together weigh half of the logged ones)",
+    )  # fmt: skip
     group.add_argument("--keep-synthetic", action="store_true", help="they stay even where no help is seen")
 
 
@@ -64,14 +76,18 @@ def _synthetic(args: argparse.Namespace) -> dict[str, Any]:
     from freehold.tune.synthetic import Given
 
     if args.synthetic is None:
-        if args.teacher is not None or args.keep_synthetic:
-            raise BadSetting("A teacher is named, and no rows are asked for.", "Give --synthetic N.")
+        others = (args.teacher, args.teacher_licence, args.synthetic_weight)
+        if args.keep_synthetic or any(one is not None for one in others):
+            raise BadSetting("Something is said of rows by a teacher, and none are asked for.", "Give --synthetic N.")
         return {}
     if args.task is None:
         raise BadSetting("--synthetic is for one task.", "Name it: --task NAME.")
     if args.hosted is not None:
         raise BadSetting("Both --hosted and --synthetic are given.", "Give one of them.")
-    return {"synthetic": Given(args.synthetic, args.teacher, args.seed, args.keep_synthetic)}
+    given = Given(
+        args.synthetic, args.teacher, args.seed, args.keep_synthetic, args.teacher_licence, args.synthetic_weight
+    )
+    return {"synthetic": given}
 
 
 def _pairs(args: argparse.Namespace) -> dict[str, Any]:

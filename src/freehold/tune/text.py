@@ -24,6 +24,7 @@ from freehold.tell import Tell
 from freehold.traffic import Traffic
 from freehold.tune.gate import Gate, gate
 from freehold.tune.rows import Rows, rows_of
+from freehold.tune.synthetic.made import Given
 
 __all__ = ["MINUTES", "How", "say_terms", "terms_of", "text"]
 
@@ -43,6 +44,8 @@ class How:
     device: str = "auto"
     permission: Path | None = None
     private: str = "leave-out"
+    synthetic: Given | None = None
+    certify: Sequence[str] = ()  # the texts of the calls that certify, where rows are made
 
 
 def text(task: Task, traffic: Traffic, project: Project, how: How, tell: Tell) -> Artifact:
@@ -139,12 +142,22 @@ def _readable(task: Task, rows: Rows, which: Sequence[int], tell: Tell) -> list[
 def _decoder(task: Task, rows: Rows, project: Project, how: How, tell: Tell) -> Artifact:
     from freehold.engines import bases
     from freehold.tune.decoder import tune_decoder
+    from freehold.tune.decoder.mixed import Made
 
     rows, passed = _allowed(task, rows, project, how, "decoder", tell)
     use = _readable(task, rows, passed.rows, tell)
     base = bases.find(how.base)
     bits: Literal[16, 4] = 4 if how.bits == 4 else 16
-    return tune_decoder(
-        rows, task, project, base, minutes=how.minutes or MINUTES, bits=bits, use=use,
-        terms=terms_of(passed), where=how.device, tell=tell,
-    )  # fmt: skip
+    minutes = how.minutes or MINUTES
+
+    def fit(made: Made | None) -> Artifact:
+        return tune_decoder(
+            rows, task, project, base, minutes=minutes, bits=bits, use=use,
+            terms=terms_of(passed), where=how.device, made=made, tell=tell,
+        )  # fmt: skip
+
+    if how.synthetic is None:
+        return fit(None)
+    from freehold.tune.synthetic.text import text as with_made
+
+    return with_made(task, rows, use, how.certify, project, how.synthetic, minutes, fit, tell)

@@ -15,7 +15,7 @@ import msgspec
 from freehold.engines.llama.completion import Answers
 from freehold.errors import SchemaUnmet
 
-__all__ = ["as_logged", "check_schema"]
+__all__ = ["as_logged", "check_schema", "satisfies"]
 
 TRIED = 20  # logged answers held against a schema
 MANY = 1000  # logged answers whose blanks are looked at
@@ -27,7 +27,7 @@ def check_schema(engine: Answers, schema: Mapping[str, Any], answers: Sequence[s
     satisfies it."""
     engine.obeys(schema)
     tried = list(dict.fromkeys(answers))[:TRIED]
-    if tried and not any(_satisfies(engine, schema, answer) for answer in tried):
+    if tried and not any(satisfies(engine, schema, answer) for answer in tried):
         raise SchemaUnmet(
             f"None of {len(tried)} different logged answers satisfies the JSON schema that the calls ask for.",
             "Correct the schema in the calls, or leave it out.",
@@ -56,7 +56,7 @@ def _parsed(answer: str) -> Any:
         return NO_JSON
 
 
-def _satisfies(engine: Answers, schema: Mapping[str, Any], answer: str) -> bool:
+def satisfies(engine: Answers, schema: Mapping[str, Any], answer: str) -> bool:
     value = _parsed(answer)
     if value is NO_JSON:
         return False

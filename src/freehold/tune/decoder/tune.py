@@ -30,11 +30,12 @@ from freehold.tune.decoder.fewshot import MOST, WIDEST, K, Measured, compare, me
 from freehold.tune.decoder.fewshot import write as write_rival
 from freehold.tune.decoder.fidelity import check_ids
 from freehold.tune.decoder.memory import Size, lengths, size
+from freehold.tune.decoder.mixed import Made, Weights, mixed, seen
 from freehold.tune.decoder.model import adapter_config, attach, forget_activations, load
 from freehold.tune.decoder.plan import BATCH, Plan, plan, shares
 from freehold.tune.decoder.recipe import own_json, recipe_of, room, room_of, schema_of
 from freehold.tune.decoder.tokens import Tokens
-from freehold.tune.decoder.train import Trained, held_out_loss, measure_row, train
+from freehold.tune.decoder.train import LIKELIHOOD, Trained, held_out_loss, measure_row, train
 from freehold.tune.rows import Rows
 
 __all__ = ["tune_decoder"]
@@ -63,13 +64,16 @@ class Asked:
     use: str
     terms: list[dict[str, Any]]
     device: str = "cpu"
+    made: str = ""
 
     @property
     def key(self) -> str:
-        """A CPU is not named in it: it names the runs from before there was a choice."""
+        """A CPU and no made rows are not named in it: it names the runs from before there was a choice."""
         said = {field.name: getattr(self, field.name) for field in fields(self)}
         if self.device == "cpu":
             del said["device"]
+        if not self.made:
+            del said["made"]
         return hashlib.sha256(msgspec.json.encode(said)).hexdigest()
 
 
@@ -87,6 +91,7 @@ def tune_decoder(
     seed: int = 0,
     threads: int = 1,
     where: str = "auto",
+    made: Made | None = None,
     tell: Tell = quiet,
 ) -> Artifact:
     """Tune `base` on the rows in about `minutes`, of CPU or on the clock where a card tunes; the adapter, or the
@@ -95,8 +100,9 @@ def tune_decoder(
     `use`: the numbers of the rows that may teach (the others were refused by the vendor's terms, or hold private
     data), and `terms` what the gate said of them, kept in the recipe. `rate`: instead of the one that follows from the
     base's width. `threads`: more than one is faster on the clock, and then a run that was killed goes on to the same
-    bits only with the same number. `where`: auto (a CUDA card where there is one), cpu or cuda. What a run before this
-    one finished is returned; what it left half done is taken up where it was.
+    bits only with the same number. `where`: auto (a CUDA card where there is one), cpu or cuda. `made`: rows that a
+    teacher wrote, learned beside the logged ones and asked of nobody. What a run before this one finished is returned;
+    what it left half done is taken up where it was.
 
     Raises NothingToLearn, BaseUnusable, TooLittleMemory, TrainingFailed, SchemaUnmet, EngineFailed, MissingExtra.
     """
@@ -107,14 +113,14 @@ def tune_decoder(
     prompt, place = Prompt.of(task.template), device(where)
     asked = Asked(
         base.sha256, rows.sha256, prompt, minutes, bits, seed, rate, task.rule, schema_of(task), used, list(terms),
-        place.name,
+        place.name, "" if made is None else made.sha256,
     )  # fmt: skip
     for found in project.artifacts():
         if found.task == task.name and found.recipe.get("asked") == asked.key:
             return project.read_artifact(found.sha256)
     work = project.work(f"{task.name}-{asked.key[:12]}")
     try:
-        artifact = _Run(rows, task, project, base, asked, allowed, work, threads, place, tell).artifact()
+        artifact = _Run(rows, task, project, base, asked, allowed, work, threads, place, made, tell).artifact()
     except FreeholdError:
         if not (work / NAME).is_file():  # nothing was learned that another run could take up
             shutil.rmtree(work)
@@ -128,10 +134,12 @@ class _Run:
 
     def __init__(
         self, rows: Rows, task: Task, project: Project, base: Base, asked: Asked, allowed: list[int], work: Path,
-        threads: int, device: Device, tell: Tell,
+        threads: int, device: Device, made: Made | None, tell: Tell,
     ) -> None:  # fmt: skip
         self.rows, self.task, self.project, self.base, self.asked = rows, task, project, base, asked
-        self.work, self.threads, self.device, self.tell = work, threads, device, tell
+        self.work, self.threads, self.device, self.made, self.tell = work, threads, device, made, tell
+        self.by = LIKELIHOOD if made is None else Weights()
+        self.texts = [*rows.texts, *(() if made is None else made.texts)]  # the made ones behind all logged ones
         learn, own = hold_back(rows.groups[allowed], asked.seed)
         self.learn, self.own = [allowed[i] for i in learn], [allowed[i] for i in own]
         self.messages = asked.prompt.messages
@@ -151,7 +159,7 @@ class _Run:
         with Engine.start(model, context=min(context, WIDEST)) as engine:
             if recipe.schema is not None:
                 check_schema(engine, recipe.schema, answers)
-            compared = check_ids(tokens, engine, self.messages, [self.rows.texts[i] for i in examples.kept])
+            compared = check_ids(tokens, engine, self.messages, [self.texts[i] for i in examples.kept])
         self.tell(f"{compared} real prompts: training and server read the same ids")
         said, trained, loss = self._train(folder, tokens, examples, shape)
         files = self._files(trained, said, recipe)
@@ -177,9 +185,10 @@ class _Run:
         )
 
     def _examples(self, tokens: Tokens, context: int) -> Examples:
-        """All usable rows, also those held back, as ids."""
-        numbers = sorted([*self.learn, *self.own])
-        texts, answers = [self.rows.texts[i] for i in numbers], [self.rows.labels[i] for i in numbers]
+        """All usable rows, also those held back, and those that a teacher wrote, as ids."""
+        numbers = [*sorted([*self.learn, *self.own]), *range(len(self.rows.texts), len(self.texts))]
+        answers = [*self.rows.labels, *(() if self.made is None else self.made.answers)]
+        texts, answers = [self.texts[i] for i in numbers], [answers[i] for i in numbers]
         found = encode(tokens, self.messages, texts, answers, context=context, tell=self.tell)
         kept = tuple(numbers[i] for i in found.kept)
         found = Examples(found.prefix, found.rows, kept, found.left_out)
@@ -197,7 +206,7 @@ class _Run:
 
     def _train(self, folder: Path, tokens: Tokens, examples: Examples, shape: Shape) -> tuple[Plan, Trained, float]:
         """The plan, the adapter, and the loss on the held-back rows."""
-        learn, own = examples.some(self.learn), examples.some(self.own)
+        learn, own = self._mixed(examples), examples.some(self.own)
         bits, seed = self.asked.bits, self.asked.seed
         with self.device.still(seed, self.threads):
             kind = self.device.arithmetic(shape.hidden, shape.inner)
@@ -221,11 +230,21 @@ class _Run:
             else:
                 self.tell(f"go on after step {state.step} of {first.steps}")
             trained = train(
-                model, learn, state, self.work, pad=tokens.pad, seed=seed, tell=self.tell, device=self.device
-            )
+                model, learn, state, self.work, pad=tokens.pad, seed=seed, tell=self.tell, device=self.device,
+                by=self.by,
+            )  # fmt: skip
             loss = held_out_loss(model, own, tokens.pad)
         self.tell(f"loss {loss:.3f} on {len(own.rows)} held-back rows")
         return first, trained, loss
+
+    def _mixed(self, examples: Examples) -> Examples:
+        learn = examples.some(self.learn)
+        if self.made is None:
+            return learn
+        extra = examples.some([i for i in examples.kept if i >= len(self.rows.texts)])
+        why = f"{len(extra.rows):,} rows that a teacher wrote beside {len(learn.rows):,} logged ones"
+        self.tell(f"{why}, each of their ids at the weight {self.made.weight:.2g}")
+        return mixed(learn, extra, self.made.weight)
 
     def _attach(self, bare: Any, rank: int, alpha: int, form: Size) -> Any:
         model = attach(bare, rank=rank, alpha=alpha, seed=self.asked.seed)
@@ -237,7 +256,7 @@ class _Run:
         self, model: Any, learn: Examples, tokens: Tokens, shape: Shape, kind: tuple[str, str], form: Size
     ) -> Plan:
         seconds_row, loose = self.device.measured(
-            lambda: measure_row(model, learn, tokens.pad, BATCH, piece=form.piece, device=self.device)
+            lambda: measure_row(model, learn, tokens.pad, BATCH, piece=form.piece, device=self.device, by=self.by)
         )
         found = plan(
             rows=len(learn.rows),
@@ -273,6 +292,7 @@ class _Run:
             "adapter_config.json": adapter_config(self.base.name, said.rank, said.alpha, shape_of(self.base).experts),
             "decoder.json": recipe.encode(),
             "own.json": own_json(texts, answers),
+            **({} if self.made is None else {"synthetic.jsonl": self.made.file}),
         }
 
     def _how(self, said: Plan, trained: Trained, loss: float, examples: Examples, compared: int) -> dict[str, Any]:
@@ -293,7 +313,15 @@ class _Run:
             "device": self.device.why,
             "seconds" if self.device.card else "cpu_seconds": trained.seconds,
             "with": _versions(),
+            **({} if self.made is None else {"synthetic": self._learned(said, examples)}),
         }
+
+    def _learned(self, said: Plan, examples: Examples) -> dict[str, Any]:
+        """Of the rows that a teacher wrote: how many there were, and how many the minutes paid for."""
+        assert self.made is not None
+        rows = sum(i >= len(self.rows.texts) for i in examples.kept)
+        drawn = seen(len(self.learn), rows, said.rows, self.asked.seed)
+        return self.made.about | {"rows": rows, "seen": drawn, "weight": self.made.weight}
 
     def _asked_rows(self) -> list[int]:
         """The held-back rows that both students are asked, drawn by the seed."""

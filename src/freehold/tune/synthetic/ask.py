@@ -1,38 +1,31 @@
-"""The asking: row by row into made.jsonl, each row whole or not there; a run that was killed goes on behind the last.
+"""The asking: row by row into a file, each row whole or not there; a run that was killed goes on behind the last.
 
     made.jsonl   {"text": "where is my money", "stopped": "eos", "seconds": 0.21}
 
 The seeds are in the asks, and the engine has one slot: the same asks give the same words, killed or not. The time is
-that of the asking alone, of all runs together.
+that of the asking alone, of all runs together. A host is asked for several at a time, and promises no same words.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import TypeVar
 
 import msgspec
 
-from freehold.engines.llama.completion import Completion, Request
-from freehold.nouns import Message
 from freehold.project.storage import Appender, read_bytes
 from freehold.tell import Tell
-from freehold.tune.synthetic.made import Ask, Said
-from freehold.tune.synthetic.prompts import TEMPERATURE
+from freehold.tune.synthetic.made import Said
+from freehold.tune.synthetic.voice import Speaks, Wanted
 
-__all__ = ["CONTEXT", "NAME", "Bounds", "Writes", "ask_all", "bounds_of"]
+__all__ = ["NAME", "Bounds", "ask_all", "bounds_of"]
 
 NAME = "made.jsonl"
-CONTEXT = 4096
 MOST = 512  # tokens of one text
-
-
-class Writes(Protocol):
-    """What is asked of a teacher: the engine, or the scripted one."""
-
-    def complete(self, request: Request, /) -> Completion: ...
-    def ids(self, messages: Sequence[Message], /) -> list[int]: ...
+Row = TypeVar("Row")
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -42,6 +35,10 @@ class Bounds(msgspec.Struct, frozen=True):
     seconds: float
     one_line: bool
 
+    @property
+    def stop(self) -> tuple[str, ...]:
+        return ("\n",) if self.one_line else ()
+
 
 def bounds_of(texts: Sequence[str], seconds: float) -> Bounds:
     """Room for half as much again as the longest logged one, at about 3 characters a token."""
@@ -50,50 +47,42 @@ def bounds_of(texts: Sequence[str], seconds: float) -> Bounds:
 
 
 def ask_all(
-    asks: Sequence[Ask],
-    messages: Callable[[Ask], list[Message]],
-    engine: Writes,
-    work: Path,
-    bounds: Bounds,
+    asks: Sequence[Row],
+    wanted: Callable[[Row], Wanted],
+    voice: Speaks,
+    path: Path,
+    seconds: float,
     *,
     what: str = "ask the teacher",
     tell: Tell,
 ) -> list[Said]:
     """What the teacher said to the first asks: to all of them, unless the time is up. Raises EngineFailed,
-    StorageFailed."""
-    file = Appender(work / NAME)
+    UpstreamMissing, StorageFailed."""
+    file = Appender(path)
     try:
-        said = msgspec.json.decode(b"[" + read_bytes(work / NAME).replace(b"\n", b",").rstrip(b",") + b"]",
-                                   type=list[Said])  # fmt: skip
+        said = msgspec.json.decode(b"[" + read_bytes(path).replace(b"\n", b",").rstrip(b",") + b"]", type=list[Said])
         spent = sum(one.seconds for one in said)
-        for ask in asks[len(said) :]:
-            if spent >= bounds.seconds:
+        while len(said) < len(asks):
+            if spent >= seconds:
                 tell(f"the time is up after {len(said):,} of {len(asks):,} rows")
                 break
-            one = _one(ask, messages, engine, bounds)
-            file.append(one)
-            said.append(one)
-            spent += one.seconds
+            found = _some([wanted(ask) for ask in asks[len(said) : len(said) + voice.parallel]], voice)
+            for one in found:
+                file.append(one)
+            said += found
+            spent += sum(one.seconds for one in found)
             tell(what, len(said) / len(asks))
     finally:
         file.close()
     return said[: len(asks)]
 
 
-def _one(ask: Ask, messages: Callable[[Ask], list[Message]], engine: Writes, bounds: Bounds) -> Said:
-    """What it said; a prompt that leaves no room for a text is not asked."""
-    ids = engine.ids(messages(ask))
-    if len(ids) + bounds.text > CONTEXT:
-        return Said("", "too long")
-    found = engine.complete(
-        Request(
-            prompt_ids=ids,
-            max_tokens=bounds.text,
-            stop=("\n",) if bounds.one_line else (),
-            logprobs=None,
-            temperature=TEMPERATURE,
-            seed=ask.seed,
-            prefix=len(ids) - 1,  # a prompt is asked several times, and read once
-        )
-    )
-    return Said(found.text.strip(), found.stopped, found.seconds)
+def _some(wanted: Sequence[Wanted], voice: Speaks) -> list[Said]:
+    """Where several are asked at a time, each has its share of the time that all of them took."""
+    if len(wanted) == 1:
+        return [voice.say(wanted[0])]
+    began = time.monotonic()
+    with ThreadPoolExecutor(len(wanted), "teacher") as pool:
+        found = list(pool.map(voice.say, wanted))
+    each = (time.monotonic() - began) / len(wanted)
+    return [Said(one.text, one.stopped, each) for one in found]

@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -25,20 +24,21 @@ import numpy.typing as npt
 
 from freehold.engines.encoder import Encoder
 from freehold.engines.label import encode
-from freehold.nouns import Artifact, Message, Task
+from freehold.nouns import Artifact, Kind, Task
 from freehold.project import Project
 from freehold.tell import Tell
 from freehold.tune.label import FEWEST, Extra, Fitted, bounded, fit, folds_of
 from freehold.tune.make import encoders_of, store
 from freehold.tune.make import label as plain_label
 from freehold.tune.rows import Rows
-from freehold.tune.synthetic.ask import CONTEXT, Writes, ask_all, bounds_of
+from freehold.tune.synthetic.ask import NAME, Bounds, ask_all, bounds_of
 from freehold.tune.synthetic.made import Ask, Counts, Given, Kept, Value
-from freehold.tune.synthetic.prompts import TEMPLATE, plan, wording
-from freehold.tune.synthetic.record import Outcome, read_outcome, rows_jsonl, write_outcome
+from freehold.tune.synthetic.prompts import TEMPERATURE, TEMPLATE, plan, wording
+from freehold.tune.synthetic.record import Outcome, read_outcome, rows_jsonl, verdict, write_outcome
 from freehold.tune.synthetic.sift import agreed, sift
 from freehold.tune.synthetic.teacher import Teacher, find, running
 from freehold.tune.synthetic.value import one_of_each, paired
+from freehold.tune.synthetic.voice import Speaks, Wanted
 
 __all__ = ["Taught", "folds", "label", "made_rows", "measured", "taught_by", "with_all"]
 
@@ -48,7 +48,7 @@ MANY = 2000  # rows, above which one fold is enough to see a difference
 AGREES = "the student without it gives the same answer"
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
-Runs = Callable[[Teacher, Project, Path, int, Tell], AbstractContextManager[Writes]]
+Runs = Callable[[Teacher, Project, Path, Kind, Tell], AbstractContextManager[Speaks]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +97,7 @@ def label(
 ) -> Artifact:  # fmt: skip
     """The student with the teacher's rows where they help, else the student without. `runs` starts the teacher's
     engine. Raises what tune does."""
-    teacher = find(given.teacher, project.settings, task.kind)
+    teacher = find(given, project, task)
     without = plain_label(task, rows, project, named, None, tell)
     key = _key(teacher, given, rows, held, without, minutes)
     if before := read_outcome(project, task.name, key):
@@ -107,14 +107,14 @@ def label(
     work = project.work(f"synthetic-{task.name}-{key[:12]}")
     kept, counts = made_rows(task, rows, fold, held, teacher, given, minutes, project, work, tell, runs)
     if not kept:
-        tell(f"no row of {teacher.base.name} can teach {task.name}: {counts.words()}; the student without is kept")
+        tell(f"no row of {teacher.name} can teach {task.name}: {counts.words()}; the student without is kept")
         outcome = Outcome(key, without.sha256, teacher.said, asdict(counts), None, False)
     else:
         taught = taught_by(rows, fold, kept, encoders_of(named), tell)
         value = measured(taught, tell)
         student, kept, counts = with_all(taught, counts, tell)
         uses = bool(kept) and (value.helps or given.keep)
-        tell(f"{counts.words()}; {value.words()}: {_verdict(value, uses)}")
+        tell(f"{counts.words()}; {value.words()}: {verdict(value, uses)}")
         about = Outcome(key, without.sha256, teacher.said, asdict(counts), value, uses)
         outcome = about if not uses else _stored(task, taught, project, named, student, kept, about)
     write_outcome(project, task.name, outcome, rows_jsonl(kept, rows, teacher.said))
@@ -126,7 +126,7 @@ def _key(
     teacher: Teacher, given: Given, rows: Rows, held: Sequence[str], without: Artifact, minutes: float | None
 ) -> str:
     """All that decides what is made and kept."""
-    parts = [TEMPLATE, teacher.base.sha256, asdict(replace(given, teacher=None)), rows.sha256, sorted(held)]
+    parts = [TEMPLATE, teacher.said, asdict(replace(given, teacher=None)), rows.sha256, sorted(held)]
     return hashlib.sha256(msgspec.json.encode([*parts, without.sha256, minutes])).hexdigest()
 
 
@@ -143,8 +143,10 @@ def made_rows(
 ) -> tuple[list[Kept], Counts]:  # fmt: skip
     asks = _asks(rows, fold, given)
     bounds = bounds_of(rows.texts, 60.0 * (MINUTES if minutes is None else SHARE * minutes))
-    with runs(teacher, project, work, CONTEXT, tell) as engine:
-        said = ask_all(asks, _shows(rows), engine, work, bounds, what=f"ask {teacher.base.name}", tell=tell)
+    with runs(teacher, project, work, task.kind, tell) as voice:
+        said = ask_all(
+            asks, _wanted(rows, bounds), voice, work / NAME, bounds.seconds, what=f"ask {teacher.name}", tell=tell
+        )
     return sift(asks, said, rows.texts, held)
 
 
@@ -155,11 +157,12 @@ def _asks(rows: Rows, fold: Indices, given: Given) -> list[Ask]:
     return [replace(ask, shown=tuple(one[list(ask.shown)].tolist())) for ask in asks]
 
 
-def _shows(rows: Rows) -> Any:
-    def messages(ask: Ask) -> list[Message]:
-        return wording([(rows.texts[i], rows.labels[i]) for i in ask.shown], ask.label)
+def _wanted(rows: Rows, bounds: Bounds) -> Callable[[Ask], Wanted]:
+    def wanted(ask: Ask) -> Wanted:
+        messages = wording([(rows.texts[i], rows.labels[i]) for i in ask.shown], ask.label)
+        return Wanted(messages, bounds.text, bounds.stop, TEMPERATURE, ask.seed, again=True)
 
-    return messages
+    return wanted
 
 
 def taught_by(rows: Rows, fold: Indices, kept: Sequence[Kept], encoders: Sequence[Encoder], tell: Tell) -> Taught:
@@ -215,9 +218,3 @@ def _stored(
     how = student.recipe | {"synthetic": about.recipe | {"template": TEMPLATE}}
     made = store(task, taught.rows, project, named, taught.encoders, files, how)
     return msgspec.structs.replace(about, artifact=made.sha256)
-
-
-def _verdict(value: Value, uses: bool) -> str:
-    if uses and not value.helps:
-        return "no help is seen, and they are kept as was asked"
-    return "they help, and are kept" if uses else "no help is seen, so they are left out"

@@ -1,6 +1,6 @@
 """The nouns of this room.
 
-Given(rows=400, teacher="smollm2", seed=0, keep=False)       what a person says
+Given(rows=400, teacher="smollm2", licence=None, seed=0, keep=False, weight=None)       what a person says
 Ask(number=7, label="refund", fold=3, shown=(12, 40), seed=2)      one row that a teacher is asked for
 Said(text="i want my money back", stopped="eos", seconds=0.2)      what it said
 Kept(ask, text, answer, why="the student without it gives the same answer")
@@ -18,15 +18,20 @@ from freehold.nouns import Measure, Task
 
 __all__ = ["Ask", "Counts", "Given", "Kept", "Said", "Value", "check", "row_id"]
 
+TEXT_ALONE = ("not answered in time", "whose answer has not the task's form")
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """`rows` are asked for. `keep`: the rows stay even where no help is seen."""
+    """`rows` are asked for. `licence`: what the teacher is said to be under. `keep`: the rows stay even where no help
+    is seen. `weight`: of one of them in a decoder's loss, beside 1 of a logged row."""
 
     rows: int
     teacher: str | None = None
     seed: int = 0
     keep: bool = False
+    licence: str | None = None
+    weight: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +74,24 @@ class Counts:
     duplicates: int = 0
     disagreed: int = 0
     kept: int = 0
+    form: int = 0
+    late: int = 0
     kinds: dict[str, int] = field(default_factory=dict)
 
     def words(self) -> str:
+        """Without those kinds of a text task that there are none of."""
         parts = (
             (self.malformed, "malformed"),
             (self.private, "with private data"),
             (self.held_out, "too near to a held-out call"),
             (self.duplicates, "duplicates"),
+            (self.late, "not answered in time"),
+            (self.form, "whose answer has not the task's form"),
             (self.disagreed, "not agreed with"),
             (self.kept, "kept"),
         )
-        return f"{self.asked:,} asked: " + ", ".join(f"{n:,} {what}" for n, what in parts)
+        said = (f"{n:,} {what}" for n, what in parts if n or what not in TEXT_ALONE)
+        return f"{self.asked:,} asked: " + ", ".join(said)
 
 
 class Value(msgspec.Struct, frozen=True):
@@ -96,11 +107,11 @@ class Value(msgspec.Struct, frozen=True):
     def helps(self) -> bool:
         return (self.difference.low or 0.0) > 0.0
 
-    def words(self) -> str:
+    def words(self, what: str = "logged rows") -> str:
         d, n = self.difference, self.with_.n
         if d.value is None or self.with_.value is None or self.without.value is None:
-            return "too few logged rows to measure what they do"
-        shares = f"right with them {self.with_.value:.1%}, without {self.without.value:.1%} of {n:,} logged rows"
+            return f"too few {what} to measure what they do"
+        shares = f"right with them {self.with_.value:.1%}, without {self.without.value:.1%} of {n:,} {what}"
         return f"{shares}: {d.value:+.1%} ({d.low:+.1%} to {d.high:+.1%})"
 
 
@@ -109,14 +120,23 @@ def row_id(text: str, answer: str) -> str:
     return hashlib.sha256(msgspec.json.encode([text, answer])).hexdigest()[:16]
 
 
-def check(given: Given, task: Task, **other: object) -> None:
+def check(given: Given, task: Task, kind: str = "auto", **other: object) -> None:
     """Raises BadSetting for what can't be asked."""
     if given.rows < 1:
         raise BadSetting(f"--synthetic is {given.rows}.", "Give how many rows to ask for, 1 or more.")
     if given.seed < 0:
         raise BadSetting(f"--seed is {given.seed}.", "Give 0 or more.")
-    if task.kind != "labels":
-        raise BadSetting(f"--synthetic is for label tasks, and {task.name} is a {task.kind} task.", "Leave it out.")
+    if given.weight is not None and not 0 < given.weight <= 1:
+        raise BadSetting(f"--synthetic-weight is {given.weight}.", "Give more than 0, and at most 1.")
+    if given.weight is not None and (task.kind, kind) == ("labels", "auto"):
+        raise BadSetting(f"--synthetic-weight is for decoders, and {task.name} is a label task.", "Leave it out.")
+    if task.kind in ("json", "tools") and kind == "auto":
+        raise BadSetting(
+            f"--synthetic teaches a decoder, and {task.name} is tried as a tagger first, which copies from the text.",
+            "Say which is meant: --kind decoder.",
+        )
+    if kind == "extract":
+        raise BadSetting(f"Both --synthetic and --kind {kind} are given.", "Leave one of them out.")
     if task.reads:
         raise BadSetting(f"{task.name} also reads {', '.join(task.reads)}, which no teacher can make.", "Leave it out.")
     both = next((name for name, value in other.items() if value is not None), None)

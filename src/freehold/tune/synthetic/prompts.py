@@ -6,6 +6,13 @@
     user        Kind: card arrival                the label that is wanted, after as many of its rows as there are
     → the new text. Its answer is the label that was asked for, where a student agrees.
 
+For a task whose answers are written, the turns are texts alone, and the answers come in a second asking (answer.py):
+
+    system      You write another message like the ones before, about something else, as another person would word it.
+    user        Another message.
+    assistant   play some jazz on the radio
+    user        Another message.
+
 plan(...) says which rows are shown for which new row: those of one fold alone, so that a student that is fitted
 without that fold has learnt nothing of it. Labels with the fewest rows come first, until all have as many.
 """
@@ -22,7 +29,7 @@ import numpy.typing as npt
 from freehold.nouns import Message
 from freehold.tune.synthetic.made import Ask
 
-__all__ = ["SAMPLES", "SHOWN", "TEMPERATURE", "TEMPLATE", "plan", "wording"]
+__all__ = ["SAMPLES", "SHOWN", "TEMPERATURE", "TEMPLATE", "another", "plan", "shortened", "wording"]
 
 TEMPLATE = "freehold synthetic 1"
 SHOWN = 5  # rows in a prompt
@@ -30,6 +37,9 @@ OTHERS = 3  # of them, of other labels, where the label has too few in the fold
 SAMPLES = 4  # new rows of one prompt: it is read once
 TEMPERATURE = 0.8
 SYSTEM = "You write new messages of the kind asked for, as different people would word them."
+ANOTHER = "You write another message like the ones before, about something else, as another person would word it."
+NEXT = "Another message."
+ROOM = 6000  # characters of the rows in a prompt: about half of the teacher's context
 Indices = npt.NDArray[np.int64]
 
 
@@ -76,3 +86,22 @@ def wording(shown: Sequence[tuple[str, str]], label: str) -> list[Message]:
 
 def _kind(label: str) -> str:
     return f"Kind: {label.replace('_', ' ')}"
+
+
+def another(shown: Sequence[str]) -> list[Message]:
+    """Asks for a new text like these."""
+    said: list[Message] = [{"role": "system", "content": ANOTHER}]
+    for text in shown:
+        said += [{"role": "user", "content": NEXT}, {"role": "assistant", "content": text}]
+    return [*said, {"role": "user", "content": NEXT}]
+
+
+def shortened(sizes: Sequence[int]) -> int:
+    """How many of the last rows, of so many characters each, a prompt has room for: one at least."""
+    room, count = ROOM, 0
+    for size in reversed(sizes):
+        room -= size
+        if room < 0:
+            break
+        count += 1
+    return max(1, count)

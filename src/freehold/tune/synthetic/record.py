@@ -21,7 +21,7 @@ from freehold.tune.rows import Rows
 from freehold.tune.synthetic.made import Kept, Value, row_id
 from freehold.tune.synthetic.prompts import TEMPLATE
 
-__all__ = ["Outcome", "read_outcome", "rows_jsonl", "write_outcome"]
+__all__ = ["Outcome", "read_outcome", "rows_jsonl", "verdict", "write_outcome"]
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -61,6 +61,7 @@ def read_outcome(project: Project, task: str, key: str) -> Outcome | None:
 
 def rows_jsonl(kept: Sequence[Kept], rows: Rows, teacher: Mapping[str, Any]) -> bytes:
     who = {"teacher": teacher["name"], "sha256": teacher["sha256"], "licence": teacher["licence"]}
+    who |= {"host": teacher["host"]} if "host" in teacher else {}
     lines = []
     for row in kept:
         shown = [row_id(rows.texts[i], rows.labels[i]) for i in row.ask.shown]
@@ -68,6 +69,12 @@ def rows_jsonl(kept: Sequence[Kept], rows: Rows, teacher: Mapping[str, Any]) -> 
         said = {"text": row.text, "answer": row.answer, **who, "seed": row.ask.seed, "prompt": prompt, "why": row.why}
         lines.append(msgspec.json.encode(said) + b"\n")
     return b"".join(lines)
+
+
+def verdict(value: Value, uses: bool) -> str:
+    if uses and not value.helps:
+        return "no help is seen, and they are kept as was asked"
+    return "they help, and are kept" if uses else "no help is seen, so they are left out"
 
 
 def _stem(task: str) -> str:
