@@ -170,6 +170,17 @@ def test_where_the_model_is_the_reference_the_loss_is_log_2(folder: Path) -> Non
         )
 
 
+def test_long_pairs_are_looked_at_one_by_one_and_say_the_same(folder: Path) -> None:
+    """However many are in memory at a time."""
+    tokens, found = tiny.examples(folder, 12)
+    rows = [Two(row.rest, row.answer, row.answer[: 3 + i]) for i, row in enumerate(found.rows)]
+    pairs = replace(found, rows=tuple(rows))
+    model = attach(load(folder, "float32"), rank=4, alpha=8, seed=0)
+    many, one = (chances(model, pairs, tokens.pad, ids=ids, tell=quiet, what="") for ids in (4096, 1))
+    assert len(many) == 12
+    assert [x for two in many for x in two] == pytest.approx([x for two in one for x in two], abs=1e-4)
+
+
 def test_what_is_ranked_right_is_counted_before_and_after() -> None:
     before = [(-1.0, -2.0), (-3.0, -2.0), (-3.0, -2.0), (-1.0, -1.5)]
     after = [(-1.0, -4.0), (-2.0, -4.0), (-4.0, -2.0), (-2.0, -1.5)]
@@ -318,6 +329,8 @@ def test_what_may_not_teach_is_left_out_and_counted(chosen: World) -> None:
         pair(one, ANSWERS[one], "write to anna.schmidt@posteo.de"),
         good[1] | {"input": {"messages": [{"role": "user", "content": "What is the weather?"}]}},
         good[2] | {"non_preferred_output": [{"role": "assistant", "content": ""}]},
+        pair(chosen.texts[63], "x " * 400, "y"),
+        pair(chosen.texts[64], "x", "y " * 400),
     ]
     del odd[1]["input"]["tools"]
     told: list[str] = []
@@ -332,8 +345,11 @@ def test_what_may_not_teach_is_left_out_and_counted(chosen: World) -> None:
         "with private data in the rejected answer": 1,
         "of another task": 1,
         "without a text": 1,
+        "longer than the context": 2,
     }
-    assert any(what.startswith("60 of 71 pairs; left out: ") for what in told)
+    assert any(what.startswith("62 of 73 pairs; left out: ") for what in told)
+    assert "2 pairs longer than the context: left out" in told
+    assert made.recipe["preference"]["learned"] + made.recipe["preference"]["before"]["n"] <= 60
 
 
 def test_private_data_is_redacted_in_all_three_texts(chosen: World) -> None:
@@ -482,8 +498,9 @@ def test_pairs_that_teach_nothing_are_refused_in_a_sentence(chosen: World, tmp_p
     same = [row | {"non_preferred_output": row["preferred_output"]} for row in rows]
     with pytest.raises(NothingToLearn, match=r"has 0 pairs to learn from \(30 with equal answers left out\)"):
         learn(chosen, chosen.file(same))
-    with pytest.raises(NothingToLearn, match=rf"has 19 pairs to learn from; it takes {FEWEST}"):
-        learn(chosen, chosen.file(rows[:19]))
+    for few in (1, 19):
+        with pytest.raises(NothingToLearn, match=rf"has {few} pairs to learn from; it takes {FEWEST}"):
+            learn(chosen, chosen.file(rows[:few]))
     with pytest.raises(BadSetting, match=r"can't read .*gone.jsonl"):
         learn(chosen, tmp_path / "gone.jsonl")
     long = [pair(text, "x " * 400, "y") for text in chosen.texts[:30]]

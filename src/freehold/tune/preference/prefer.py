@@ -130,6 +130,7 @@ class _Run:
         self.home = project.artifact_path(reference.sha256)
         self.rank, self.alpha = sides(reference)
         self.by = Preference(BETA, ANCHOR)
+        self.left_out = found.left_out
         self.shape = shape_of(base)
         self.context = min(self.shape.context, LONGEST)
 
@@ -163,6 +164,9 @@ class _Run:
         texts, good = [pair.text for pair in pairs], [pair.preferred for pair in pairs]
         found = encode(tokens, messages, texts, good, context=self.context, tell=self.tell)
         found = two(found, [tokens.answer(pair.rejected) for pair in pairs], self.context)
+        self.left_out = self.found.left_out | found.left_out
+        if found.left_out:
+            self.tell(", ".join(f"{count:,} pairs {why}" for why, count in found.left_out.items()) + ": left out")
         groups = self.found.groups[list(found.kept)]
         part = max(OWN_SHARE, OWN_LEAST / max(1, len(groups)))
         learn, back = hold_back(groups, self.asked.seed, part)
@@ -282,7 +286,7 @@ class _Run:
             "minutes": self.asked.minutes,
             "seed": self.asked.seed,
             "plan": asdict(plan) | {"why": list(plan.why)},
-            "left_out": self.found.left_out,
+            "left_out": self.left_out,
             "loss": {"first": trained.losses[0], "last": trained.losses[-1]},
             "preference": {
                 "reference": self.reference.sha256,
