@@ -30,6 +30,7 @@ SETTINGS: dict[str, Any] = {
     "shelf": {"most_per_label": 256},
 }
 STRETCH = 20.0  # of unit vectors before the network, so that its inputs have about unit variance
+INTERRUPTED = "Training interrupted by user"  # scikit-learn's own words
 ABSENT = -30.0  # raw score of a label that a fold has no row of
 
 
@@ -101,12 +102,20 @@ def _network(vectors: Floats, rows: Training, seed: int) -> tuple[Floats, Floats
 
 
 def _fit(model: Any, x: Floats, y: Indices) -> None:
-    """Stopping after a set number of steps is meant, so scikit-learn's warning about it says nothing new."""
+    """Stopping after a set number of steps is meant, and labels are labels however few rows each has, so scikit-learn's
+    warnings about both say nothing new. Its network takes a Ctrl-C for the end of its training: here it is the end."""
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(x, y)
+        warnings.filterwarnings("ignore", "The number of unique classes is greater than 50%", UserWarning)
+        warnings.filterwarnings("error", INTERRUPTED, UserWarning)
+        try:
+            model.fit(x, y)
+        except UserWarning as error:
+            if str(error).startswith(INTERRUPTED):
+                raise KeyboardInterrupt from None
+            raise
 
 
 def _both(weights: Any, bias: Any) -> tuple[Any, Any]:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import re
-import shutil
-import signal
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +12,8 @@ import msgspec
 
 from freehold.errors import ArtifactDamaged, BaseUnusable, TooLittleMemory, TrainingFailed
 from freehold.launch.job import Parallel
-from freehold.project.storage import guarded, pretty, write_atomic
-from freehold.project.storage import sync_folder as sync
+from freehold.project.stopping import listening
+from freehold.project.storage import pretty, write_atomic
 from freehold.tell import Tell, quiet
 from freehold.train.job import JOB, RESULT, START, STOPPED, Training, read_job
 from freehold.train.loop.alone import Alone
@@ -25,6 +21,7 @@ from freehold.train.loop.checkpoint import CHECKPOINT, About, Checkpoint, clean,
 from freehold.train.loop.noise import put_random_state, still
 from freehold.train.loop.place import Place, open_place
 from freehold.train.loop.rows import Rows, open_ids
+from freehold.train.model import config_of, fresh, save
 from freehold.train.nouns import Trained
 
 __all__ = ["learn"]
@@ -60,6 +57,7 @@ def _learn(folder: Path, job: Training, place: Place, tell: Tell) -> Trained:
             if place.rank == 0:
                 write_atomic(folder / STOPPED, pretty({"message": error.message, "hint": error.hint}))
             raise
+        gc.collect()  # the trained model and Adam's means hang in circles; the result is laid beside them otherwise
     if place.rank == 0:
         _write(folder, job)
     place.add_up([0.0])  # the others wait until the result is there
@@ -71,23 +69,17 @@ def _learn(folder: Path, job: Training, place: Place, tell: Tell) -> Trained:
 def _train(folder: Path, job: Training, place: Place, start: Path, begin: Checkpoint, tell: Tell) -> None:
     """Step by step; the last one leaves a checkpoint."""
     from freehold.train.loop.trainer import Loop
-    from freehold.train.loop.watch import Stopped, Watch, listening
+    from freehold.train.loop.watch import Watch
 
     corpus, plan = (folder / job.corpus.folder).resolve(), job.plan
     rows = Rows(corpus / "train.npy", rows=plan.rows, context=plan.shape.context, seed=plan.seed)
-    try:
-        with listening() as heard:
-            watch = Watch(job, folder, begin.about, open_ids(corpus / "held_out.npy"), heard, tell)
-            model = _load(place, start, {"dtype": "float32"})
-            watch.trainer = Loop(model, job, place, rows, begin, watch, str(folder))
-            if "rng.torch" in begin.tensors and place.shares == 1:
-                put_random_state(begin.tensors)
-            watch.trainer.train()
-            if number := heard():  # after the last step was agreed on
-                raise Stopped(number)
-    except Stopped as stopped:
-        signal.raise_signal(stopped.number)  # the checkpoint is written: now as if nobody had listened
-        raise SystemExit(128 + stopped.number) from None
+    with listening() as heard:
+        watch = Watch(job, folder, begin.about, open_ids(corpus / "held_out.npy"), heard, tell)
+        model = _load(place, start, {"dtype": "float32"})
+        watch.trainer = Loop(model, job, place, rows, begin, watch, str(folder))
+        if "rng.torch" in begin.tensors and place.shares == 1:
+            put_random_state(begin.tensors)
+        watch.trainer.train()
 
 
 def _load(place: Place, start: Path, how: dict[str, Any]) -> Any:
@@ -103,10 +95,8 @@ def _start(folder: Path, job: Training, place: Place) -> Path:
     if job.start:
         return (folder / job.start).resolve()
     if place.rank == 0 and not (folder / START / "config.json").is_file():
-        from freehold.train.model import config_of, fresh
-
         config = config_of(job.plan.shape, job.corpus.end)
-        _save(fresh(config, job.plan.seed), folder / START)
+        save(fresh(config, job.plan.seed), folder / START)
     place.add_up([0.0])  # the others wait
     return folder / START
 
@@ -120,7 +110,7 @@ def _write(folder: Path, job: Training) -> None:
     model = Alone().load(start, {"dtype": "float32"})
     for name, parameter in model.named_parameters():
         parameter.data.copy_(state.tensors[f"model.{name}"])
-    _save(model, folder / RESULT)
+    save(model, folder / RESULT)
     about, tokens = state.about, job.plan.tokens
     trained = Trained(
         steps=about.step,
@@ -132,34 +122,6 @@ def _write(folder: Path, job: Training) -> None:
         tokens_per_second=tokens / max(about.seconds, 1e-9),
     )
     write_atomic(folder / RESULT / TRAINED, pretty(trained))
-
-
-def _save(model: Any, folder: Path) -> None:
-    """Written aside and renamed: the folder is there whole, or not at all."""
-    from safetensors import SafetensorError
-
-    aside = folder.with_name(f".{folder.name}.tmp")
-    with guarded(folder):
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            model.save_pretrained(aside)
-            for path in (*aside.iterdir(), aside):
-                sync(path)
-            aside.rename(folder)
-            sync(folder.parent)
-        except SafetensorError as error:
-            raise OSError(*_why(error)) from error
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-
-
-def _why(error: Exception) -> tuple[int, str]:
-    """The system's number of what a safetensors writer only says in words, and the words."""
-    said = str(error)
-    found = re.search(r"\(os error (\d+)\)", said)
-    number = int(found[1]) if found else errno.EIO
-    return number, os.strerror(number)
 
 
 def _done(folder: Path) -> Trained | None:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import math
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import numpy.typing as npt
 from transformers import TrainerCallback
 
 from freehold.errors import TrainingFailed
+from freehold.project.stopping import Stopped
 from freehold.tell import Tell
 from freehold.train.job import Training
 from freehold.train.loop.checkpoint import About, Checkpoint, write
@@ -27,48 +26,9 @@ from freehold.train.loop.noise import random_state
 from freehold.train.loop.schedule import share
 from freehold.train.nouns import Eval
 
-__all__ = ["Stopped", "Watch", "listening"]
+__all__ = ["Watch"]
 
 TOLD = 20  # how often a training says its loss
-
-
-class Stopped(Exception):
-    """A signal came; the checkpoint is written."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"signal {number}")
-        self.number = number
-
-
-@contextmanager
-def listening() -> Iterator[Callable[[], int]]:
-    """A function that says which signal asked to stop (0: none); the second one is no longer waited for."""
-    heard = 0
-
-    def hear(number: int, frame: Any) -> None:
-        nonlocal heard
-        if heard:
-            signal.signal(number, before[signal.Signals(number)])
-            signal.raise_signal(number)
-            raise SystemExit(128 + number)  # it was ignored before
-        heard = number
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: 0
-        return
-    before = {number: signal.signal(number, hear) or signal.SIG_DFL for number in _meant()}
-    try:
-        yield lambda: heard
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _meant() -> list[signal.Signals]:
-    """Signals that ask this process to stop. Those of a terminal are not meant for one that was started without them
-    (`nohup`, or `&` in a script, which shares the Ctrl-C of what it leaves behind); SIGTERM always is."""
-    terminal = [number for number in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
-    return [signal.SIGTERM, *terminal]
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]

@@ -10,12 +10,13 @@ A lean loop instead of a trainer's, because the goal is speed: see docs/decoder.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from freehold.errors import TooLittleMemory, TrainingFailed
+from freehold.project.stopping import Stopped, listening
 from freehold.tell import Tell
 from freehold.tune.decoder.checkpoint import Checkpoint, write
 from freehold.tune.decoder.data import Example, Examples, run
@@ -45,7 +46,7 @@ class Objective(Protocol):
 
     rows: int
 
-    def weight(self, example: Any, /) -> int: ...
+    def weight(self, example: Any, /) -> float: ...
     def loss(self, model: Any, examples: Sequence[Any], prefix: Sequence[int], pad: int, /) -> Any: ...
 
 
@@ -77,8 +78,16 @@ def train(
     device: Device = CPU,
     by: Objective = LIKELIHOOD,
 ) -> Trained:
-    """Learn from `state` on: step 0, or where a run before this one was killed. Raises TrainingFailed, and
-    TooLittleMemory where a card runs out of it in spite of the prediction."""
+    """Learn from `state` on: step 0, or where a run before this one was killed. Asked to stop, it keeps what it has
+    learned first. Raises TrainingFailed, and TooLittleMemory where a card runs out of it in spite of the prediction."""
+    with listening() as heard:
+        return _train(model, examples, state, folder, pad, seed, tell, every, device, by, heard)
+
+
+def _train(
+    model: Any, examples: Examples, state: Checkpoint, folder: Path, pad: int, seed: int, tell: Tell, every: float,
+    device: Device, by: Objective, heard: Callable[[], int],
+) -> Trained:  # fmt: skip
     import torch
 
     plan = state.plan
@@ -94,23 +103,27 @@ def train(
             group["lr"] = rate
         some = [examples.rows[i] for i in steps[step]]
         try:
-            losses.append(_step(model, optimiser, some, examples.prefix, pad, plan.piece, by))
+            loss, norm = _step(model, optimiser, some, examples.prefix, pad, plan.piece, by)
         except torch.OutOfMemoryError as error:
             raise TooLittleMemory(
                 f"The card ran out of memory in step {step + 1} of {plan.steps}; {_kept(step, folder)}.",
                 "Free the card of other programs and run the same again, or take --bits 4 or --device cpu.",
             ) from error
-        if not math.isfinite(losses[-1]):
-            raise TrainingFailed(
-                f"The loss of step {step + 1} of {plan.steps} is {losses[-1]}, at the rate {rate:.2g}; "
-                f"{_kept(step, folder)}.",
-                "Give another base (--base); from Python, tune_decoder takes a smaller rate.",
-            )
+        for what, value in (("loss", loss), ("gradient", norm)):
+            if not math.isfinite(value):
+                raise TrainingFailed(
+                    f"The {what} of step {step + 1} of {plan.steps} is {value}, at the rate {rate:.2g}; "
+                    f"{_kept(step, folder)}.",
+                    "Give another base (--base); from Python, tune_decoder takes a smaller rate.",
+                )
+        losses.append(loss)
         now = device.clock()
         voice.step(step + 1, losses, now - start)
-        if now - saved >= every:
+        if (number := heard()) or now - saved >= every:
             write(folder, _state(model, optimiser, named, state, step + 1, losses, spent + now - start, device))
             saved = now
+        if number:
+            raise Stopped(number)
     seconds = spent + device.clock() - start
     write(folder, _state(model, optimiser, named, state, plan.steps, losses, seconds, device))
     return Trained(adapter(model), losses, seconds)
@@ -122,8 +135,9 @@ def _kept(step: int, folder: Path) -> str:
 
 def _step(
     model: Any, optimiser: Any, rows: Sequence[Example], prefix: Sequence[int], pad: int, ids: int, by: Objective
-) -> float:
-    """One update; the loss is the mean over the step, in however many pieces it is made."""
+) -> tuple[float, float]:
+    """One update: the loss, a mean over the step in however many pieces it is made, and its gradient's norm. Where one
+    of the two is no number, nothing is changed."""
     import torch
 
     optimiser.zero_grad()
@@ -133,9 +147,10 @@ def _step(
         part = share * by.loss(model, piece, prefix, pad)
         part.backward()
         total += float(part.detach())
-    torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], CLIP)
-    optimiser.step()
-    return total
+    norm = float(torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], CLIP))
+    if math.isfinite(total) and math.isfinite(norm):
+        optimiser.step()
+    return total, norm
 
 
 def _pieces(rows: Sequence[Example], ids: int) -> list[Sequence[Example]]:
