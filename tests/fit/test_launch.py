@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from freehold.errors import TooLittleMemory
 from freehold.fit import Architecture, Devices, Launch, Need, choose, launches, parameters, total, training
+from freehold.fit.process import Held, at_most
 
 LLAMA = {"model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
          "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256}  # fmt: skip
@@ -111,3 +112,15 @@ def test_a_refusal_says_what_each_would_take() -> None:
 def test_need_is_the_room_s_own_form() -> None:
     need: Need = options()["ddp"].need
     assert set(need) == {STATES, "activations", "logits", "program"}
+
+
+def test_on_cpus_the_loop_s_own_ways_alone_as_they_are_counted_for_a_process() -> None:
+    how: dict[str, Any] = {"ids": 2048, "context": 64, "at_once": 600, "held_out": 1000, "cpu": True}
+    found = {one.words: one for one in launches(S, Devices(2, 8e9, 1e11, 1e9), **how, program=7)}
+    assert set(found) == {"ddp", "fsdp", "zero1", "zero2", "zero3", "tp"}
+    halves = Held(step=1024 // 2, look=500)  # rows of 64 in pieces of 9 at the most: of 16, 8 and 8
+    assert found["ddp"].need == at_most(S, "ddp", 2, halves, program=7)
+    every = Held(step=2048 // 4, look=576)
+    assert found["tp"].need == at_most(S, "tp", 2, every, program=7)
+    (alone,) = launches(S, Devices(1, 8e9, 1e11, 1e9), **how | {"held_out": None})
+    assert alone.need == at_most(S, "none", 1, Held(512, 576))

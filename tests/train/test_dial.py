@@ -6,6 +6,7 @@ A machine here is its FLOP/s (`Machine`); what measures the real one is tried on
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,16 +17,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freehold.errors import BadSetting, BaseUnusable, TooLittleMemory
-from freehold.fit import active, parameters
+from freehold.fit import LOADED, Devices, active, launches, parameters, resident
 from freehold.train.dial import dial
 from freehold.train.dial.batch import betas, ids_a_step, rate
 from freehold.train.dial.enough import EPOCHS, worth
-from freehold.train.dial.memory import architecture
+from freehold.train.dial.memory import architecture, checked, need
 from freehold.train.dial.overrides import KNOWN, read
 from freehold.train.dial.plan import context_of, decide, size_of
 from freehold.train.dial.shapes import complete, rungs
 from freehold.train.dial.size import Budget, Size
 from freehold.train.dial.speed import Speed, measured
+from freehold.train.job import ids_at_once
 from freehold.train.nouns import Corpus, Plan, Shape
 
 
@@ -49,7 +51,9 @@ def plan_of(text: Corpus, asked: dict[str, Any] | None = None, machine: Machine 
     said, speed_of = read(asked or {}), machine or Machine()
     moe, start, processes = how.pop("moe", False), how.pop("start", None), how.pop("processes", 1)
     minutes = how.pop("minutes", None)
-    budget = Budget(text.tokens, text.held_out_tokens, minutes and 60 * minutes, how.pop("tokens", None), processes)
+    tokens, parallel = how.pop("tokens", None), "none" if processes == 1 else "ddp"
+    seconds = minutes and 60 * minutes
+    budget = Budget(text.tokens, text.held_out_tokens, seconds, tokens, processes, parallel)  # type: ignore[arg-type]
     size = size_of(text, budget, said, moe=moe, start=start, speed_of=speed_of)
     return decide(size, budget, said, size.speed or speed_of(size.shape, size.rows), again=start is not None)
 
@@ -238,6 +242,38 @@ def test_what_does_not_fit_is_refused_before_it_is_measured() -> None:
     asked = read({"width": 16384, "layers": 400})
     with pytest.raises(TooLittleMemory, match="400 layers of 16384"):
         size_of(corpus(), Budget(1, 1, 60), asked, moe=False, start=None, speed_of=never)
+
+
+def test_a_plan_says_what_it_takes_beside_what_there_is_and_is_refused_by_the_same_table() -> None:
+    plan = plan_of(corpus(), {"width": 128}, tokens=10**6)
+    said = checked(plan, 10_000, None, "fsdp", 2)
+    assert said.why[:-1] == plan.why
+    assert re.match(
+        r"Memory: \d+\.\d\d GiB at the most in each of 2 processes \(weights.*, program 0\.55\); this", said.why[-1]
+    )
+    with pytest.raises(
+        TooLittleMemory, match=r"2 layers of 128, each of 99999 processes, needs about 0\.[5-9] GiB \(w"
+    ):
+        checked(replace(plan, rows=99_999), 10_000, None, "ddp", 99_999)
+    assert "processes" not in checked(plan, 10_000, None, "none", 1).why[-1]
+
+
+def test_what_a_training_takes_is_the_launch_s_own_count() -> None:
+    shape = complete({"width": 128}, vocabulary=1024, context=lambda width: 64, moe=True)
+    a = architecture(shape)
+    options = launches(a, Devices(2, 1e9, 1e9, 1e9), ids=8 * 64, context=64, at_once=ids_at_once(shape), cpu=True,
+                       held_out=10_000)  # fmt: skip
+    for one in options:
+        assert need(a, shape, 8, parallel=one.name, processes=2, held_out=10_000) == one.need
+    alone = need(a, shape, 8, held_out=10_000)
+    assert alone["program"] >= max(LOADED, resident() - (64 << 20))
+    assert alone["logits"] == 8 * 1024 * 10_000  # a look, of more ids than a step's 512
+
+
+def test_heads_that_processes_cannot_share_are_refused() -> None:
+    shape = complete({"width": 128}, vocabulary=1024, context=lambda width: 64, moe=False)
+    with pytest.raises(BadSetting, match=r"3 processes can't share the 4 heads of a layer \(tp\)"):
+        need(architecture(shape), shape, 6, parallel="tp", processes=3)
 
 
 # a model that is trained on

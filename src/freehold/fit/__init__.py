@@ -8,7 +8,7 @@ refuse(need, "Tuning smollm2")               raises TooLittleMemory where this m
 
 architecture   what a model is made of      count   parameters, active, touched, cache     memory   of this machine
 read           config.json -> Architecture  forms   bytes in each weight format            train    ZeRO, LoRA
-launch         each launch target's memory and time, and which to use
+launch         each launch target's memory and time, and which to use    process   memory of freehold's own loop
 ways           on which devices a training runs: each target on each, and which to use      told   the same as lines
 """
 
@@ -26,7 +26,8 @@ from freehold.fit.count import (
 )
 from freehold.fit.forms import FORMS, Form, form_of, read_bytes, uniform, weight_bytes
 from freehold.fit.launch import Devices, Launch, choose, launches
-from freehold.fit.memory import GIB, Need, available, refuse, total
+from freehold.fit.memory import GIB, Need, available, refuse, resident, total
+from freehold.fit.process import LOADED
 from freehold.fit.read import Architecture
 from freehold.fit.serve import BUFFERS, most_context, most_streams, serving
 from freehold.fit.shape import Shape, sizes
@@ -35,9 +36,9 @@ from freehold.fit.train import PROGRAM, adam_bytes, tagging, training
 from freehold.fit.ways import Ground, Rows, Work, adapter, full, ids_a_step, pick
 
 __all__ = [
-    "BUFFERS", "FORMS", "GIB", "PROGRAM", "Architecture", "Devices", "Form", "Ground", "Kept", "Launch", "Layer",
-    "Matrix", "Need", "Rows", "Shape", "Stack", "Work", "active", "adam_bytes", "adapter", "available", "cache_bytes",
-    "choose", "experts_touched", "flop", "form_of", "full", "ids_a_step", "launches", "lora_parameters", "most_context",
-    "most_streams", "parameters", "pick", "read_bytes", "refuse", "serving", "sizes", "tagging", "told", "total",
-    "touched", "training", "uniform", "weight_bytes",
+    "BUFFERS", "FORMS", "GIB", "LOADED", "PROGRAM", "Architecture", "Devices", "Form", "Ground", "Kept", "Launch",
+    "Layer", "Matrix", "Need", "Rows", "Shape", "Stack", "Work", "active", "adam_bytes", "adapter", "available",
+    "cache_bytes", "choose", "experts_touched", "flop", "form_of", "full", "ids_a_step", "launches", "lora_parameters",
+    "most_context", "most_streams", "parameters", "pick", "read_bytes", "refuse", "resident", "serving", "sizes",
+    "tagging", "told", "total", "touched", "training", "uniform", "weight_bytes",
 ]  # fmt: skip

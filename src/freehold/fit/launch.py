@@ -19,13 +19,14 @@ more is computed (Korthikanti et al., arXiv 2205.05198). No talk is thought to h
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from freehold.errors import TooLittleMemory
 from freehold.fit.architecture import Layer, Stack
 from freehold.fit.count import active, parameters
 from freehold.fit.memory import GIB, RESERVE, Need, total
+from freehold.fit.process import Held, at_most
 from freehold.fit.train import PROGRAM, SLACK
 
 __all__ = ["TARGETS", "Devices", "Launch", "choose", "launches"]
@@ -33,6 +34,7 @@ __all__ = ["TARGETS", "Devices", "Launch", "choose", "launches"]
 TARGETS = ("none", "ddp", "fsdp", "zero1", "zero2", "zero3", "tp", "megatron")
 """The simplest first."""
 CLOSE = 1.1  # times the fastest: below, the simpler one is taken
+BOTH = (False, True)
 MOST_TP = 8  # devices that share a layer: those of one machine
 
 
@@ -76,23 +78,46 @@ class Bytes(NamedTuple):
 
 
 class Work(NamedTuple):
-    """`ids` of a step, in rows of `context`; a device holds at most `at_once` of them at once."""
+    """`ids` of a step, in rows of `context`; a device holds at most `at_once` of them at once. `cpu`: by freehold's own
+    loop, which looks at `held_out` ids too."""
 
     ids: int
     context: int
     width: int
     at_once: int
     fused: bool
+    cpu: bool
+    held_out: int | None
+    mixed: bool
 
 
 def launches(
-    a: Stack, devices: Devices, *, ids: int, context: int, width: int = 4, at_once: int = 16_384, fused: bool = False
+    a: Stack,
+    devices: Devices,
+    *,
+    ids: int,
+    context: int,
+    width: int = 4,
+    at_once: int = 16_384,
+    fused: bool = False,
+    cpu: bool = False,
+    held_out: int | None = None,
+    mixed: bool = False,
+    program: int | None = None,
 ) -> tuple[Launch, ...]:
     """Every way, with and without recomputing, the simplest first. `width`: bytes a number of the activations (4 in
-    float32, 2 in bfloat16); `fused`: attention that keeps no scores."""
-    work = Work(ids, context, width, at_once, fused)
-    ways = list(_ways(a, devices.count))
-    return tuple(_launch(a, devices, work, name, tp, recompute) for recompute in (False, True) for name, tp in ways)
+    float32, 2 in bfloat16); `fused`: attention that keeps no scores.
+
+    `cpu`: processes of freehold's own loop on CPUs, counted as fit.process does; it neither recomputes nor is Megatron.
+    `held_out`: ids of that text (None: as many as are looked at together); `mixed`: bfloat16 by autocast; `program`:
+    bytes that a process takes before it learns, where that was measured.
+    """
+    work = Work(ids, context, width, at_once, fused, cpu, held_out, mixed)
+    ways = [way for way in _ways(a, devices.count) if not (cpu and way[0] == "megatron")]
+    found = (
+        _launch(a, devices, work, name, tp, recompute) for recompute in ((False,) if cpu else BOTH) for name, tp in ways
+    )
+    return tuple(one if program is None else replace(one, need=one.need | {"program": program}) for one in found)
 
 
 def _ways(a: Stack, count: int) -> Iterator[tuple[str, int]]:
@@ -111,23 +136,37 @@ def _ways(a: Stack, count: int) -> Iterator[tuple[str, int]]:
 
 
 def _launch(a: Stack, devices: Devices, work: Work, name: str, tp: int, recompute: bool) -> Launch:
-    copies = devices.count // tp
-    held = min(work.at_once, -(-work.ids // copies))
-    need = {
-        "weights, gradients, Adam": int(_states(a, devices.count, name, tp, work.width)),
-        "activations": int(SLACK * _activations(a, held, work, tp, sequence=name == "megatron", recompute=recompute)),
-        "logits": int(SLACK * 3 * 4 * held * a.vocabulary / (tp if name == "megatron" else 1)),
-        "program": PROGRAM,
-    }
     work_done = (8 if recompute else 6) * active(a) * work.ids / devices.count
     return Launch(
         name,
         recompute,
         tp,
-        need,
+        _need(a, devices.count, work, name, tp, recompute),
         work_done / devices.flops,
         _sent(a, devices.count, work, name, tp, recompute) / devices.link,
     )
+
+
+def _need(a: Stack, n: int, work: Work, name: str, tp: int, recompute: bool) -> Need:
+    own = -(-work.ids // (n // tp))
+    if work.cpu:
+        return at_most(a, name, n, _held(work, own, n // tp))
+    held = min(work.at_once, own)
+    sequence = name == "megatron"
+    activations = _activations(a, held, work, tp, sequence=sequence, recompute=recompute)
+    return {
+        "weights, gradients, Adam": int(_states(a, n, name, tp, work.width)),
+        "activations": int(SLACK * activations),
+        "logits": int(SLACK * 3 * 4 * held * a.vocabulary / (tp if sequence else 1)),
+        "program": PROGRAM,
+    }
+
+
+def _held(work: Work, own: int, shares: int) -> Held:
+    """Whole rows, as many at once as fit; a step of more is made in pieces that are all alike."""
+    most = max(work.context, work.at_once // work.context * work.context)
+    look = most if work.held_out is None else min(most, -(-work.held_out // shares))
+    return Held(-(-own // -(-own // most)), look, work.mixed)
 
 
 def _states(a: Stack, n: int, name: str, tp: int, width: int) -> float:

@@ -1,6 +1,6 @@
 """What a machine has free, and the refusal where a job would take more.
 
-available()                              -> bytes that this process may still take
+available()                              -> bytes that this process may still take; resident() -> those that it has
 refuse({"weights": 15 << 30, ...}, "Tuning llama")    raises TooLittleMemory, with the sum and its parts
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from freehold.errors import TooLittleMemory
 
-__all__ = ["GIB", "Need", "available", "refuse", "total"]
+__all__ = ["GIB", "Need", "available", "refuse", "resident", "total"]
 
 GIB = 1 << 30
 RESERVE = 0.9  # of what is free; the rest of the machine goes on living
@@ -37,6 +37,11 @@ def available() -> int:
         (int(v) for k, _, v in (r.partition(" ") for r in _lines(group / "memory.stat")) if k == "inactive_file"), 0
     )
     return min(free, limit - (_number(group / "memory.current") or 0) + cached)
+
+
+def resident() -> int:
+    """Bytes of this process that lie in memory; 0 where the system does not say (no /proc)."""
+    return next((1024 * int(line.split()[1]) for line in _lines(Path("/proc/self/status")) if "VmRSS" in line), 0)
 
 
 def refuse(need: Need, what: str, *, have: int | None = None, hint: str = "") -> None:

@@ -125,6 +125,7 @@ class Run:
             overrides=self.asked.overrides,
             threads=self.asked.threads,
             processes=self.asked.processes,
+            parallel=self.asked.parallel,
             seed=self.asked.seed,
             tell=self.tell,
         )

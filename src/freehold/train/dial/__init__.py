@@ -3,7 +3,7 @@
     overrides   what a person decides instead         shapes    the ladder: one number, all else by rule
     speed       seconds an id, measured here          enough    20 tokens a parameter; what repeats are worth
     size        the largest that has enough to learn  batch     ids a step and the rate
-    memory      what a step takes                     plan      the rest of it      say       the reasons in words
+    memory      what it takes here                    plan      the rest of it      say       the reasons in words
 
 dial(corpus, minutes=10) -> Plan(Shape(2, 96, ...), rows=24, steps=2300, rate=3.5e-3, ..., why=("Size: ...", ...))
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from freehold.errors import BadSetting
+from freehold.launch.job import Parallel
 from freehold.tell import Tell, quiet
 from freehold.train.nouns import Corpus, Plan
 
@@ -33,6 +34,7 @@ def dial(
     overrides: Mapping[str, Any] | None = None,
     threads: int = 0,
     processes: int = 1,
+    parallel: Parallel = "none",
     seed: int = 0,
     tell: Tell = quiet,
 ) -> Plan:
@@ -40,10 +42,11 @@ def dial(
 
     `overrides`: of Shape's and Plan's fields, by name. `threads` of each process: 0 is one, or its share of the cores
     where that pays. `start`: the Hugging Face folder of a model that is trained on.
-    Raises BadSetting, BaseUnusable, TooLittleMemory, MissingExtra.
+    `parallel`: how `processes` share it. Raises BadSetting, BaseUnusable, TooLittleMemory, MissingExtra.
     """
     if (minutes is None) == (tokens is None):
         raise BadSetting("Minutes or tokens decide a training, and one of them.", "Give --minutes or --tokens.")
+    from freehold.train.dial.memory import checked
     from freehold.train.dial.overrides import read
     from freehold.train.dial.plan import decide, size_of
     from freehold.train.dial.size import Budget
@@ -53,7 +56,8 @@ def dial(
     most = max(1, len(os.sched_getaffinity(0)) // processes)
     speed_of = partial(measured, threads=threads, most=most, dtype=given.get("dtype"), start=start, tell=tell)
     seconds = None if minutes is None else 60 * minutes
-    budget = Budget(corpus.tokens, corpus.held_out_tokens, seconds, tokens, processes)
+    budget = Budget(corpus.tokens, corpus.held_out_tokens, seconds, tokens, processes, parallel)
     size = size_of(corpus, budget, given, moe=moe, start=start, speed_of=speed_of)
     speed = size.speed or speed_of(size.shape, size.rows)
-    return decide(size, budget, given, speed, again=start is not None, seed=seed)
+    said = decide(size, budget, given, speed, again=start is not None, seed=seed)
+    return checked(said, corpus.held_out_tokens, start, parallel, processes)

@@ -1,26 +1,93 @@
-"""What a step of a shape takes, in float32 on a CPU: refused before anything is measured where it does not fit.
+"""What a training takes on this machine, by the table that plans of every launch target are made of (fit.launches), and
+its refusal before anything is measured or begun where that is not free.
 
-need(architecture(shape), shape) -> {"weights, gradients, Adam": ..., "activations": ..., "logits": ..., "program": ...}
+    need(architecture(shape), shape, rows=24)     {"weights, gradients, Adam": ..., "activations": ..., "program": ...}
+    checked(plan, corpus, "fsdp", 2)              the plan, with what it takes beside what is free as one more reason
 """
 
 from __future__ import annotations
 
-from freehold.fit import Architecture, Need, training
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from freehold.errors import BadSetting
+from freehold.fit import LOADED, Architecture, Devices, Need, available, launches, refuse, resident, total
+from freehold.fit.memory import GIB
+from freehold.launch.job import Parallel
 from freehold.train.job import ids_at_once
 from freehold.train.model import config_of
-from freehold.train.nouns import Shape
+from freehold.train.nouns import Plan, Shape
 
-__all__ = ["architecture", "need"]
+__all__ = ["architecture", "checked", "fits", "need"]
 
-SCORES = 512  # ids of a row up to which attention keeps its scores (loop/trainer.py)
+HINT = "Take less width or fewer layers (--set width=...), a shorter context, or a machine with more memory."
 
 
 def architecture(shape: Shape) -> Architecture:
     return Architecture.of(config_of(shape, 0).to_dict())
 
 
-def need(a: Architecture, shape: Shape) -> Need:
-    """Of one process that works on as many ids at once as the loop does."""
-    held = ids_at_once(shape)
-    fused = shape.context > SCORES
-    return training(a, "full", tokens=held, longest=shape.context, answers=held, width=4, fused=fused)
+def need(
+    a: Architecture,
+    shape: Shape,
+    rows: int,
+    *,
+    parallel: Parallel = "none",
+    processes: int = 1,
+    held_out: int | None = None,
+    mixed: bool = False,
+) -> Need:
+    """Of the process that holds the most. Raises BadSetting where the processes can't share the model so."""
+    ways = launches(
+        a, Devices(processes, 0.0, 1.0, 1.0), ids=rows * shape.context, context=shape.context,
+        at_once=ids_at_once(shape), cpu=True, held_out=held_out, mixed=mixed, program=_program(processes),
+    )  # fmt: skip
+    found = next((way.need for way in ways if way.name == parallel), None)
+    if found is None:
+        raise BadSetting(
+            f"{processes} processes can't share the {shape.heads} heads of a layer ({parallel}).",
+            "Take a number that divides them, or another --launch.",
+        )
+    return found
+
+
+def _program(processes: int) -> int:
+    """A training in this process begins with what it holds already: the text's leavings, and all libraries."""
+    import freehold.train.loop.trainer  # noqa: F401
+
+    return max(LOADED, resident()) if processes == 1 else LOADED
+
+
+def _free(processes: int) -> int:
+    """For each process."""
+    return available() + resident() if processes == 1 else available() // processes
+
+
+def fits(shape: Shape, needed: Need, processes: int) -> None:
+    """Raises TooLittleMemory, with the table."""
+    each = "" if processes == 1 else f", each of {processes} processes,"
+    refuse(needed, f"Training {shape.layers} layers of {shape.width}{each}", have=_free(processes), hint=HINT)
+
+
+def checked(plan: Plan, held_out: int, start: Path | None, parallel: Parallel, processes: int) -> Plan:
+    """`start`: the folder of a model that is trained on. Raises TooLittleMemory, BadSetting."""
+    a, mixed = _model(plan.shape, start), plan.dtype == "bfloat16"
+    needed = need(a, plan.shape, plan.rows, parallel=parallel, processes=processes, held_out=held_out, mixed=mixed)
+    fits(plan.shape, needed, processes)
+    return replace(plan, why=(*plan.why, _said(needed, processes)))
+
+
+def _said(needed: Need, processes: int) -> str:
+    parts = ", ".join(f"{name} {size / GIB:.2f}" for name, size in needed.items())
+    each = "" if processes == 1 else f" in each of {processes} processes"
+    free = f"{_free(processes) / GIB:.1f} GiB{' for each' * (processes > 1)}"
+    return f"Memory: {total(needed) / GIB:.2f} GiB at the most{each} ({parts}); this machine has {free}."
+
+
+def _model(shape: Shape, start: Path | None) -> Architecture:
+    if start is None:
+        return architecture(shape)
+    return Architecture.of(msgspec.json.decode((start / "config.json").read_bytes(), type=dict[str, Any]), str(start))

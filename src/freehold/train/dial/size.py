@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from freehold.errors import TooLittleMemory
-from freehold.fit import Architecture, active, parameters, refuse
+from freehold.fit import Architecture, active, parameters
+from freehold.launch.job import Parallel
 from freehold.train.dial.batch import ids_a_step
 from freehold.train.dial.enough import A_PARAMETER, EPOCHS, worth
-from freehold.train.dial.memory import architecture, need
+from freehold.train.dial.memory import architecture, fits, need
 from freehold.train.dial.speed import Speed
 from freehold.train.nouns import Shape
 
 __all__ = ["FORWARD", "LOOKING", "MEASURED", "Budget", "Size", "SpeedOf", "climb", "millions", "sized"]
 
-HINT = "Take less width or fewer layers (--set width=...), a shorter context, or a machine with more memory."
 MEASURED = 1024  # ids of a step that is measured
 LOOKING = 0.05  # of the time, for looks at held-out text on the way
 FORWARD = 1 / 3  # of what an id costs when it is learned from
@@ -43,6 +43,12 @@ class Budget:
     seconds: float | None = None
     tokens: int | None = None
     processes: int = 1
+    parallel: Parallel = "none"
+
+    def fits(self, a: Architecture, shape: Shape, rows: int) -> None:
+        """Raises TooLittleMemory, BadSetting."""
+        needed = need(a, shape, rows, parallel=self.parallel, processes=self.processes, held_out=self.held_out)
+        fits(shape, needed, self.processes)
 
     def learned(self, speed: Speed, ids: float) -> float:
         """Tokens, in what the seconds leave beside looks at held-out text; the last look is at all of it."""
@@ -95,14 +101,15 @@ def climb(shapes: Iterable[Shape], budget: Budget, speed_of: SpeedOf) -> Size:
 
 def sized(shape: Shape, a: Architecture, budget: Budget, speed_of: SpeedOf) -> Size:
     """One shape under the budget. Minutes that would read the text more than EPOCHS times are not used up. Raises
-    TooLittleMemory."""
-    refuse(need(a, shape), f"Training {shape.layers} layers of {shape.width}", hint=HINT)
+    TooLittleMemory: before it is measured, where not even a row of each process fits."""
+    budget.fits(a, shape, budget.processes)
     speed = None
     tokens = float(budget.tokens or 0)
     if budget.tokens is None:
         speed = speed_of(shape, max(1, MEASURED // shape.context))
         tokens = min(budget.learned(speed, ids_a_step(budget.learned(speed, MEASURED))), EPOCHS * budget.once)
     rows = budget.processes * max(1, round(ids_a_step(tokens) / shape.context / budget.processes))
+    budget.fits(a, shape, rows)
     return Size(shape, parameters(a), active(a), tokens, worth(tokens, budget.once), rows, speed)
 
 
