@@ -6,7 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-from freehold.fit import Architecture, Ground, Rows, Shape, Work, adapter, full, ids_a_step, launches, pick, told
+from freehold.fit import (
+    Architecture,
+    Ground,
+    Rows,
+    Shape,
+    Work,
+    adapter,
+    choose,
+    full,
+    ids_a_step,
+    launches,
+    pick,
+    told,
+)
 from freehold.fit.launch import Devices
 from freehold.fit.memory import GIB
 from freehold.nouns import Measure, Site, Spread, Training
@@ -25,12 +38,13 @@ WORK = Work(2e9, ids_a_step(2e9), 512)
 
 def test_a_site_has_every_target_with_what_the_launches_say() -> None:
     site = full(A, CARDS, WORK)
-    assert site.taken == "fsdp"
     ids = WORK.on(8)
     options = launches(
         A, Devices(8, 80 * GIB, 2.7e14, 3.4e11), ids=ids, context=512, width=2, at_once=512, fused=False
     )  # fmt: skip
     said = {one.words: one for one in options}
+    best, why = choose([one for one in options if not one.recompute], CARDS.memory)
+    assert (site.taken, site.why) == (best.words, why)
     assert [one.launch for one in site.spreads] == [
         "ddp", "fsdp", "zero1", "zero2", "zero3", "tp", "megatron 2 x", "megatron 4 x", "megatron 8 x"
     ]  # fmt: skip
@@ -155,6 +169,6 @@ def test_what_is_told_fits_a_terminal_and_says_that_seconds_are_a_most() -> None
     assert max(map(len, lines)) <= 90
     assert lines[0] == "llama, every weight: 2 billion ids in steps of about 35,840"
     assert "does not fit" in lines[2]
-    assert lines[3].lstrip().startswith(">  8 x h100-sxm    fsdp")
+    assert lines[3].lstrip().startswith(f">  8 x h100-sxm    {sites[1].taken}")
     assert "no talk is thought to hide" in " ".join(text.split())
     assert "  run     one\n  or      two" in text

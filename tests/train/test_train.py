@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from freehold.cli import main
 from freehold.engines import bases
 from freehold.errors import BadSetting
 from freehold.project import Project
-from freehold.train import Asked
+from freehold.train import Asked, command
 
 pytest.importorskip("torch", reason="a model is trained with torch: pip install 'freehold[tune]'")
 pytest.importorskip("accelerate", reason="a model is trained with accelerate: pip install 'freehold[tune]'")
@@ -120,7 +122,37 @@ def test_the_plan_says_why_and_trains_nothing(world: Path, capsys: pytest.Captur
     said = capsys.readouterr().out
     assert len([line for line in said.splitlines() if line.startswith("- ")]) >= 5
     assert "As asked: layers 1" in said
+    assert "where to train" in said
+    assert "use     this machine: done within 12 hours, and nothing has to be rented" in said
     assert not list((world / "planned" / "artifacts").iterdir())
+
+
+def test_the_plan_shows_where_it_could_run_and_its_commands_are_read(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--launch", "ddp", "--processes", "2", "--hardware", "h100", "--moe", "--json"]
+    assert train(world, *more, "--plan", project="ways") == 0
+    told = json_of(capsys)
+    sites = told["training"]["sites"]
+    assert [(s["hardware"], s["devices"]) for s in sites] == [
+        ("this-machine", 1), ("this-machine", 2), ("h100-sxm", 1), ("h100-sxm", 8)
+    ]  # fmt: skip
+    here, two, *cards = sites
+    assert 0 < here["hours"]["value"] < 1
+    assert "measured here now" in here["hours"]["method"]
+    assert (two["taken"], two["hours"]["value"]) == ("ddp", None)
+    assert all(site["hours"]["value"] is None for site in cards)  # nobody published so small a model
+    assert told["training"]["taken"] == 0
+    for line in [line for site in sites for line in site["command"].splitlines()]:
+        parser = argparse.ArgumentParser(exit_on_error=False)
+        command.flags(parser)
+        asked = command._asked(parser.parse_args(shlex.split(line)[2:])).checked()
+        assert asked.moe
+        assert asked.licences == {"books": "own"}
+        assert asked.tokens == 1000
+    assert "dtype=bfloat16" in cards[0]["command"]
+    assert main(["train", str(world / "books"), "--hardware", "h100"]) == 2
+    assert "--hardware is without --plan" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -112,5 +112,6 @@ def _trained(
 
     demand = fields.get("demand")
     calls = calls_of(demand, arrivals, own, seed) if demand is not None else None
-    made = trainings(fields, tasks, audit, calls, own, wish or Wish(), cost)
-    return {"training": made, "used": used(made, own, fields.get("used", ()))}
+    wish = wish or Wish()
+    made = trainings(fields, tasks, audit, calls, own, wish, cost)
+    return {"training": made, "used": used(made, own, fields.get("used", ()), wish.machine)}

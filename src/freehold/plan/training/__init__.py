@@ -48,10 +48,11 @@ def trainings(
     return tuple(made)
 
 
-def used(made: Sequence[Training], facts: Facts, before: Sequence[Fact]) -> tuple[Fact, ...]:
+def used(made: Sequence[Training], facts: Facts, before: Sequence[Fact], machine: Fact | None) -> tuple[Fact, ...]:
     """The facts of a plan with those that its trainings rest on."""
     named = {ref for one in made for ref in one.uses}
-    rows = {row.ref: row for row in (*before, *(row for row in facts.used if row.ref in named))}
+    read = (*facts.used, *([machine] if machine is not None else []))
+    rows = {row.ref: row for row in (*before, *(row for row in read if row.ref in named))}
     return tuple(rows[ref] for ref in sorted(rows))
 
 
