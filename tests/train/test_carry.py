@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.train.test_resume import largest_file
 from tests.train.test_train import TINY, text
 
 from freehold.cli import main
+from freehold.errors import StorageFailed
 from freehold.project import Project
 from freehold.train.job import read_job
 from freehold.train.loop import run
@@ -72,6 +75,7 @@ def test_it_runs_there_and_its_model_comes_home(tmp_path: Path, capsys: pytest.C
         (["--write", "megatron", "--into", "new", "--launch", "tp", "--tokens", "1k"], "--launch tp is not Megatron's"),
         (["--write", "ray", "--into", "new", "--tokens", "1k", "--machines", "0"], "0 machines of 1 processes"),
         (["--write", "ray", "--into", "FULL", "--tokens", "1k"], "is there already"),
+        (["--write", "ray", "--into", "new", "--tokens", "1k", "--plan"], "Both --plan and --write"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], said: str) -> None:
@@ -82,3 +86,22 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], mor
     assert said in capsys.readouterr().err
     assert (tmp_path / "full" / "mine").read_text() == "kept"
     assert not Path("new").exists()
+
+
+def test_an_empty_folder_is_taken_also_the_one_that_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text(tmp_path / "books", 1)
+    (tmp_path / "a b'$(x)").mkdir()
+    monkeypatch.chdir(tmp_path / "a b'$(x)")
+    assert train(tmp_path, "--tokens", "1k", "--write", "ray", "--into", ".") == 0
+    assert {path.name for path in (tmp_path / "a b'$(x)").iterdir()} == {"corpus", "job", "train.py", "README.md"}
+
+
+@pytest.mark.parametrize("size", [2_000, 20_000], ids=["the text", "the weights"])
+def test_a_full_disk_leaves_nothing_half_made(tmp_path: Path, capsys: pytest.CaptureFixture[str], size: int) -> None:
+    text(tmp_path / "books", 1)
+    assert train(tmp_path, "--tokens", "1k", "--plan") == 0
+    with largest_file(size):
+        code = train(tmp_path, "--tokens", "1k", "--write", "ray", "--into", tmp_path / "there" / "x")
+    assert code == StorageFailed.exit_code
+    assert re.search(r"Can't write [^:]+: (\[Errno 27\] )?File too large", capsys.readouterr().err)
+    assert list((tmp_path / "there").iterdir()) == []

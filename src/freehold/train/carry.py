@@ -10,9 +10,8 @@ It is there whole, or not at all. The run at home keeps the same plan: its resul
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +19,8 @@ from freehold.errors import BadSetting
 from freehold.launch.write import Where, write
 from freehold.project.storage import guarded
 from freehold.train.job import START, write_job
-from freehold.train.model import config_of, fresh
+from freehold.train.loop.noise import still
+from freehold.train.model import config_of, fresh, save
 from freehold.train.nouns import Corpus, Plan
 
 __all__ = ["carry"]
@@ -34,17 +34,17 @@ def carry(
 ) -> list[Path]:
     """Raises BadSetting where `into` holds something, and for what the target can't do; StorageFailed."""
     where.checked()
+    into = into.resolve()
     if into.exists() and (not into.is_dir() or any(into.iterdir())):
         raise BadSetting(f"{into} is there already.", "Give --into a folder that is new, or empty.")
     with _aside(into) as folder:
-        shutil.copytree(corpus.folder, folder / "corpus", ignore=shutil.ignore_patterns(OURS))
+        _text(corpus.folder, folder / "corpus")
         begin = _copied(start, folder / START) if start else None
         (folder / "job").mkdir()
         write_job(folder / "job", plan, replace(corpus, folder=folder / "corpus"), start=begin, threads=threads)
         if begin is None:
-            model = fresh(config_of(plan.shape, corpus.end), plan.seed)
-            with redirect_stdout(sys.stderr):  # DeepSpeed, where it is installed, tells there what device it found
-                model.save_pretrained(folder / "job" / START)
+            with still(plan.seed, threads):
+                save(fresh(config_of(plan.shape, corpus.end), plan.seed), folder / "job" / START)
         made = write(target, folder, where)
     return [into / path.name for path in made]
 
@@ -57,11 +57,16 @@ def _aside(into: Path) -> Iterator[Path]:
         folder.mkdir(parents=True)
         try:
             yield folder
-            if into.is_dir():
-                into.rmdir()  # it is empty
-            folder.rename(into)
+            folder.rename(into)  # which is not there, or empty
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _text(of: Path, to: Path) -> None:
+    try:
+        shutil.copytree(of, to, ignore=shutil.ignore_patterns(OURS))
+    except shutil.Error as error:  # a list of what went wrong, in words
+        raise OSError(str(error.args[0][0][2])) from error
 
 
 def _copied(start: Path, to: Path) -> Path:

@@ -121,6 +121,8 @@ def _where(args: argparse.Namespace) -> Where:
 
     if not (args.write and args.into):
         raise BadSetting("--write, --into and --machines go together.", "Say --write TARGET --into DIR.")
+    if args.plan:
+        raise BadSetting("Both --plan and --write are given.", "Give one: --write says its plan in job/job.json.")
     if args.tokens is None:
         raise BadSetting("--write is without --tokens.", "How fast other machines are is not known here: say --tokens.")
     if args.write == "megatron" and args.launch != "here":

@@ -9,14 +9,20 @@ Weights are drawn as GPT-2's were: normal with deviation 0.02, and those that wr
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from freehold.project.storage import guarded, sync_folder
 from freehold.train.nouns import Shape
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-__all__ = ["balanced", "config_of", "fresh", "shape_of"]
+__all__ = ["balanced", "config_of", "fresh", "save", "shape_of"]
 
 THETA = 10_000.0  # of the rotary positions: Llama's, for the contexts of a few thousand that a laptop trains
 EPS = 1e-5
@@ -70,6 +76,34 @@ def fresh(config: PretrainedConfig, seed: int) -> PreTrainedModel:
             if name.endswith(RESIDUAL):
                 weight.mul_((2 * config.num_hidden_layers) ** -0.5)
     return model
+
+
+def save(model: Any, folder: Path) -> None:
+    """Written aside and renamed: the folder is there whole, or not at all. Raises StorageFailed."""
+    from safetensors import SafetensorError
+
+    aside = folder.with_name(f".{folder.name}.tmp")
+    with guarded(folder):
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            model.save_pretrained(aside)
+            for path in (*aside.iterdir(), aside):
+                sync_folder(path)
+            aside.rename(folder)
+            sync_folder(folder.parent)
+        except SafetensorError as error:
+            raise OSError(*_why(error)) from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _why(error: Exception) -> tuple[int, str]:
+    """The system's number of what a safetensors writer only says in words, and the words."""
+    said = str(error)
+    found = re.search(r"\(os error (\d+)\)", said)
+    number = int(found[1]) if found else errno.EIO
+    return number, os.strerror(number)
 
 
 def shape_of(config: dict[str, Any]) -> Shape:
