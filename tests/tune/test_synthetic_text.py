@@ -41,6 +41,9 @@ MODEL = "Qwen/Qwen3-32B"  # under Apache-2.0 by facts
 KEY = "sk-not-to-be-seen-77"
 EXTRA = ("loud", "soon", "today", "again", "now", "twice", "early", "late")
 MINUTES = 0.05
+PARTS: dict[str, Any] = {"verb": {"type": "string"}, "thing": {"type": "string"}}
+SCHEMA = {"type": "object", "properties": PARTS, "required": [*PARTS], "additionalProperties": False}
+FORMAT = {"type": "json_schema", "json_schema": {"name": "request", "schema": SCHEMA}}
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         for text, _ in tiny.PAIRS:
             answer = json.dumps(dict(zip(("verb", "thing"), text.split(" ", 1), strict=True)))
             choice = {"message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}
-            request = {"model": "openai/gpt-oss-20b", "messages": tiny.messages(text)}
+            request = {"model": "openai/gpt-oss-20b", "messages": tiny.messages(text), "response_format": FORMAT}
             file.write(json.dumps({"request": request, "response": {"choices": [choice]}}) + "\n")
     traffic = read([log])
     (task,) = find_tasks(traffic)
@@ -67,14 +70,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def teacher(body: dict[str, Any]) -> tuple[str, None]:
-    """New texts by the seed; of their answers, some are no JSON, and some are others once other rows are shown."""
+    """New texts by the seed; of their answers, some lack a part, and some are others once other rows are shown."""
     text = body["messages"][-1]["content"]
     if text == NEXT:
         seed = body["seed"]
         return f"{tiny.VERBS[seed % 6]} {tiny.THINGS[seed // 6 % 10]} {EXTRA[seed // 60 % 8]}", None
     verb, _, thing = text.partition(" ")
     if "early" in text:
-        return f"I would say {verb}", None
+        return json.dumps({"verb": verb}), None
     if "late" in text:
         verb = body["messages"][1]["content"]
     return json.dumps({"verb": verb, "thing": thing}), None
@@ -94,11 +97,11 @@ def test_a_decoder_learns_from_a_hosts_rows_and_both_are_asked_the_same(
     task, project = world.task, Project.create(tmp_path / "project")
     given = Given(48, f"{host.url}#{MODEL}", keep=True)
 
-    def made() -> Any:
+    def made(given: Given) -> Any:
         how: dict[str, Any] = {"kind": "decoder", "base": str(folder), "minutes": MINUTES, "synthetic": given}
         return tune(task, world.traffic, project, **how)
 
-    artifact = made()
+    artifact = made(given)
     rows, held = rows_of(task, world.traffic), held_texts(task, world.traffic)
     split = parts(rows, range(len(rows.texts)), held)
     assert held
@@ -138,8 +141,18 @@ def test_a_decoder_learns_from_a_hosts_rows_and_both_are_asked_the_same(
     assert not set(own) & {row["text"] for row in lines}
 
     asked = len(host.seen)
-    assert made().sha256 == artifact.sha256
+    assert made(given).sha256 == artifact.sha256
     assert len(host.seen) == asked, "what was made is not asked for again"
+    schemas = [body["response_format"]["json_schema"]["schema"] for body in host.seen if "response_format" in body]
+    assert schemas == [SCHEMA] * (2 * (48 - counts["held_out"] - counts["duplicates"] - counts["private"]))
+
+    without = made(Given(8, str(folder)))  # a random model on this machine: what it writes is no help
+    outcome = json.loads((project.path / f"synthetic-{task.name}.json").read_text())
+    assert outcome["counts"]["asked"] == 8
+    assert not outcome["kept"]
+    assert outcome["artifact"] == without.sha256 == project.tuned()[task.name]
+    assert without.sha256 != artifact.sha256
+    assert "synthetic" not in without.recipe
 
 
 # how they are mixed in
