@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from freehold.fit import Architecture, parameters, total
-from freehold.fit.process import HEAP, LOADED, Held, at_most, kept
+from freehold.fit.process import HEAP, LOADED, SHARED, Held, at_most, kept
 from freehold.train.loop.loss import summed
 from freehold.train.model import config_of, fresh
 from freehold.train.nouns import Shape
@@ -54,16 +54,20 @@ def test_a_layer_is_what_torch_keeps_of_each_id(shape: Shape, mixed: bool) -> No
 
 
 @pytest.mark.parametrize(
-    ("way", "always"), [("none", 12), ("ddp", 16), ("zero1", 4 + 12 / 4), ("zero2", 4 + 12 / 4), ("zero3", 16 / 4)]
+    ("way", "each"),
+    [
+        ("none", 4 + 8 + HEAP * 4),
+        ("ddp", 4 + 8 + 4 + HEAP * 4),
+        ("zero1", 4 + 12 / 4 + 4 + HEAP * 4 / 4),
+        ("zero2", 4 + 12 / 4 + 4 + HEAP * 4 / 4),
+        ("zero3", 16 / 4 + 4 + SHARED * 4),
+    ],
 )
-def test_weights_and_means_of_each_way(way: str, always: float) -> None:
+def test_bytes_a_parameter(way: str, each: float) -> None:
     a = stack(DENSE)
-    with_one, with_none = (at_most(a, way, 1 if way == "none" else 4, Held(ids)) for ids in (1 << 20, 0))
-    assert with_one["program"] == LOADED
-    each = with_one["weights, gradients, Adam"] / parameters(a)
-    assert each > always
-    assert (each - always) / HEAP <= 8
-    assert total(with_none) < total(with_one)
+    need = at_most(a, way, 1 if way == "none" else 4, Held(step=1 << 20))
+    assert need["weights, gradients, Adam"] == pytest.approx(each * parameters(a), abs=1)
+    assert need["program"] == LOADED
 
 
 def test_more_processes_hold_less_each() -> None:

@@ -5,7 +5,8 @@
                     softmax, and the gradients before and after it)
     a look          logits twice, of as much held-out text at once as a process works on: without a backward pass the
                     ids are as many as ever fit, so this may be more than a step that reads few
-    a checkpoint    the first process gathers all weights and means where each process has a share of them
+    a checkpoint    the first process gathers all weights and means where each process has a share of them, beside
+                    what the heap has kept of the steps before
 
     at_most(a, "fsdp", 2, Held(step=2048, look=16384)) -> {"weights, gradients, Adam": ..., "activations": ..., ...}
 
@@ -21,7 +22,7 @@ from typing import NamedTuple
 
 from freehold.fit.architecture import Layer, Stack
 from freehold.fit.count import parameters
-from freehold.fit.memory import Need, total
+from freehold.fit.memory import Need
 
 __all__ = ["LOADED", "Held", "at_most", "kept"]
 
@@ -29,6 +30,7 @@ LOADED = (
     560 << 20
 )  # measured: Python with torch, transformers' Trainer and accelerate, after some steps of a tiny model
 HEAP = 1.5  # measured: glibc's heap over what comes and goes in a step; blocks below 32 MiB stay with the process
+SHARED = 2.0  # measured: the same where each layer's weights are gathered and let go, again and again
 LIVE, BUCKET = 10**9, 5 * 10**8  # DeepSpeed's defaults: weights that stay gathered, gradients that are sent at once
 
 
@@ -41,11 +43,14 @@ class Held(NamedTuple):
 
 
 class States(NamedTuple):
-    """Bytes of one process: all the while, in a step beside, and gathered for a checkpoint by the first."""
+    """Bytes of one process: all the while; what comes and goes in a step; the bucket that gradients are sent in; what
+    the first one gathers for a checkpoint. `heap`: times what comes and goes that the process ends up with."""
 
     always: float
-    gradients: float
+    step: float
+    bucket: float = 0.0
     gathered: float = 0.0
+    heap: float = HEAP
 
 
 def at_most(a: Stack, way: str, n: int, held: Held, *, program: int = LOADED) -> Need:
@@ -55,14 +60,14 @@ def at_most(a: Stack, way: str, n: int, held: Held, *, program: int = LOADED) ->
     layers = sum(times * kept(layer, a.hidden, mixed=held.mixed, tp=tp) for times, layer in a.layers)
     casts = 2 * (parameters(a) - _experts(a)) if held.mixed else 0
     logits = a.vocabulary * max((14 if held.mixed else 12) * held.step, 8 * held.look)
-    step = {
-        "weights, gradients, Adam": int(states.always + HEAP * states.gradients),
-        "activations": int(HEAP * (held.step * layers + casts)),
-        "logits": logits,
+    learn, save = states.bucket + logits, states.gathered
+    last = {"logits": logits} if learn >= save else {"gathered for a checkpoint": int(save)}
+    return {
+        "weights, gradients, Adam": int(states.always + states.heap * states.step + states.bucket * (learn >= save)),
+        "activations": int(states.heap * (held.step * layers + casts)),
+        **last,
+        "program": program,
     }
-    save = {"weights, Adam": int(states.always), "gathered for a checkpoint": int(states.gathered)}
-    largest = step if total(step) >= total(save) else save
-    return {**largest, "program": program}
 
 
 def kept(layer: Layer, hidden: int, *, mixed: bool = False, tp: int = 1) -> float:
@@ -79,21 +84,23 @@ def kept(layer: Layer, hidden: int, *, mixed: bool = False, tp: int = 1) -> floa
 
 def _states(a: Stack, way: str, n: int) -> States:
     every, ends = parameters(a), sum(m.size for m in a.ends)
-    layer = max(layer.always + layer.experts * layer.each for _, layer in a.layers)
     if way == "none":
         return States(12 * every, 4 * every)
     if way == "ddp":
         return States(16 * every, 4 * every)
+    whole = 12 * every
     if way == "tp":
         own = (every - ends) / n + ends
-        return States(12 * own, 4 * own, 12 * every)
-    if way == "fsdp":  # the ends stay whole until their backward pass; a layer's weights and gradients, and the next's
-        return States(12 * every / n, 4 * every / n + 4 * ends + 16 * layer, 12 * every)
-    if way in ("zero1", "zero2"):  # all weights in one piece, and Adam's own share of them; all gradients in a bucket
-        return States(4 * every + 12 * every / n, 4 * every + 4 * every / n, 12 * every)
-    assert way == "zero3"
-    whole = 4 * min(every, LIVE) + 4 * min(every, BUCKET)
-    return States(16 * every / n, whole, 12 * every)
+        return States(12 * own, 4 * own, gathered=whole)
+    if way in ("zero1", "zero2"):  # all weights in one piece, and Adam's own share of them
+        return States(4 * every + whole / n, 4 * every / n, 4 * min(every, BUCKET), whole)
+    if way == "zero3":
+        return States(16 * every / n, 4 * min(every, LIVE), 4 * min(every, BUCKET), whole, SHARED)
+    assert (
+        way == "fsdp"
+    )  # the ends stay whole until their backward pass; a layer's weights and gradients, and the next's
+    layer = max(layer.always + layer.experts * layer.each for _, layer in a.layers)
+    return States(whole / n, 4 * every / n + 4 * ends + 16 * layer, 0.0, whole, SHARED)
 
 
 def _experts(a: Stack) -> int:
