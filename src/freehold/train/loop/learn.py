@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from freehold.errors import ArtifactDamaged, BaseUnusable, TooLittleMemory, TrainingFailed
+from freehold.errors import ArtifactDamaged, BaseUnusable, LaunchFailed, TooLittleMemory, TrainingFailed
 from freehold.launch.job import Parallel
 from freehold.project.stopping import listening
 from freehold.project.storage import pretty, write_atomic
@@ -48,6 +48,7 @@ def _learn(folder: Path, job: Training, place: Place, tell: Tell) -> Trained:
     if place.rank == 0:
         clean(folder)
     begin = read(folder, job.key) or Checkpoint(About(job.key))
+    _agree(begin.about.step, place)
     _say_where(begin.about, job, tell)
     if begin.about.step < job.plan.steps:
         start = _start(folder, job, place)
@@ -80,6 +81,16 @@ def _train(folder: Path, job: Training, place: Place, start: Path, begin: Checkp
         if "rng.torch" in begin.tensors and place.shares == 1:
             put_random_state(begin.tensors)
         watch.trainer.train()
+
+
+def _agree(step: int, place: Place) -> None:
+    """All processes begin at one step. Raises LaunchFailed."""
+    said, there = place.add_up([float(step), 1.0])
+    if said != step * there:
+        raise LaunchFailed(
+            f"One process finds the checkpoint after step {step:,}, and another a different one.",
+            "Let all machines see one folder, and try again: what a network disk shows may be a minute old.",
+        )
 
 
 def _load(place: Place, start: Path, how: dict[str, Any]) -> Any:

@@ -31,6 +31,7 @@ def join() -> tuple[int, int]:
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
     try:
         if not dist.is_initialized():
+            _own_card()
             dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     except (ValueError, RuntimeError) as error:
         said = " ".join(str(error).split())[:200]
@@ -38,6 +39,18 @@ def join() -> tuple[int, int]:
             f"The processes of the training could not find each other: {said}", "Use torchrun."
         ) from error
     return dist.get_rank(), dist.get_world_size()
+
+
+def _own_card() -> None:
+    """Each process of a machine takes its own, before anything is laid there: NCCL refuses two on one. Raises
+    LaunchFailed."""
+    import torch
+
+    at, cards = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if torch.cuda.is_available() and at >= cards:
+        raise LaunchFailed(f"Process {at + 1} of this machine finds no card: there are {cards}.", "Start fewer on it.")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(at)
 
 
 def leave() -> None:
