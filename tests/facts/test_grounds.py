@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import median
 
 import pytest
@@ -58,6 +59,15 @@ def test_every_kind_of_device(name: str, timed: bool, out: str) -> None:
     assert (found.flops is not None) == timed
     assert out in found.out
     assert bool(found.out) == bool(out)
+
+
+def test_a_cpu_tunes_in_one_thread() -> None:
+    table = facts()
+    row = table.get("hardware", "cpu-i9-13900k")
+    assert reached(row, table, "tuning-lora")[0] is None
+    mine = replace(row, values=row.values | {"threads": 8})
+    assert reached(mine, table, "tuning-lora")[0] == pytest.approx((7.4e11 / 8, 3.7e11 / 8, 14.8e11 / 8))
+    assert reached(mine, table, "training")[0] == pytest.approx((7.4e11, 3.7e11, 14.8e11))
 
 
 def test_a_team_s_own_share_goes_over_the_published_one() -> None:

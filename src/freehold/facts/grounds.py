@@ -81,9 +81,16 @@ def reached(row: Fact, facts: Facts, share: str, size: float = 0.0) -> tuple[Spa
         return (middle, low, high), said, (part.ref,)
     if kind in UNTIMED or "prefill_flops" not in row.values:
         return None, UNTIMED.get(kind, "how fast it computes was not measured"), ()
+    if share != "training" and "threads" not in row.values:
+        return None, "tune works in one thread, and what one reaches on it is not on file", ()
     spread = facts.get("calibration", "spread-machine")
     flops = number(row, "prefill_flops")
     said = "as fast as llama.cpp reads on it, from half of that to twice; freehold train TEXT --plan measures its own"
+    if share != "training":
+        flops /= max(1.0, number(row, "threads"))
+        said = (
+            "one thread, as fast as llama.cpp reads with each of its own, from half of that to twice; tune measures it"
+        )
     return (flops, number(spread, "low") * flops, number(spread, "high") * flops), said, (spread.ref,)
 
 

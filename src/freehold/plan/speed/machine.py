@@ -35,7 +35,7 @@ def row(found: Machine) -> Fact | None:
         values["bandwidth"] = found.bandwidth.value
     if found.engine is not None:
         values |= {"prefill_flops": found.engine.flops, "decode_bandwidth": found.engine.bandwidth}
-        values["crowd"] = _crowd(found.engine)
+        values |= {"crowd": _crowd(found.engine), "threads": found.engine.threads}
         values.setdefault("bandwidth", found.engine.bandwidth)
     if "bandwidth" not in values:
         return None
