@@ -79,7 +79,9 @@ def test_more_processes_hold_less_each() -> None:
 
 def test_a_look_counts_where_a_step_reads_few_ids() -> None:
     a = stack(DENSE)
-    assert at_most(a, "none", 1, Held(step=512, look=16_384))["logits"] == 8 * 64 * 16_384
+    few = at_most(a, "none", 1, Held(step=512, look=16_384))
+    assert few["logits"] == 8 * 64 * 16_384
+    assert few["activations"] == HEAP * 4 * (3 * 128 + 3 * 384) * 16_384
     assert at_most(a, "none", 1, Held(step=16_384, look=16_384))["logits"] == 12 * 64 * 16_384
 
 

@@ -3,8 +3,8 @@
     all the while   weights, Adam's means, DDP's second copy of the gradients
     a step          gradients; what the layers keep for the backward pass; logits three times (the logarithms of their
                     softmax, and the gradients before and after it)
-    a look          logits twice, of as much held-out text at once as a process works on: without a backward pass the
-                    ids are as many as ever fit, so this may be more than a step that reads few
+    a look          logits twice, and a layer's passing numbers, of as much held-out text at once as a process works on:
+                    as many ids as a step could have, so this may be more than a step that reads few
     a checkpoint    the first process gathers all weights and means where each process has a share of them, beside
                     what the heap has kept of the steps before
 
@@ -58,13 +58,14 @@ def at_most(a: Stack, way: str, n: int, held: Held, *, program: int = LOADED) ->
     states = _states(a, way, n)
     tp = n if way == "tp" else 1
     layers = sum(times * kept(layer, a.hidden, mixed=held.mixed, tp=tp) for times, layer in a.layers)
+    working = max(passing(layer, a.hidden) for _, layer in a.layers)
     casts = 2 * (parameters(a) - _experts(a)) if held.mixed else 0
     logits = a.vocabulary * max((14 if held.mixed else 12) * held.step, 8 * held.look)
     learn, save = states.bucket + logits, states.gathered
     last = {"logits": logits} if learn >= save else {"gathered for a checkpoint": int(save)}
     return {
         "weights, gradients, Adam": int(states.always + states.heap * states.step + states.bucket * (learn >= save)),
-        "activations": int(states.heap * (held.step * layers + casts)),
+        "activations": int(states.heap * max(held.step * layers + casts, held.look * working)),
         **last,
         "program": program,
     }
@@ -80,6 +81,14 @@ def kept(layer: Layer, hidden: int, *, mixed: bool = False, tp: int = 1) -> floa
         return 4 * (6 * hidden + ends + (asked + 4 * inner + expert) / tp)
     copies = 3 + (2 if inner else 1)  # for queries, keys, values; for the MLP's two matrices, or the router
     return 4 * (4 * hidden + ends + expert / tp) + 2 * (copies * hidden + (asked + 4 * inner) / tp)
+
+
+def passing(layer: Layer, hidden: int) -> int:
+    """Bytes of an id while it passes through a layer that keeps nothing: the MLP's three inner states beside what goes
+    by, or queries, keys, values, both halves of their turning, and what attention gives."""
+    inner = sum(m.outputs for m in layer.matrices if m.role == "up")
+    each = layer.chosen * (2 * hidden + 3 * sum(m.outputs for m in layer.expert if m.role == "up"))
+    return 4 * max(3 * hidden + 3 * inner + each, 9 * hidden)
 
 
 def _states(a: Stack, way: str, n: int) -> States:
