@@ -89,7 +89,7 @@ def full(a: Stack, ground: Ground, work: Work, offered: Sequence[str] = OFFERED)
         one
         for one in launches(
             a, devices, ids=ids, context=work.context, width=2 if ground.card else 4,
-            at_once=work.at_once or work.context, fused=work.context > SHORT,
+            at_once=work.at_once or work.context, fused=work.context > SHORT, cpu=not ground.card,
         )
         if one.name in offered and not one.recompute and _divides(a, ground, one.tp)
     ]  # fmt: skip
