@@ -94,7 +94,8 @@ def one(seed: int, minutes: float) -> dict[str, Any]:
     longer = sum(len(good) > len(bad) for _, good, bad in chosen)
     kept = ("before", "after", "change", "moved_towards", "preferred_log_p", "logged", "learned", "words")
     return {
-        "seed": seed, "minutes": minutes, "pairs": len(chosen), "left_out": made.recipe["left_out"], "longer_is_right": longer,
+        "seed": seed, "minutes": minutes, "pairs": len(chosen), "left_out": made.recipe["left_out"],
+        "longer_is_right": longer,
         "steps": made.recipe["plan"]["steps"], "epochs": made.recipe["plan"]["epochs"],
         "rate": made.recipe["plan"]["rate"], "cpu_seconds": made.recipe["cpu_seconds"],
         **{name: said[name] for name in kept},
