@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests.train.test_resume import largest_file
 from tests.train.test_train import TINY, text
 
 from freehold.cli import main
-from freehold.errors import StorageFailed
+from freehold.errors import ArtifactDamaged, StorageFailed
 from freehold.project import Project
 from freehold.train.job import read_job
 from freehold.train.loop import run
@@ -46,7 +47,9 @@ def test_it_runs_there_and_its_model_comes_home(tmp_path: Path, capsys: pytest.C
     assert np.load(moved / "job" / said.corpus.folder / "train.npy").size == said.corpus.tokens
     found = run(moved / "job")
     assert found.steps == 6
+    half_copied(moved / "job" / "result", work / "result", lambda: train(tmp_path, "--tokens", "1k"))
     shutil.copytree(moved / "job" / "result", work / "result")
+    capsys.readouterr()
     assert train(tmp_path, "--tokens", "1k", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["trained"]["losses"] == list(found.losses)
@@ -64,6 +67,26 @@ def test_it_runs_there_and_its_model_comes_home(tmp_path: Path, capsys: pytest.C
     weights = (tmp_path / "on" / "job" / said.start / "model.safetensors").read_bytes()
     model = Project.open(tmp_path / "own").artifact_path(told["artifact"]["sha256"])
     assert weights == (model / "model.safetensors").read_bytes()
+
+
+def half_copied(result: Path, here: Path, store: Callable[[], int]) -> None:
+    """None of these is stored, and each is one sentence."""
+    other = json.loads((result / "training.json").read_bytes()) | {"steps": 3}
+    config = json.loads((result / "config.json").read_bytes()) | {"hidden_size": 48}
+    ways = {
+        "model.safetensors": (result / "model.safetensors").read_bytes()[:20_000],
+        "config.json": json.dumps(config).encode(),
+        "training.json": json.dumps(other).encode(),
+    }
+    for name, data in ways.items():
+        for found in (data, None)[: 1 if name == "training.json" else 2]:  # without it nothing has come home
+            shutil.copytree(result, here)
+            if found is None:
+                (here / name).unlink()
+            else:
+                (here / name).write_bytes(found)
+            assert store() == ArtifactDamaged.exit_code, name
+            shutil.rmtree(here)
 
 
 @pytest.mark.parametrize(

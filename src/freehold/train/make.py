@@ -28,6 +28,7 @@ from freehold.train.asked import Asked
 from freehold.train.card import card
 from freehold.train.carry import carry
 from freehold.train.corpus import prepare
+from freehold.train.home import come
 from freehold.train.job import read_job, write_job
 from freehold.train.nouns import Corpus, Plan, Trained
 
@@ -52,7 +53,10 @@ class Run:
     @classmethod
     def begin(cls, given: Sequence[Path | str], project: Project, asked: Asked, tell: Tell) -> Run:
         """The text made ready. Raises what train does."""
+        from freehold.train.dial.overrides import read
+
         _needed(asked)
+        read(asked.overrides)  # what can't be meant is refused before the text is read
         base = None if asked.base is None else bases.find(asked.base)
         start = None if base is None else readable(base, project, tell)
         corpus = prepare(
@@ -83,13 +87,13 @@ class Run:
         said = self.plan()
         write_job(self.work, said, self.corpus, start=self.start, threads=self.asked.threads or said.threads)
         self._learn()
-        made = self._store(said, owed, _trained(self.work))
+        made = self._store(said, owed, come(self.work, said))
         shutil.rmtree(self.work)
         return made
 
     def elsewhere(self, target: str, into: Path, where: Where) -> list[Path]:
         """The files to run it elsewhere. Its plan is kept here, so that the result that comes home is this run's."""
-        owed, said = self.licence(), self.plan()
+        owed, said = self.licence(), self.plan(where)
         threads = self.asked.threads or said.threads
         write_job(self.work, said, self.corpus, start=self.start, threads=threads)
         where = replace(where, work=str(self.work), licence=owed.expression)
@@ -107,8 +111,9 @@ class Run:
             self.tell(f"keep the model in the house: {why}")
         return owed
 
-    def plan(self) -> Plan:
-        """That of the run which is taken up, with what is said of it now; else the dial's."""
+    def plan(self, where: Where | None = None) -> Plan:
+        """That of the run which is taken up, with what is said of it now; else the dial's, for other machines where
+        they are named."""
         from freehold.train.dial import dial
         from freehold.train.dial.overrides import read
 
@@ -116,6 +121,10 @@ class Run:
             self.tell(f"go on with what was begun in {self.work}")
             return replace(found.plan, **read(self.asked.changed))
         minutes, tokens = self.asked.dial
+        processes, parallel, card = self.asked.processes, self.asked.parallel, 0.0
+        if where is not None:
+            processes, card = where.all, where.memory
+            parallel = where.parallel if processes > 1 else "none"
         said = dial(
             self.corpus,
             minutes=minutes,
@@ -124,8 +133,9 @@ class Run:
             start=self.start,
             overrides=self.asked.overrides,
             threads=self.asked.threads,
-            processes=self.asked.processes,
-            parallel=self.asked.parallel,
+            processes=processes,
+            parallel=parallel,
+            card=card,
             seed=self.asked.seed,
             tell=self.tell,
         )
@@ -205,10 +215,6 @@ def readable(base: Base, project: Project, tell: Tell) -> Path:
     from freehold.engines.gguf.folder import hf_folder
 
     return hf_folder(base.path, project.work(f"start-{base.sha256[:12]}"), tell=tell)
-
-
-def _trained(work: Path) -> Trained:
-    return msgspec.json.decode((work / "result" / "training.json").read_bytes(), type=Trained)
 
 
 def _stops(folder: Path, end: int) -> None:
