@@ -23,7 +23,10 @@ pytest.importorskip("torch", reason="a model is trained with torch: pip install 
 pytest.importorskip("accelerate", reason="a model is trained with accelerate: pip install 'freehold[tune]'")
 
 
-def train(where: Path, *more: str | Path, sets: list[str] = TINY) -> int:
+HERE = [*TINY, "dtype=float32"]  # as on this machine; cards take bfloat16
+
+
+def train(where: Path, *more: str | Path, sets: list[str] = HERE) -> int:
     line = ["train", str(where / "books"), "--project", str(where / "own"), "--threads", "1", "--licence", "books=own"]
     return main([*line, *(part for said in sets for part in ("--set", said)), *map(str, more)])
 

@@ -7,19 +7,29 @@ import gzip
 import io
 import json
 import lzma
+import re
 import resource
 import signal
 import tarfile
 import zipfile
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import zstandard
 from tokenizers import Tokenizer
 
 from freehold.errors import BadSetting, CorpusUnusable, StorageFailed
+from freehold.tell import quiet
 from freehold.train.corpus import prepare
+from freehold.train.corpus.clean import clean
+from freehold.train.corpus.gather import gather
+from freehold.train.corpus.looked import looked
+from freehold.train.corpus.packing import Texts
+from freehold.train.corpus.parts import parts_of
+from freehold.train.corpus.sides import sides as of_sides
+from freehold.train.corpus.spool import Spool
 from freehold.train.nouns import Corpus
 
 WORDS = (
@@ -247,7 +257,24 @@ def test_markup_gives_what_stands_between_the_tags(tmp_path: Path) -> None:
 def test_private_data_is_counted(tmp_path: Path) -> None:
     text = story(1, 90) + "Write to ana.silva@firm.example or call 201-948-1927.\n" + story(2, 900)
     why = prepare([give(tmp_path / "a.txt", text)], tmp_path / "w", vocabulary=300).why
-    assert any("private data" in line and "1 email" in line for line in why)
+    assert any("private data, as rules find it in all " in line and "1 email" in line for line in why)
+
+
+def test_private_data_at_the_end_of_a_long_document_is_seen_and_none_is_said(tmp_path: Path) -> None:
+    long = story(1, 3000) + "\nkey = sk-proj-Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MGFiY2RlZg\n"
+    why = prepare([give(tmp_path / "a.txt", long)], tmp_path / "w", vocabulary=300).why
+    assert any("private data" in line and "secret" in line for line in why), why
+    why = prepare([give(tmp_path / "b.txt", story(3, 900))], tmp_path / "w", vocabulary=300).why
+    assert any("rules find none in all" in line for line in why), why
+
+
+def test_of_a_large_text_a_part_is_looked_at_and_that_is_said(tmp_path: Path) -> None:
+    rows = b"".join(msgspec.json.encode({"text": story(n, 20)}) + b"\n" for n in range(200))
+    with Spool(tmp_path) as spool:
+        gather(parts_of([give(tmp_path / "a.jsonl", rows)], licences={}, sources={}), spool, "text", quiet)
+        left = clean(spool, 1, quiet)
+        said = looked(Texts(left, of_sides(left.rows["one"], left.rows["size"])), most=5_000)
+    assert re.fullmatch(r"private data: rules find none in 5 of \d\d kB \(names.*", said), said
 
 
 @pytest.mark.parametrize(

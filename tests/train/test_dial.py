@@ -258,6 +258,23 @@ def test_a_plan_says_what_it_takes_beside_what_there_is_and_is_refused_by_the_sa
     assert "processes" not in checked(plan, 10_000, None, "none", 1).why[-1]
 
 
+def test_for_cards_elsewhere_nothing_here_is_measured_or_counted() -> None:
+    """What no laptop holds, in bfloat16, with rows for every process; too small a card refuses by its own size."""
+    asked = {"layers": 24, "width": 4096, "context": 1024}
+    plan = dial(corpus(), tokens=10**9, overrides=asked, processes=24, parallel="fsdp", card=80e9)
+    assert (plan.dtype, plan.threads, plan.rows % 24) == ("bfloat16", 1, 0)
+    assert "a card of 80 GB is taken as given" in plan.why[-1]
+    assert not any("minutes" in why for why in plan.why)
+    assert dial(corpus(), tokens=10**6, overrides={"dtype": "float32"}, card=80e9).dtype == "float32"
+    with pytest.raises(TooLittleMemory, match=r"24 layers of 4096, each of 24 processes.*and 14\.9 GiB are free"):
+        dial(corpus(), tokens=10**9, overrides=asked, processes=24, parallel="ddp", card=16e9)
+
+
+def test_processes_without_a_row_are_refused() -> None:
+    with pytest.raises(BadSetting, match="rows is 1, and 2 processes share them"):
+        dial(corpus(), tokens=10**5, overrides={"rows": 1, "dtype": "float32"}, processes=2, parallel="ddp")
+
+
 def test_what_a_training_takes_is_the_launch_s_own_count() -> None:
     shape = complete({"width": 128}, vocabulary=1024, context=lambda width: 64, moe=True)
     a = architecture(shape)

@@ -178,6 +178,7 @@ def test_licences_that_exclude_each_other_are_refused_by_name(world: Path, capsy
     other = text(world / "other", 2, 5)
     more = [str(other), "--licence", "other=GPL-2.0-only"]
     line = ["train", str(world / "books"), *more, "--licence", "books=Apache-2.0", "--project", str(world / "mixed")]
+    assert main([*line, "--tokens", "1k", "--plan"]) == 43, "a plan is no plan where nothing may come of it"
     assert main([*line, "--tokens", "1k"]) == 43
     said = capsys.readouterr().err
     assert "GPL-2.0-only" in said

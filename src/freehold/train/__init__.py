@@ -44,6 +44,7 @@ def plan(
     from freehold.train.make import Run
 
     run = Run.begin(corpus, project, (asked or Asked()).checked(), tell)
+    run.licence()
     return run.corpus, run.plan()
 
 

@@ -30,6 +30,7 @@ from freehold.train import tokenizer as tokenizers
 from freehold.train.corpus import kept
 from freehold.train.corpus.clean import Clean, clean
 from freehold.train.corpus.gather import Met, gather, told
+from freehold.train.corpus.looked import looked
 from freehold.train.corpus.packing import Packed, Texts, pack
 from freehold.train.corpus.parts import Given, parts_of
 from freehold.train.corpus.sides import sides
@@ -44,7 +45,6 @@ __all__ = ["CONTEXT", "prepare"]
 CONTEXT = 64  # ids that each side holds at least
 SAMPLE = 64 << 20  # bytes of text that a tokenizer is trained on
 CHECKED, CHECKED_SIZE = 200, 2000  # texts, characters
-LOOKED, LOOKED_SIZE = 256, 4000  # the same for private data
 
 
 def prepare(
@@ -112,7 +112,7 @@ def _make(
         end, size = tokenizers.end_of(made, aside / "tokenizer"), tokenizers.size_of(made)
         packed = pack(text, made, end, size, aside, seed, tell)
         counts = tuple(_counts(i, parts, sums, met, left) for i in range(len(parts)))
-        whys = (*_left_out(parts, met, counts, field), said.why, why, *_private(text))
+        whys = (*_left_out(parts, met, counts, field), said.why, why, looked(text))
         shutil.rmtree(aside / "spool")
         corpus = _corpus(aside, counts, packed, size, end, whys)
         kept.keep(corpus)
@@ -208,21 +208,6 @@ def _left_out(parts: Sequence[Given], met: Sequence[Met], counts: Sequence[PartC
         ]
         if twice:
             yield f"{given.part.name}: left out {', '.join(twice)}"
-
-
-def _private(text: Texts) -> Iterator[str]:
-    """What rules find of private data in a sample, counted and left as it stands."""
-    from freehold.traffic.private import find
-
-    pieces = [piece[:LOOKED_SIZE] for piece in _spread(text, LOOKED)]
-    kinds: dict[str, int] = {}
-    for piece in pieces:
-        for found in find(piece):
-            kinds[found.kind] = kinds.get(found.kind, 0) + 1
-    if kinds:
-        said = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda x: (-x[1], x[0])))
-        size = sum(map(len, pieces)) / 1e3
-        yield f"private data, as rules find it in a sample of {size:,.0f} kB: {said}; it is learned as it stands"
 
 
 def _enough(corpus: Corpus, context: int) -> None:

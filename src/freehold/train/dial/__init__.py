@@ -35,6 +35,7 @@ def dial(
     threads: int = 0,
     processes: int = 1,
     parallel: Parallel = "none",
+    card: float = 0.0,
     seed: int = 0,
     tell: Tell = quiet,
 ) -> Plan:
@@ -42,7 +43,8 @@ def dial(
 
     `overrides`: of Shape's and Plan's fields, by name. `threads` of each process: 0 is one, or its share of the cores
     where that pays. `start`: the Hugging Face folder of a model that is trained on.
-    `parallel`: how `processes` share it. Raises BadSetting, BaseUnusable, TooLittleMemory, MissingExtra.
+    `parallel`: how `processes` share it. `card`: bytes of the card that each has on other machines; nothing is measured
+    then. Raises BadSetting, BaseUnusable, TooLittleMemory, MissingExtra.
     """
     if (minutes is None) == (tokens is None):
         raise BadSetting("Minutes or tokens decide a training, and one of them.", "Give --minutes or --tokens.")
@@ -50,14 +52,16 @@ def dial(
     from freehold.train.dial.overrides import read
     from freehold.train.dial.plan import decide, size_of
     from freehold.train.dial.size import Budget
-    from freehold.train.dial.speed import measured
+    from freehold.train.dial.speed import measured, on_cards
 
     given = read(overrides or {})
     most = max(1, len(os.sched_getaffinity(0)) // processes)
     speed_of = partial(measured, threads=threads, most=most, dtype=given.get("dtype"), start=start, tell=tell)
     seconds = None if minutes is None else 60 * minutes
-    budget = Budget(corpus.tokens, corpus.held_out_tokens, seconds, tokens, processes, parallel)
+    budget = Budget(corpus.tokens, corpus.held_out_tokens, seconds, tokens, processes, parallel, card)
     size = size_of(corpus, budget, given, moe=moe, start=start, speed_of=speed_of)
-    speed = size.speed or speed_of(size.shape, size.rows)
+    speed = size.speed or (on_cards(given.get("dtype"), threads) if card else speed_of(size.shape, size.rows))
     said = decide(size, budget, given, speed, again=start is not None, seed=seed)
-    return checked(said, corpus.held_out_tokens, start, parallel, processes)
+    if said.rows < processes and parallel != "tp":
+        raise BadSetting(f"rows is {said.rows}, and {processes} processes share them.", "Set one for each, or more.")
+    return checked(said, corpus.held_out_tokens, start, parallel, processes, card)

@@ -2,7 +2,7 @@
 its refusal before anything is measured or begun where that is not free.
 
     need(architecture(shape), shape, rows=24)     {"weights, gradients, Adam": ..., "activations": ..., "program": ...}
-    checked(plan, corpus, "fsdp", 2)              the plan, with what it takes beside what is free as one more reason
+    checked(plan, budget, start)                  the plan, with what it takes beside what is free as one more reason
 """
 
 from __future__ import annotations
@@ -39,11 +39,14 @@ def need(
     processes: int = 1,
     held_out: int | None = None,
     mixed: bool = False,
+    cards: bool = False,
 ) -> Need:
-    """Of the process that holds the most. Raises BadSetting where the processes can't share the model so."""
+    """Of the process that holds the most; `cards`: each has a card, elsewhere. Raises BadSetting where the processes
+    can't share the model so."""
     ways = launches(
         a, Devices(processes, 0.0, 1.0, 1.0), ids=rows * shape.context, context=shape.context,
-        at_once=ids_at_once(shape), cpu=True, held_out=held_out, mixed=mixed, program=_program(processes),
+        at_once=ids_at_once(shape), cpu=not cards, held_out=held_out, mixed=mixed,
+        program=None if cards else _program(processes),
     )  # fmt: skip
     found = next((way.need for way in ways if way.name == parallel), None)
     if found is None:
@@ -66,25 +69,33 @@ def _free(processes: int) -> int:
     return available() + resident() if processes == 1 else available() // processes
 
 
-def fits(shape: Shape, needed: Need, processes: int) -> None:
-    """Raises TooLittleMemory, with the table."""
+def fits(shape: Shape, needed: Need, processes: int, card: float = 0.0) -> None:
+    """`card`: bytes that each process has elsewhere. Raises TooLittleMemory, with the table."""
     each = "" if processes == 1 else f", each of {processes} processes,"
-    refuse(needed, f"Training {shape.layers} layers of {shape.width}{each}", have=_free(processes), hint=HINT)
+    have = int(card) or _free(processes)
+    refuse(needed, f"Training {shape.layers} layers of {shape.width}{each}", have=have, hint=HINT)
 
 
-def checked(plan: Plan, held_out: int, start: Path | None, parallel: Parallel, processes: int) -> Plan:
+def checked(
+    plan: Plan, held_out: int, start: Path | None, parallel: Parallel, processes: int, card: float = 0.0
+) -> Plan:
     """`start`: the folder of a model that is trained on. Raises TooLittleMemory, BadSetting."""
     a, mixed = _model(plan.shape, start), plan.dtype == "bfloat16"
-    needed = need(a, plan.shape, plan.rows, parallel=parallel, processes=processes, held_out=held_out, mixed=mixed)
-    fits(plan.shape, needed, processes)
-    return replace(plan, why=(*plan.why, _said(needed, processes)))
+    needed = need(
+        a, plan.shape, plan.rows, parallel=parallel, processes=processes, held_out=held_out, mixed=mixed,
+        cards=card > 0,
+    )  # fmt: skip
+    fits(plan.shape, needed, processes, card)
+    return replace(plan, why=(*plan.why, _said(needed, processes, card)))
 
 
-def _said(needed: Need, processes: int) -> str:
+def _said(needed: Need, processes: int, card: float) -> str:
     parts = ", ".join(f"{name} {size / GIB:.2f}" for name, size in needed.items())
     each = "" if processes == 1 else f" in each of {processes} processes"
-    free = f"{_free(processes) / GIB:.1f} GiB{' for each' * (processes > 1)}"
-    return f"Memory: {total(needed) / GIB:.2f} GiB at the most{each} ({parts}); this machine has {free}."
+    free = f"this machine has {_free(processes) / GIB:.1f} GiB{' for each' * (processes > 1)}"
+    if card:
+        free = f"a card of {card / 1e9:.0f} GB is taken as given"
+    return f"Memory: {total(needed) / GIB:.2f} GiB at the most{each} ({parts}); {free}."
 
 
 def _model(shape: Shape, start: Path | None) -> Architecture:

@@ -59,11 +59,17 @@ def _parameters(size: Size) -> str:
 def _size(size: Size, budget: Budget) -> str:
     times = size.tokens / budget.once
     worth = f", {times:.1f} times the text, worth {millions(size.worth)} (Muennighoff et al., arXiv 2305.16264)"
-    return (
-        f"Size: {size.shape.layers} layers of {size.shape.width}, {_parameters(size)}: the largest that learns enough, "
+    which = "the largest that learns enough" if size.worth >= size.asks else "it learns less than enough"
+    said = (
+        f"Size: {size.shape.layers} layers of {size.shape.width}, {_parameters(size)}: {which}, "
         f"20 tokens a parameter (Hoffmann et al., arXiv 2203.15556) being {millions(size.asks)}, and "
         f"{millions(size.tokens)} are read{worth if times > 1 else ''}. {size.why}".strip()
     )
+    if times > EPOCHS:
+        said += (
+            f" More than {EPOCHS} times the same text teaches next to nothing more: give more text, or fewer tokens."
+        )
+    return said
 
 
 def _shape(plan: Plan) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -96,14 +102,18 @@ def _steps(plan: Plan, size: Size, budget: Budget, speed: Speed) -> Iterator[tup
         ),
     )
     each = speed.step(ids // budget.processes)
+    takes = (
+        f", about {plan.steps * each / 60:.1f} minutes of learning at {ids / each:,.0f} tokens a second on a "
+        "machine that does nothing else"
+        if each
+        else ""
+    )
     capped = budget.seconds is not None and size.tokens >= EPOCHS * budget.once
     yield (
         ("steps",),
         (
-            f"Steps: {plan.steps:,}, {millions(plan.tokens)} tokens, about {plan.steps * each / 60:.1f} minutes of "
-            f"learning at {ids / each:,.0f} tokens a second on a machine that does nothing else."
-            + f" The text is read {EPOCHS} times and the rest of the minutes is not used."
-            * capped
+            f"Steps: {plan.steps:,}, {millions(plan.tokens)} tokens{takes}."
+            + f" The text is read {EPOCHS} times and the rest of the minutes is not used." * capped
         ),
     )
 

@@ -36,7 +36,8 @@ class SpeedOf(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Seconds or tokens, one of them. `once` and `held_out`: the text's tokens. `processes` share a step's rows."""
+    """Seconds or tokens, one of them. `once` and `held_out`: the text's tokens. `processes` share a step's rows;
+    `card`: bytes that each has elsewhere, 0 here."""
 
     once: int
     held_out: int
@@ -44,11 +45,15 @@ class Budget:
     tokens: int | None = None
     processes: int = 1
     parallel: Parallel = "none"
+    card: float = 0.0
 
     def fits(self, a: Architecture, shape: Shape, rows: int) -> None:
         """Raises TooLittleMemory, BadSetting."""
-        needed = need(a, shape, rows, parallel=self.parallel, processes=self.processes, held_out=self.held_out)
-        fits(shape, needed, self.processes)
+        needed = need(
+            a, shape, rows, parallel=self.parallel, processes=self.processes, held_out=self.held_out,
+            cards=self.card > 0,
+        )  # fmt: skip
+        fits(shape, needed, self.processes, self.card)
 
     def learned(self, speed: Speed, ids: float) -> float:
         """Tokens, in what the seconds leave beside looks at held-out text; the last look is at all of it."""
@@ -91,7 +96,7 @@ def climb(shapes: Iterable[Shape], budget: Budget, speed_of: SpeedOf) -> Size:
             return replace(taken, why=f"The next does not fit: {error.message}")
         short = f"asks for {millions(this.asks)} and would get what {millions(this.worth)} are worth"
         if taken is None and this.worth < this.asks:
-            return replace(this, why=f"It {short}.")
+            return replace(this, why=f"The smallest there is: it {short}.")
         if taken is not None and this.worth < this.asks:
             return replace(taken, why=f"The next, {shape.layers} of {shape.width}, {short}.")
         taken = this

@@ -20,7 +20,7 @@ from freehold.errors import MissingExtra
 from freehold.tell import Tell, quiet
 from freehold.train.nouns import Shape
 
-__all__ = ["Speed", "measured"]
+__all__ = ["Speed", "measured", "on_cards"]
 
 IDS = 2048  # at once, at most, while it is measured
 ROUNDS, SECONDS = 3, 0.3  # at least so many steps, and so long
@@ -47,6 +47,12 @@ class Speed:
     def tokens(self, seconds: float, ids: float) -> float:
         """Learned from in so many seconds, in steps of `ids`."""
         return seconds / (self.an_id + self.a_step / ids)
+
+
+def on_cards(dtype: Dtype | None, threads: int) -> Speed:
+    """Of machines that are not here: how fast they are isn't known, and cards compute in bfloat16."""
+    said = f"{dtype}: as asked" if dtype else "bfloat16, as cards do, with weights in float32; on CPUs float32 is safer"
+    return Speed(dtype or "bfloat16", 0.0, 0.0, said, threads or 1)
 
 
 def measured(
@@ -108,7 +114,8 @@ def _gain(model: Any, shape: Shape, rows: int, dtype: Dtype, threads: int) -> fl
 def _threads(most: int, gain: float) -> tuple[int, str]:
     if most < 2:
         return 1, ""
-    said = f"{most} are {gain:.1f} times as fast as one on this machine now"
+    how = f"are {gain:.1f} times as fast" if gain >= 1 else f"take {1 / gain:.1f} times as long"
+    said = f"{most} {how} as one on this machine now"
     return (most, f"{most}: {said}") if gain >= PAYS else (1, f"one: {said}")
 
 
