@@ -15,10 +15,10 @@ import pytest
 from freehold.audit import audit
 from freehold.engines import bases
 from freehold.engines.decoder import Prompt, Recipe
-from freehold.merge.seen import Sides
 from freehold.nouns import Artifact, Task
 from freehold.project import Project
 from freehold.traffic import Traffic, read
+from freehold.traffic.seen import Sides
 
 CHAT = "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
 HIDDEN, INNER, LAYERS = 32, 64, 2
@@ -110,8 +110,9 @@ class World:
     base: Path
 
     def add(
-        self, task: str, seed: int, *, base: Path | None = None, own: int = 24, rank: int = 4, **more: Any
-    ) -> Artifact:
+        self, task: str, seed: int, *, base: Path | None = None, own: int = 24, rank: int = 4,
+        parents: tuple[str, ...] = (), **more: Any,
+    ) -> Artifact:  # fmt: skip
         from safetensors.torch import save
 
         found, sides = bases.find(base or self.base), Sides(self.tasks[task], self.traffic)
@@ -130,7 +131,7 @@ class World:
                 "own.json": msgspec.json.encode({"texts": texts, "answers": [f"a{i}" for i in range(len(texts))]}),
             },
             kind="adapter", task=task, base=found.name, licence=found.licence, data_sha256=sides.sha256,
-            recipe=recipe | more,
+            recipe=recipe | more, parents=parents,
         )  # fmt: skip
         self.project.choose(task, artifact.sha256)
         return artifact

@@ -37,13 +37,15 @@ __all__ = ["DEFAULT", "Base", "cache", "find", "install", "known"]
 
 DEFAULT = "smollm2"
 HUB_FILES = ["*.json", "*.jinja", "model*.safetensors", "README.md", "LICENSE*", "LICENCE*"]
+MANIFEST = "manifest.json"
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
     """`path` is a folder for the form hf, a file for gguf. `sha256` is of the file, or over every file of the folder
-    that decides a token. `source` says where it came from."""
+    that decides a token. `source` says where it came from. `learned`: rows of logs that adapters in it were tuned on,
+    as traffic.seen reads them."""
 
     name: str
     path: Path
@@ -51,6 +53,7 @@ class Base:
     sha256: str
     licence: str
     source: str
+    learned: tuple[Row, ...] = ()
 
     def __repr__(self) -> str:
         return f"Base({self.name}, {self.form}, {self.sha256[:12]})"
@@ -162,7 +165,22 @@ def _folder(folder: Path, name: str, source: str) -> Base:
     decides = hf_files(folder)
     sums = [(p.name, sha256_file(p)) for p in decides]
     whole = hashlib.sha256(msgspec.json.encode(sums)).hexdigest()
-    return Base(name, folder, "hf", whole, licence_of(folder), source)
+    return Base(name, folder, "hf", whole, licence_of(folder), source, _learned(folder))
+
+
+def _learned(folder: Path) -> tuple[Row, ...]:
+    """As the artefact says that this folder is. Raises BaseUnusable where its manifest can't be read."""
+    if not (folder / MANIFEST).is_file():
+        return ()
+    try:
+        said = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=_Manifest)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise BaseUnusable(f"{folder / MANIFEST} can't be read: {error}.", "Make the model again.") from error
+    return tuple(said.recipe.get("learned", ()))
+
+
+class _Manifest(msgspec.Struct):
+    recipe: Row = {}
 
 
 def _gguf(path: Path, name: str, source: str) -> Base:

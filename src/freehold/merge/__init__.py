@@ -21,13 +21,13 @@ __all__ = ["Asked", "merge"]
 
 
 def merge(models: Sequence[str], project: Project, asked: Asked | None = None, *, tell: Tell = quiet) -> Artifact:
-    """Merge what is named: NAME or NAME:WEIGHT, each a task or an artefact of the project, a Hugging Face folder, or
-    another project with a model.
+    """Merge what is named: NAME or NAME:WEIGHT, each a task or an artefact of the project, a Hugging Face folder, a
+    GGUF, or another project with a model.
 
     The same question again returns the same artefact; nothing that was there is changed. A merged adapter becomes its
     task's chosen student, for `freehold shrink` to take it.
     Raises BadSetting, AdapterMismatch, BaseUnusable, StudentUnusable, LicenceConflict, ArtifactDamaged, ProjectMissing,
-    StorageFailed, LaunchFailed, MissingExtra.
+    TooLittleMemory, StorageFailed, LaunchFailed, MissingExtra.
     """
     from freehold.merge.adapters import merge_adapters
     from freehold.merge.given import find
@@ -39,6 +39,6 @@ def merge(models: Sequence[str], project: Project, asked: Asked | None = None, *
     how = choose(parts, asked)
     for reason in how.why:
         tell(reason)
-    if parts[0].adapter is not None:
+    if all(part.base is None for part in parts):
         return merge_adapters(parts, how, asked, project, tell)
     return merge_models(parts, how, asked, project, tell)

@@ -1,6 +1,6 @@
 """Adapters of one base as one adapter of one task: who goes together, what is kept of each, the artefact.
 
-adapters ─one base? one task? seen.foreign→ none has learned from a call that certifies the task
+adapters ─one base? one task? traffic.seen→ none has learned from a call that certifies the task
     ─lora.added→ tensors     own.json: the rows that none of them has learned from, for shrink to measure on
     → artifacts/<sha256>/  kind adapter, as from tune: adapter.safetensors decoder.json own.json, parents, learned
 """
@@ -11,25 +11,27 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from freehold.engines.decoder import Recipe
 from freehold.errors import AdapterMismatch, ArtifactDamaged, BadSetting, MissingExtra, StudentUnusable
+from freehold.fit import refuse
 from freehold.merge.licence import owed
-from freehold.merge.lora import HEAD, PEFT, added
+from freehold.merge.lora import FILE, HEAD, PEFT, added, opened
 from freehold.merge.nouns import Asked, How, Part
-from freehold.merge.seen import FEWEST, Sides, foreign, learned, near_to
+from freehold.merge.room import memory_of_adapters
 from freehold.nouns import Artifact, Audit, Task
 from freehold.project import Project
 from freehold.tell import Tell
 from freehold.traffic import read
+from freehold.traffic.seen import Sides, foreign, learned, lineage, near_to, spared
 
 __all__ = ["merge_adapters"]
 
-FILE = "adapter.safetensors"
+FEWEST = 10  # held-back rows, for shrink to measure on
+LESS = "Merge fewer at once, or take --method linear."
 
 
 def merge_adapters(parts: Sequence[Part], how: How, asked: Asked, project: Project, tell: Tell) -> Artifact:
@@ -38,20 +40,24 @@ def merge_adapters(parts: Sequence[Part], how: How, asked: Asked, project: Proje
     _one_base(parts)
     first = _of_task(asked.task, adapters)
     licence = owed(parts, project, tell=tell, commercial=asked.commercial).expression
-    rows = [one for adapter in adapters for one in learned(adapter)]
+    line = lineage(adapters, project)
+    rows = learned(line)
     audit = project.load(Audit)
     task = _task(first.task, audit.tasks)
     tell("read the log")
     traffic = read(audit.log.paths, until=audit.log.until, tell=tell)
-    spared = {one.task: set(_spared(one.task, adapters, project)) for one in rows}
-    others = foreign(task, rows, spared, audit.tasks, traffic)
-    own = _own(_spared(task.name, adapters, project), Sides(task, traffic), others)
+    held = spared(line, rows, project)
+    others = foreign(task, rows, held, audit.tasks, traffic)
+    own = _own(held[task.name], Sides(task, traffic), others)
     tell(f"{how.method}: {len(adapters)} adapters")
-    tensors, rank = added([_opened(a, project) for a in adapters], how)
+    given = [opened(adapter, project) for adapter in adapters]
+    refuse(memory_of_adapters([tensors for tensors, _ in given], how), "Merging the adapters", hint=LESS)
+    tensors, rank = added(given, how)
+    layers = sorted({name.rsplit(".", 3)[-3] for name in tensors})
     made = project.write_artifact(
         {
             FILE: _saved(tensors),
-            "adapter_config.json": _config(first.base, rank),
+            "adapter_config.json": _config(first.base, rank, layers),
             "decoder.json": Recipe.read(project.artifact_path(first.sha256)).encode(),
             "own.json": msgspec.json.encode(own),
         },
@@ -59,7 +65,7 @@ def merge_adapters(parts: Sequence[Part], how: How, asked: Asked, project: Proje
         task=task.name,
         base=first.base,
         licence=licence,
-        recipe=_recipe(parts, how, first, rank, len(own["texts"]), rows),
+        recipe=_recipe(parts, how, first, rank, layers, len(own["texts"]), rows),
         data_sha256=first.data_sha256,
         parents=tuple(dict.fromkeys((*_bases(adapters), *(a.sha256 for a in adapters)))),
     )
@@ -114,22 +120,12 @@ def _task(name: str, tasks: Sequence[Task]) -> Task:
     return found
 
 
-def _spared(task: str, adapters: Sequence[Artifact], project: Project) -> dict[str, str]:
-    """The rows of a task, text and answer, that none of the adapters has learned from."""
-    kept: dict[str, str] | None = None
-    for adapter in adapters:
-        if any(one.task == task for one in learned(adapter)):
-            rows = _own_rows(project.artifact_path(adapter.sha256)) if adapter.task == task else {}
-            kept = rows if kept is None else {text: said for text, said in kept.items() if text in rows}
-    return kept or {}
-
-
-def _own(spared: Mapping[str, str], here: Sides, others: Sequence[str]) -> dict[str, list[str]]:
+def _own(held: Mapping[str, str], here: Sides, others: Sequence[str]) -> dict[str, list[str]]:
     """own.json, without rows near to what another task's part has learned. Raises StudentUnusable where too few are
     left to measure on."""
-    texts = list(spared)
+    texts = list(held)
     near = set(near_to([here.fit.get(text, text) for text in texts], others)) if others else set()
-    kept = {text: spared[text] for i, text in enumerate(texts) if i not in near}
+    kept = {text: held[text] for i, text in enumerate(texts) if i not in near}
     if len(kept) < FEWEST:
         raise StudentUnusable(
             f"Only {len(kept)} rows were held back by all the adapters; it takes {FEWEST} to measure the merged one.",
@@ -138,31 +134,7 @@ def _own(spared: Mapping[str, str], here: Sides, others: Sequence[str]) -> dict[
     return {"texts": list(kept), "answers": list(kept.values())}
 
 
-def _own_rows(folder: Path) -> dict[str, str]:
-    try:
-        said = msgspec.json.decode((folder / "own.json").read_bytes(), type=dict[str, list[str]])
-        return dict(zip(said["texts"], said["answers"], strict=True))
-    except (OSError, msgspec.MsgspecError, KeyError, ValueError) as error:
-        raise ArtifactDamaged(f"{folder}/own.json can't be read: {error}.", "Tune again.") from error
-
-
 # files
-
-
-def _opened(adapter: Artifact, project: Project) -> tuple[dict[str, Any], float]:
-    """Its tensors by layer, and its alpha."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    said = adapter.recipe.get("lora", {}).get("alpha")
-    if not isinstance(said, int | float):
-        raise ArtifactDamaged(f"The artefact {adapter.sha256[:8]} does not say its alpha.", "Tune again.")
-    path = project.artifact_path(adapter.sha256) / FILE
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ArtifactDamaged(f"{path} can't be read: {error}.", "Tune again.") from error
-    return tensors, float(said)
 
 
 def _saved(tensors: dict[str, Any]) -> bytes:
@@ -172,18 +144,18 @@ def _saved(tensors: dict[str, Any]) -> bytes:
     return data
 
 
-def _config(base: str, rank: int) -> bytes:
+def _config(base: str, rank: int, layers: Sequence[str]) -> bytes:
     """adapter_config.json, so that PEFT can load the adapter as well."""
     said = {
         "base_model_name_or_path": base, "bias": "none", "fan_in_fan_out": False, "inference_mode": True,
-        "lora_alpha": rank, "lora_dropout": 0.0, "peft_type": "LORA", "r": rank, "target_modules": "all-linear",
+        "lora_alpha": rank, "lora_dropout": 0.0, "peft_type": "LORA", "r": rank, "target_modules": list(layers),
         "task_type": "CAUSAL_LM",
     }  # fmt: skip
     return (json.dumps(said, indent=2) + "\n").encode()
 
 
 def _recipe(
-    parts: Sequence[Part], how: How, first: Artifact, rank: int, own: int, rows: Sequence[Any]
+    parts: Sequence[Part], how: How, first: Artifact, rank: int, layers: Sequence[str], own: int, rows: Sequence[Any]
 ) -> dict[str, Any]:
     """As that of a tuned one, as far as shrink and prove read it; and what it was merged from."""
     adapters = [part.adapter for part in parts if part.adapter is not None]
@@ -192,7 +164,7 @@ def _recipe(
     found: dict[str, Any] = {
         "student": "decoder 1",
         "base": dict(_base(first)),
-        "lora": {"rank": rank, "alpha": rank, "layers": "all linear ones but the head"},
+        "lora": {"rank": rank, "alpha": rank, "layers": ", ".join(layers)},
         "merged": {
             "method": how.method,
             "peft": PEFT[how.method],

@@ -20,7 +20,7 @@ __all__ = ["card"]
 def card(name: str, parts: Sequence[Part], how: How, duties: Union, day: date) -> bytes:
     """Markdown with front matter."""
     rows = "\n".join(
-        f"| {shown(base.name)} | {weight:.4g} | {base.licence} | {base.sha256[:12]} | {shown(base.source)} |"
+        f"| {shown(part.name)} | {weight:.4g} | {part.licence} | {part.sha256[:12]} | {shown(base.source)} |"
         for part, weight in zip(parts, how.weights, strict=True)
         if (base := part.base) is not None
     )

@@ -7,13 +7,14 @@ DIR, NAME      a Hugging Face folder, another project's newest model, what engin
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from freehold.engines import bases
-from freehold.errors import BadSetting, BaseUnusable
+from freehold.errors import BadSetting
+from freehold.merge.fold import base_of
 from freehold.merge.nouns import Part
 from freehold.nouns import Artifact
 from freehold.project import Project
@@ -21,20 +22,17 @@ from freehold.project import Project
 __all__ = ["find", "weighed"]
 
 KINDS = ("adapter", "model")
+NUMBER = r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)"
 
 
 def find(models: Sequence[str], project: Project) -> tuple[Part, ...]:
-    """Two parts or more, all adapters or all whole models. Raises BadSetting, BaseUnusable, ArtifactDamaged."""
+    """Two parts or more, all adapters or all whole models: beside a whole model, an adapter stands for its base with
+    the adapter in it. Raises BadSetting, BaseUnusable, AdapterMismatch, ArtifactDamaged."""
     parts = tuple(_part(*weighed(said), project) for said in models)
     if len(parts) < 2:
         raise BadSetting(f"{len(parts)} model is given.", "Give two or more: NAME or NAME:WEIGHT.")
-    kinds = {part.adapter is None for part in parts}
-    if len(kinds) > 1:
-        adapter, whole = (next(p.said for p in parts if (p.adapter is None) == kind) for kind in (False, True))
-        raise BadSetting(
-            f"{adapter} is an adapter and {whole} is a whole model.",
-            "Merge adapters with adapters, models with models.",
-        )
+    if any(part.adapter is None for part in parts):
+        parts = tuple(part if part.adapter is None else replace(part, base=base_of(part.adapter)) for part in parts)
     twice = next((p.said for i, p in enumerate(parts) if p.sha256 in [q.sha256 for q in parts[:i]]), None)
     if twice is not None:
         raise BadSetting(f"{twice} is given twice.", "Give each model once, with its weight: NAME:WEIGHT.")
@@ -44,21 +42,18 @@ def find(models: Sequence[str], project: Project) -> tuple[Part, ...]:
 def weighed(said: str) -> tuple[str, float | None]:
     """ "orders:0.7" -> ("orders", 0.7); what stands behind the last colon is a weight where it is a number."""
     name, divided, tail = said.rpartition(":")
-    if not divided or not name or not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", tail):
+    if not divided or not name or not re.fullmatch(NUMBER, tail, re.IGNORECASE) or Path(said).exists():
         return said, None
     weight = float(tail)
-    if not math.isfinite(weight) or weight == 0:
-        raise BadSetting(f"The weight of {name} is {tail}.", "Give a number other than 0.")
+    if not 1e-9 < abs(weight) < 1e9:
+        raise BadSetting(f"The weight of {name} is {tail}.", "Give a number other than 0, such as 0.5.")
     return name, weight
 
 
 def _part(name: str, weight: float | None, project: Project) -> Part:
     artifact = _artifact(name, project)
     if artifact is None:
-        base = bases.find(name)
-        if base.form != "hf":
-            raise BaseUnusable(f"{name} is a GGUF file.", "Give the Hugging Face folder that it was made from.")
-        return Part(name, weight, base=base)
+        return Part(name, weight, base=bases.find(name))
     project.read_artifact(artifact.sha256)
     if artifact.kind == "adapter":
         return Part(name, weight, adapter=artifact)

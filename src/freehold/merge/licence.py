@@ -14,9 +14,10 @@ __all__ = ["owed"]
 
 
 def owed(parts: Sequence[Part], project: Project, *, tell: Tell, commercial: bool = False, base: str = "") -> Union:
-    """The duties of all parts and of the base that they are compared with, by the facts of the team. Raises
-    LicenceConflict."""
-    names = [*(part.licence for part in parts), *([base] if base else [])]
+    """The duties of all parts, of the bases that adapters go into, and of the one that they are compared with, by the
+    facts of the team. Raises LicenceConflict."""
+    below = [part.base.licence for part in parts if part.adapter is not None and part.base is not None]
+    names = [*(part.licence for part in parts), *below, *([base] if base else [])]
     found = union(names, commercial=commercial, facts=facts(project.settings.facts))
     if found.conflicts:
         raise LicenceConflict(found.conflicts[0], "Leave one of the two out.")

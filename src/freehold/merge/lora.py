@@ -15,11 +15,14 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from freehold.errors import AdapterMismatch, MissingExtra
+from freehold.errors import AdapterMismatch, ArtifactDamaged, MissingExtra
 from freehold.merge.nouns import How
+from freehold.nouns import Artifact
+from freehold.project import Project
 
-__all__ = ["HEAD", "PEFT", "added"]
+__all__ = ["FILE", "HEAD", "PEFT", "added", "opened", "pairs"]
 
+FILE = "adapter.safetensors"
 HEAD = "base_model.model."
 PEFT = {
     "linear": "cat", "task_arithmetic": "cat", "svd": "svd",
@@ -34,7 +37,7 @@ def added(adapters: Sequence[tuple[Tensors, float]], how: How) -> tuple[Tensors,
     tensors, as PEFT names them, and its alpha. Raises AdapterMismatch, MissingExtra."""
     import torch
 
-    model, names = _model([(_pairs(tensors), alpha) for tensors, alpha in adapters])
+    model, names = _model([(pairs(tensors), alpha) for tensors, alpha in adapters])
     kind, ranks = PEFT[how.method], [model.peft_config[name].r for name in names]
     rank = max(ranks) if kind == "svd" else sum(ranks)
     more: dict[str, Any] = {} if kind == "cat" else {"svd_rank": rank, "svd_full_matrices": False}
@@ -48,7 +51,31 @@ def added(adapters: Sequence[tuple[Tensors, float]], how: How) -> tuple[Tensors,
     for name, layer in _layers(model):
         a, b = layer.lora_A["merged"].weight.data, layer.lora_B["merged"].weight.data
         found[f"{name}.lora_A.weight"], found[f"{name}.lora_B.weight"] = _filled(a, b, rank)
+    _finite(found, "the merged adapter", "Take weights nearer to each other.")
     return found, rank
+
+
+def opened(adapter: Artifact, project: Project) -> tuple[Tensors, float]:
+    """Its tensors, as PEFT names them, and its alpha. Raises ArtifactDamaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    said = adapter.recipe.get("lora", {}).get("alpha")
+    if not isinstance(said, int | float):
+        raise ArtifactDamaged(f"The artefact {adapter.sha256[:8]} does not say its alpha.", "Tune again.")
+    path = project.artifact_path(adapter.sha256) / FILE
+    try:
+        tensors: Tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ArtifactDamaged(f"{path} can't be read: {error}.", "Tune again.") from error
+    _finite(tensors, f"the adapter {adapter.sha256[:8]}", "Tune again.")
+    return tensors, float(said)
+
+
+def _finite(tensors: Tensors, where: str, hint: str) -> None:
+    bad = next((name for name, tensor in sorted(tensors.items()) if not bool(tensor.isfinite().all())), None)
+    if bad is not None:
+        raise AdapterMismatch(f"{bad.removeprefix(HEAD)} in {where} holds numbers that are none (NaN, infinite).", hint)
 
 
 def _as_peft(how: How) -> list[float]:
@@ -134,7 +161,7 @@ def _layers(model: Any) -> list[tuple[str, Any]]:
     return [(name, layer) for name, layer in model.model.named_modules() if isinstance(layer, LoraLayer)]
 
 
-def _pairs(tensors: Tensors) -> Pairs:
+def pairs(tensors: Tensors) -> Pairs:
     """Each layer's A and B, by the layer's name. Raises AdapterMismatch for other tensors, or ranks that differ."""
     found: dict[str, dict[str, Any]] = {}
     for name, tensor in tensors.items():

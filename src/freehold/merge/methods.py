@@ -26,7 +26,7 @@ DENSITY = 0.5
 
 def choose(parts: Sequence[Part], asked: Asked) -> How:
     """All that decides the numbers. Raises BadSetting for what doesn't go together, BaseUnusable."""
-    adapters = parts[0].adapter is not None
+    adapters = all(part.base is None for part in parts)
     why: list[str] = []
     method = asked.method or _default(len(parts), adapters, asked.base, why)
     _fits(method, len(parts), adapters, asked)

@@ -2,6 +2,7 @@
 
 Part(said="orders", weight=None, adapter=Artifact(...), base=None)     an adapter of the project
 Part(said="../small", weight=0.7, adapter=None, base=Base(...))        a whole model
+Part(said="orders", weight=None, adapter=Artifact(...), base=Base(...))     beside one: the base with the adapter in it
 How(method="ties", weights=(1.0, 1.0), density=0.5, seed=0, why=("ties: ...", ...))
 """
 
@@ -29,7 +30,8 @@ METHODS = {
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One thing that is merged, as it was `said`; either an adapter or a whole model (`base`)."""
+    """One thing that is merged, as it was `said`: an adapter, a whole model (`base`), or, with both, an adapter that
+    is put into its base first."""
 
     said: str
     weight: float | None
@@ -50,6 +52,12 @@ class Part:
             return self.adapter.licence
         assert self.base is not None
         return self.base.licence
+
+    @property
+    def name(self) -> str:
+        """For people: of a whole model, the adapter in it too."""
+        name = self.base.name if self.base is not None else self.said
+        return f"{name} with {self.adapter.sha256[:8]}" if self.base is not None and self.adapter is not None else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Whole models as one, by mergekit in a process of its own (worker.py): its configuration is written out and kept.
 
-    parts ─checked: same architecture, tensors, tokenizer→ work/merge-<key>/merge.yml
+    parts ─fold: adapters in their bases, GGUFs unfolded→ ─checked: same architecture, tensors, tokenizer; room→
+        work/merge-<key>/merge.yml
         ─python -m freehold.merge.worker→ work/merge-<key>/result/  config.json, model.safetensors
         + the first model's tokenizer and chat template, README.md, merge.yml → artifacts/<sha256>/  kind model
 
@@ -10,6 +11,7 @@ process has no network by its environment, and ends with this one, or when its m
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,6 +19,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,23 +28,28 @@ from typing import Any
 import msgspec
 
 from freehold.engines.bases import Base
-from freehold.errors import LaunchFailed, MissingExtra, StorageFailed
+from freehold.errors import ArtifactDamaged, LaunchFailed, MissingExtra
 from freehold.facts import Union
+from freehold.fit import refuse
 from freehold.merge.alike import check_alike
 from freehold.merge.card import card
+from freehold.merge.fold import made_whole, unfolded
 from freehold.merge.licence import owed
 from freehold.merge.nouns import Asked, How, Part
+from freehold.merge.room import check_disk, memory_of_models
 from freehold.nouns import Artifact
 from freehold.project import Project, write_atomic
 from freehold.tell import Tell
+from freehold.traffic.seen import learned, lineage
 
-__all__ = ["config_of", "merge_models"]
+__all__ = ["config_of", "dtype_of", "merge_models"]
 
 CONFIG, RESULT, LOG = "merge.yml", "result", "log.txt"
 TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
     "chat_template.json", "generation_config.json",
 )  # fmt: skip
+LESS = "Merge fewer models at once, or take a machine with more memory."
 NEEDS = ("mergekit", "torch", "transformers")
 PASSED = ("PATH", "HOME", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "TMPDIR", "VIRTUAL_ENV", "LANG")
 
@@ -49,18 +57,18 @@ PASSED = ("PATH", "HOME", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "TMPDIR", "VIRTU
 def merge_models(parts: Sequence[Part], how: How, asked: Asked, project: Project, tell: Tell) -> Artifact:
     """The merged model, stored: made before, or now."""
     needed = _needed()
-    models = [part.base for part in parts if part.base is not None]
-    check_alike([*models, *([how.base] if how.base else [])])
+    check_alike([base for base in _bases(parts, how) if base.form == "hf"])
     duties = owed(parts, project, tell=tell, commercial=asked.commercial, base=how.base.licence if how.base else "")
-    recipe = _recipe(parts, how, needed)
-    for found in project.artifacts():
-        if found.kind == "model" and found.recipe.get("asked") == recipe["asked"]:
-            return project.read_artifact(found.sha256)
+    recipe = _recipe(parts, how, needed, project)
+    if (found := _made(recipe["asked"], project)) is not None:
+        return found
     work = project.work(f"merge-{recipe['asked'][:12]}")
     try:
         _empty(work)
-        _room(work, models[0])
-        write_atomic(work / CONFIG, config_of(models, how).encode())
+        check_disk(work, _bases(parts, how), sum(p.adapter is not None for p in parts) + 1)
+        models, against = _whole(parts, how, work, project, tell)
+        refuse(memory_of_models(models, against, dtype_of(models[0])), "Merging the models", hint=LESS)
+        write_atomic(work / CONFIG, config_of(models, against).encode())
         tell(f"{how.method}: {len(models)} models")
         _run(work, asked.minutes, how.seed)
         _complete(work, models[0], parts, how, duties, project)
@@ -69,9 +77,31 @@ def merge_models(parts: Sequence[Part], how: How, asked: Asked, project: Project
         shutil.rmtree(work, ignore_errors=True)
 
 
+def _bases(parts: Sequence[Part], how: How) -> list[Base]:
+    return [*(part.base for part in parts if part.base is not None), *([how.base] if how.base else [])]
+
+
+def _made(asked: str, project: Project) -> Artifact | None:
+    """The one that an earlier run made, where its files are whole."""
+    for found in project.artifacts():
+        if found.kind == "model" and found.recipe.get("asked") == asked:
+            with contextlib.suppress(ArtifactDamaged):  # it is made again
+                return project.read_artifact(found.sha256)
+    return None
+
+
+def _whole(parts: Sequence[Part], how: How, work: Path, project: Project, tell: Tell) -> tuple[list[Base], How]:
+    """Each part as a folder for mergekit, and the base that they are compared with. Raises BaseUnusable where they are
+    not alike."""
+    models = [made_whole(part, work / f"part{i}", project, tell) for i, part in enumerate(parts)]
+    against = replace(how, base=unfolded(how.base, work / "base", tell)) if how.base else how
+    check_alike([*models, *([against.base] if against.base else [])])
+    return models, against
+
+
 def config_of(models: Sequence[Base], how: How) -> str:
     """mergekit's configuration, as YAML (JSON is YAML). Sums are made in float32, and kept as the first model is."""
-    kept = {"dtype": "float32", "out_dtype": _dtype(models[0])}
+    kept = {"dtype": "float32", "out_dtype": dtype_of(models[0])}
     if how.method == "slerp":
         first, second = (str(model.path) for model in models)
         share = {"t": how.weights[1]}
@@ -93,7 +123,8 @@ def _yaml(said: dict[str, Any]) -> str:
     return json.dumps(said, indent=2, ensure_ascii=False) + "\n"
 
 
-def _dtype(model: Base) -> str:
+def dtype_of(model: Base) -> str:
+    """The type that the result is kept in."""
     config = json.loads((model.path / "config.json").read_bytes())
     said = str(config.get("dtype") or config.get("torch_dtype") or "float32").removeprefix("torch.")
     return said if said in ("float32", "bfloat16", "float16") else "float32"
@@ -110,10 +141,11 @@ def _needed() -> dict[str, str]:
         ) from error
 
 
-def _recipe(parts: Sequence[Part], how: How, needed: dict[str, str]) -> dict[str, Any]:
+def _recipe(parts: Sequence[Part], how: How, needed: dict[str, str], project: Project) -> dict[str, Any]:
+    """What it was merged from and how, and what adapters in it have learned from, which follows it as a base."""
     given = [
-        {"name": part.base.name, "sha256": part.base.sha256, "source": part.base.source, "licence": part.base.licence,
-         "weight": weight}
+        {"name": part.name, "sha256": part.sha256, "source": part.base.source, "licence": part.licence,
+         "weight": weight} | ({"base": part.base.sha256, "of": part.adapter.task} if part.adapter else {})
         for part, weight in zip(parts, how.weights, strict=True) if part.base is not None
     ]  # fmt: skip
     said: dict[str, Any] = {
@@ -123,23 +155,18 @@ def _recipe(parts: Sequence[Part], how: How, needed: dict[str, str]) -> dict[str
         "with": needed,
     }
     key = hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()
-    return said | {"asked": key, "why": list(how.why)}
+    adapters = [part.adapter for part in parts if part.adapter is not None]
+    rows = [msgspec.to_builtins(one) for one in learned(lineage(adapters, project))]
+    rows += [row for base in _bases(parts, how) for row in base.learned if row not in rows]
+    terms = [notice for adapter in adapters for notice in adapter.recipe.get("terms", ())]
+    followed = {"learned": rows} if rows else {}
+    return said | {"asked": key, "why": list(how.why)} | followed | ({"terms": terms} if adapters else {})
 
 
 def _empty(work: Path) -> None:
     """What a killed run left goes: a merge begins anew."""
     for path in work.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _room(work: Path, model: Base) -> None:
-    """The result lies there twice for a while. Raises StorageFailed."""
-    need = 2 * sum(path.stat().st_size for path in model.path.glob("*.safetensors"))
-    free = shutil.disk_usage(work).free
-    if free < need:
-        raise StorageFailed(
-            f"The merge needs {need / 1e9:.1f} GB in {work}, and {free / 1e9:.1f} GB are free.", "Make room there."
-        )
 
 
 def _run(work: Path, minutes: float, seed: int) -> None:
@@ -188,7 +215,7 @@ def _complete(work: Path, first: Base, parts: Sequence[Part], how: How, duties: 
 
 def _store(work: Path, parts: Sequence[Part], duties: Union, recipe: dict[str, Any], project: Project) -> Artifact:
     known = {artifact.sha256 for artifact in project.artifacts()}
-    lies = [part.base.path.name for part in parts if part.base is not None]
+    lies = [part.adapter.sha256 if part.adapter else part.base.path.name for part in parts if part.base is not None]
     return project.write_artifact(
         {path.name: path for path in sorted((work / RESULT).iterdir())},
         kind="model",

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ def work(folder: Path, seed: int = 0) -> None:
         from mergekit.merge import run_merge
         from mergekit.options import MergeOptions
 
+        from freehold.merge.room import SHARD
+
         said = json.loads((folder / "merge.yml").read_bytes())
         options = MergeOptions(
             device="cpu",
@@ -35,23 +38,35 @@ def work(folder: Path, seed: int = 0) -> None:
             copy_tokenizer=False,
             write_model_card=False,
             random_seed=seed,
+            out_shard_size=SHARD,
             quiet=True,
         )
         run_merge(MergeConfiguration.model_validate(said), str(folder / "result"), options)
-    _finite(folder / "result")
+    _finite(folder / "result", [Path(row["model"]) for row in said["models"]])
     if _names(folder / "result") != _names(Path(said["models"][0]["model"])):
         _renamed(folder / "result")
 
 
-def _finite(result: Path) -> None:
+def _finite(result: Path, models: Sequence[Path]) -> None:
+    """Raises ValueError, naming the tensor, and the model where it is that already."""
+    name = _not_finite(result)
+    if name is not None:
+        model = next((model for model in models if _not_finite(model) is not None), None)
+        where = f"in {model}" if model else "in the result; take weights nearer to each other"
+        raise ValueError(f"{name} holds numbers that are none {where}")
+
+
+def _not_finite(folder: Path) -> str | None:
+    """The first tensor with numbers that are none."""
     import torch
     from safetensors import safe_open
 
-    for path in sorted(result.glob("*.safetensors")):
+    for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118
                 if not bool(torch.isfinite(file.get_tensor(name)).all()):
-                    raise ValueError(f"{name} is not finite in the result; take weights nearer to each other")
+                    return str(name)
+    return None
 
 
 def _names(folder: Path) -> set[str]:

@@ -27,7 +27,7 @@ from freehold.prove.money import Cost, cost_of, monthly, notices, priced_at
 from freehold.prove.notes import barred, notes, reopened
 from freehold.prove.openings import Opening, open_calls
 from freehold.tell import Tell, quiet
-from freehold.traffic import Traffic, evidence
+from freehold.traffic import Traffic, evidence, unseen
 
 __all__ = ["Before", "prove", "without_student"]
 
@@ -53,7 +53,8 @@ def prove(
     The same question to the same calls returns the saved verdict. `audit` gives the months that the log spans. With
     `before`, it is certified as the rung after that one, on the calls that it leaves.
     Raises BadSetting for a bar or confidence outside (0, 1) and for a database that can't be read, ProjectMissing for a
-    student of another state of the log, ArtifactDamaged, StorageFailed; UpstreamMissing for a host that fails.
+    student of another state of the log, StudentUnusable for one that was merged from what learned from a call that
+    certifies, ArtifactDamaged, StorageFailed; UpstreamMissing for a host that fails.
     """
     bar, confidence = check_bar(bar), check_bar(confidence, "confidence")
     tell("choose the certification calls", 0.0)
@@ -62,6 +63,7 @@ def prove(
         message = f"The log has changed since the student of {task.name} was fitted."
         hosted = f" --hosted {artifact.recipe['host']}" if artifact.kind == "hosted" else ""
         raise ProjectMissing(message, f"Run: freehold tune{hosted} --project {project.path}")
+    unseen(task, artifact, project, lambda: (audit or project.load(Audit)).tasks, traffic)
     project.check_base(artifact)
     ruling = judge(task)
     if before is not None:

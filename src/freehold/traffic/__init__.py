@@ -11,9 +11,11 @@ from freehold.traffic.hold_out import KEY, Split, rows_sha256, split
 from freehold.traffic.log import Traffic, calls_of, evidence, find_tasks, put_upstream
 from freehold.traffic.reader import Source, batches, open_log, paired, read
 from freehold.traffic.reading import Reading
+from freehold.traffic.seen import unseen
 from freehold.traffic.templates import task_of
 
 __all__ = [
     "KEY", "Reading", "Source", "Split", "Traffic", "batches", "calls_of", "count_calls", "evidence", "find_tasks",
     "near_duplicates", "normalise", "open_log", "paired", "put_upstream", "read", "rows_sha256", "split", "task_of",
+    "unseen",
 ]  # fmt: skip

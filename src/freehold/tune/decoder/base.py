@@ -29,7 +29,7 @@ def stored(base: Base, project: Project, work: Path, tell: Tell = quiet) -> Arti
         "source": base.source,
         "form": base.form,
         "quant": FORM if base.form == "hf" else "as it is",
-    }
+    } | ({"learned": list(base.learned)} if base.learned else {})
     for found in project.artifacts():
         if found.kind == "base" and found.recipe == recipe:
             return project.read_artifact(found.sha256)
