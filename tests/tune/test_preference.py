@@ -33,6 +33,7 @@ from freehold.tune.preference import prefer
 from freehold.tune.preference.allowed import FEWEST, allowed
 from freehold.tune.preference.logged import from_log
 from freehold.tune.preference.loss import Preference, Two, chances, referred
+from freehold.tune.preference.pairs import from_row
 from freehold.tune.preference.reference import put_reference, sides
 from freehold.tune.preference.worth import helps, ranked
 from freehold.tune.rows import held_texts, rows_of
@@ -401,6 +402,23 @@ def test_an_edit_is_preferred_to_what_was_edited_and_lines_that_are_none_are_cou
     assert said.left_out == {"unreadable": 2}
 
 
+def test_trl_s_form_says_the_same(chosen: World) -> None:
+    rows = chosen.pairs(chosen.texts[:25])
+    theirs: list[Any] = []
+    for row in rows:
+        (good,), (bad,) = row["preferred_output"], row["non_preferred_output"]
+        theirs.append(
+            {"prompt": row["input"]["messages"], "chosen": [good], "rejected": bad["content"], "model": MODEL}
+        )
+    said, want = _allowed(chosen, chosen.file(theirs)), _allowed(chosen, chosen.file(rows))
+    assert len(said.pairs) == len(want.pairs) > 0
+    for a, b in zip(said.pairs, want.pairs, strict=True):
+        assert (a.text, a.preferred, a.rejected) == (b.text, b.preferred, b.rejected)
+    one = from_row({"prompt": "a", "chosen": "b", "rejected": "c", "model": "m"}, "here:1")
+    assert [m.content for m in one.preferred.messages] == ["a"]
+    assert (one.preferred.answer, one.rejected.answer, one.rejected.model) == ("b", "c", "m")
+
+
 # pairs in the log
 
 
@@ -472,7 +490,8 @@ def test_a_log_that_prefers_nothing_says_which_do(chosen: World) -> None:
     [
         ([], "is empty"),
         (["no JSON\n"], r"line 1 of .* is no pair: not JSON"),
-        ([{"prompt": "a", "chosen": "b", "rejected": "c"}], r"line 1 .* without input, preferred"),
+        ([{"prompt": "a", "better": "b", "worse": "c"}], r"line 1 .* without input, preferred.*, or prompt, chosen"),
+        ([{"prompt": 7, "chosen": "b", "rejected": "c"}], r"line 1 .* prompt is .*, not a text or messages"),
         ([{"messages": [said("b")], "edited": 3}], r"edited is .*, not a text"),
         (
             [{"messages": [{"role": "user", "content": "a"}], "edited": "b"}],
@@ -482,7 +501,17 @@ def test_a_log_that_prefers_nothing_says_which_do(chosen: World) -> None:
         ([pair("a", "b", "c") | {"preferred_output": []}], "not a list with at least one message"),
         ([pair("a", "b", "c") | {"preferred_output": [said("b"), said("d")]}], "an answer of 2 messages"),
     ],
-    ids=["empty", "no JSON", "other names", "no text", "nothing edited", "no messages", "no answer", "two answers"],
+    ids=[
+        "empty",
+        "no JSON",
+        "other names",
+        "no prompt",
+        "no text",
+        "nothing edited",
+        "no messages",
+        "no answer",
+        "two answers",
+    ],
 )
 def test_a_file_without_a_pair_names_its_first_line(chosen: World, rows: list[Any], said: str) -> None:
     with pytest.raises(BadSetting, match=said):

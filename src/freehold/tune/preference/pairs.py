@@ -1,12 +1,14 @@
-"""Pairs from a file, a line each: in OpenAI's format for preferences, or an answer that a person edited.
+"""Pairs from a file, a line each: in OpenAI's format for preferences, in TRL's, or an answer that a person edited.
 
 {"input": {"messages": [...], "tools": []}, "preferred_output": [{"role": "assistant", "content": "..."}],
  "non_preferred_output": [{"role": "assistant", "content": "..."}]}
 {"messages": [..., {"role": "assistant", "content": "what the model said"}], "edited": "what it should have said"}
+{"prompt": "..." or [messages], "chosen": "..." or [message], "rejected": "..." or [message]}
 
-Either may say "model": who answered. A line that is neither is counted.
+Each may say "model": who answered. A line that is none of them is counted.
 
-Described: https://developers.openai.com/api/docs/guides/direct-preference-optimization
+Described: https://developers.openai.com/api/docs/guides/direct-preference-optimization,
+https://huggingface.co/docs/trl/dataset_formats (preference, with an explicit prompt)
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ __all__ = ["Said", "from_file", "from_row", "is_pair"]
 
 KEYS = ("input", "preferred_output", "non_preferred_output")
 EDIT = ("messages", "edited")
+TRL = ("prompt", "chosen", "rejected")
+FORMS = (KEYS, TRL, EDIT)
 LARGEST = 1 << 30  # bytes of a file with pairs
 
 
@@ -58,23 +62,39 @@ def from_file(path: Path) -> tuple[list[Said], int]:
         raise BadSetting(
             f"--pairs: {said}.",
             'Each line is {"input": {"messages": [...]}, "preferred_output": [...], "non_preferred_output": [...]}, '
-            'as OpenAI\'s DPO takes it, or {"messages": [...], "edited": "..."}.',
+            'as OpenAI\'s DPO takes it, {"prompt", "chosen", "rejected"} as TRL does, or '
+            '{"messages": [...], "edited": "..."}.',
         )
     return found, len(bad)
 
 
 def is_pair(row: Any) -> bool:
-    return isinstance(row, dict) and any(all(key in row for key in keys) for keys in (KEYS, EDIT))
+    return isinstance(row, dict) and any(all(key in row for key in keys) for keys in FORMS)
 
 
 def from_row(row: Any, where: str) -> Said:
     """Raises wire.RowError."""
     if not is_pair(row):
-        raise wire.RowError(f"it is {wire.shape_of(row)}, without {', '.join(KEYS)} or {', '.join(EDIT)}")
+        raise wire.RowError(f"it is {wire.shape_of(row)}, without {', or '.join(', '.join(keys) for keys in FORMS)}")
+    if all(key in row for key in TRL):
+        row = {name: value for name, value in row.items() if name not in TRL} | _of_trl(row)
     if "edited" in row:
         row = row | _as_outputs(row)
     preferred, rejected = (_call(row, row[key]) for key in KEYS[1:])
     return Said(preferred, rejected, where)
+
+
+def _of_trl(row: Mapping[str, Any]) -> dict[str, Any]:
+    """TRL's form in OpenAI's: a text is one message."""
+    given = _messages(row["prompt"], "user")
+    if not isinstance(given, list):
+        raise wire.RowError(f"prompt is {wire.shape_of(given)}, not a text or messages")
+    answers = (_messages(row[key], "assistant") for key in TRL[1:])
+    return dict(zip(KEYS, ({"messages": given}, *answers), strict=True))
+
+
+def _messages(said: Any, role: str) -> Any:
+    return [{"role": role, "content": said}] if isinstance(said, str) else said
 
 
 def _as_outputs(row: Mapping[str, Any]) -> dict[str, Any]:
