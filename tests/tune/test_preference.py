@@ -415,7 +415,7 @@ def test_trl_s_form_says_the_same(chosen: World) -> None:
     for a, b in zip(said.pairs, want.pairs, strict=True):
         assert (a.text, a.preferred, a.rejected) == (b.text, b.preferred, b.rejected)
     one = from_row({"prompt": "a", "chosen": "b", "rejected": "c", "model": "m"}, "here:1")
-    assert [m.content for m in one.preferred.messages] == ["a"]
+    assert [m["content"] for m in one.preferred.messages] == ["a"]
     assert (one.preferred.answer, one.rejected.answer, one.rejected.model) == ("b", "c", "m")
 
 
