@@ -254,6 +254,15 @@ def test_markup_gives_what_stands_between_the_tags(tmp_path: Path) -> None:
     assert "C0006826" not in whole
 
 
+def test_a_column_of_numbers_is_named_with_its_kind(tmp_path: Path) -> None:
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.table({"text": [1, 2], "title": ["a", "b"]}), tmp_path / "a.parquet")
+    with pytest.raises(CorpusUnusable) as error:
+        prepare([tmp_path / "a.parquet"], tmp_path / "w")
+    assert error.value.hint == "Its fields: text (int64), title (string). Say --field NAME."
+
+
 def test_private_data_is_counted(tmp_path: Path) -> None:
     text = story(1, 90) + "Write to ana.silva@firm.example or call 201-948-1927.\n" + story(2, 900)
     why = prepare([give(tmp_path / "a.txt", text)], tmp_path / "w", vocabulary=300).why

@@ -196,6 +196,24 @@ def test_numbers_are_read_with_their_unit() -> None:
             _number("--tokens", bad)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"tokens": 0}, "tokens is 0"),
+        ({"tokens": 10**30}, "Give 1 to 100,000,000,000,000"),
+        ({"minutes": float("nan")}, "minutes is nan"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 1 << 63}, "below 2 to the power of 63"),
+        ({"threads": -1}, "threads is -1"),
+        ({"threads": 10**9}, "Give 1 to 1024"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_read(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadSetting) as error:
+        Asked(**given).checked()
+    assert said in f"{error.value.message} {error.value.hint}"
+
+
 def test_another_rate_is_another_model_of_the_same_run() -> None:
     one, other = Asked(overrides={"rate": "1e-3", "layers": "2"}), Asked(overrides={"rate": "2e-3", "layers": "2"})
     assert one.run("c", "") == other.run("c", "")

@@ -20,6 +20,8 @@ from freehold.launch.job import PARALLEL, Parallel
 __all__ = ["Asked"]
 
 MINUTES = 10.0
+MOST_TOKENS = 10**14  # more than any model that is known has read
+MOST_THREADS = 1024
 ELSEWHERE = ("parallel", "processes", "threads", "licences", "sources")  # a run may go on with more processes
 CHANGED = ("rate", "warm", "schedule", "least", "decay", "betas", "clip", "dtype")
 
@@ -51,8 +53,12 @@ class Asked:
             raise BadSetting("Both minutes and tokens are given.", "Give one: the other follows.")
         if self.minutes is not None and not 0 < self.minutes < 1e6:
             raise BadSetting(f"minutes is {self.minutes:g}.", "Give minutes above 0.")
-        if self.tokens is not None and self.tokens < 1:
-            raise BadSetting(f"tokens is {self.tokens}.", "Give 1 or more, such as 20M.")
+        if self.tokens is not None and not 1 <= self.tokens <= MOST_TOKENS:
+            raise BadSetting(f"tokens is {self.tokens:,}.", f"Give 1 to {MOST_TOKENS:,}, such as 20M.")
+        if not 0 <= self.seed < 1 << 63:
+            raise BadSetting(f"seed is {self.seed}.", "Give 0 or more, below 2 to the power of 63.")
+        if not 0 <= self.threads <= MOST_THREADS:
+            raise BadSetting(f"threads is {self.threads}.", f"Give 1 to {MOST_THREADS}, or 0 for what is faster.")
         if self.parallel not in PARALLEL:
             raise BadSetting(f"launch is {self.parallel!r}.", f"Known: {', '.join(PARALLEL)}.")
         if self.processes < 1 or (self.parallel == "none") != (self.processes == 1):

@@ -164,8 +164,9 @@ def _parquet(file: File, name: str, seen: Seen) -> Iterator[Iterable[str]]:
                         yield row_text(text)
                     else:
                         seen.bad += 1
+                        seen.fields = seen.fields or {f"{f.name} ({f.type})": None for f in table.schema_arrow}
         except pyarrow.ArrowException as error:
-            said = (str(error).splitlines() or ["damaged"])[0][:200]
+            said = (str(error).splitlines() or ["damaged"])[0][:200].rstrip(".")
             raise CorpusUnusable(f"{shown(file.path)} is no whole Parquet file: {said}.", "Fetch it again.") from error
 
 
