@@ -164,3 +164,13 @@ def test_a_curve_needs_two_steps_and_stands_a_flat_one() -> None:
     flat = curve([3.0, 3.0], [])
     assert flat
     assert flat.band == flat.held == ""
+
+
+def test_a_merged_model_alone_has_no_page_and_says_where_its_card_is(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = store(project, said(), recipe={"model": "freehold merge 1"}, files=False)
+    assert main(["report", "--project", str(project.path)]) == 20
+    told = " ".join(capsys.readouterr().err.split())
+    assert "holds a merged model, which has no page" in told
+    assert str(project.artifact_path(made.sha256) / "README.md") in told

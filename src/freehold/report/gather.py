@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from freehold.engines.title import title
 from freehold.facts import facts
+from freehold.errors import ProjectMissing
 from freehold.nouns import Artifact, Audit, Plan, Verdict
 from freehold.project import Project, now
 from freehold.report import report
@@ -45,12 +46,25 @@ def gather(project: Project) -> Held:
     plan = project.load(Plan) if project.has(Plan) else None
     trained = _training(project)
     enough = plan is not None or trained is not None
+    if not enough and not project.has(Audit):
+        _no_page(project)
     audit = None if enough and not project.has(Audit) else project.load(Audit)
     verdicts = project.verdicts()
     wanted = {v.student.sha256 for v in verdicts if v.student}
     artifacts = tuple(a for a in project.artifacts() if a.sha256 in wanted)
     exports = {a.sha256: _export(a, project.artifact_path(a.sha256)) for a in artifacts}
     return Held(audit, plan, verdicts, artifacts, exports, notices(audit) if audit else (), trained)
+
+
+def _no_page(project: Project) -> None:
+    """Raises ProjectMissing for a model that has no curve: one that was merged says what it is on its card."""
+    models = [a for a in project.artifacts() if a.kind == "model"]
+    if models:
+        card = project.artifact_path(models[-1].sha256) / "README.md"
+        raise ProjectMissing(
+            f"{project.path} holds a merged model, which has no page: a report shows a log, a plan or a training.",
+            f"Its card is {card}; tune it on a log to see what it is worth.",
+        )
 
 
 def _training(project: Project) -> Training | None:
