@@ -67,6 +67,8 @@ def test_a_model_is_made_found_again_and_trained_on(world: Path, capsys: pytest.
     folder = project.artifact_path(artifact["sha256"])
     said = (folder / "corpus.json").read_text(encoding="utf-8")
     assert json.loads((folder / "generation_config.json").read_text())["eos_token_id"] == [0, 2]
+    card = (folder / "README.md").read_text()
+    assert "rules find none in all" in card
     assert str(world) not in said + (folder / "training.json").read_text() + (folder / "README.md").read_text()
     assert json.loads(said)["parts"][0]["part"] == {"name": "books", "licence": "own", "source": ""}
     assert not list((world / "own" / "work").glob("train-*")), "what was half done is gone"

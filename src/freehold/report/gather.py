@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from freehold.engines.title import title
-from freehold.facts import facts
 from freehold.errors import ProjectMissing
+from freehold.facts import facts
 from freehold.nouns import Artifact, Audit, Plan, Verdict
 from freehold.project import Project, now
 from freehold.report import report

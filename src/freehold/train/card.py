@@ -15,6 +15,12 @@ from freehold.train.nouns import Corpus, Plan, Trained
 
 __all__ = ["card"]
 
+SOURCE = 1000  # characters: an address that is cut leads nowhere
+
+
+def source(said: str) -> str:
+    return shown(said, SOURCE) or "-"
+
 
 def card(
     name: str, licence: str, duties: Sequence[str], plan: Plan, corpus: Corpus, trained: Trained, size: str, day: date
@@ -24,10 +30,11 @@ def card(
     kind = f"Mixtral's shape, {shape.chosen} of {shape.experts} experts a token" if shape.experts else "Llama's shape"
     read = f"{last.loss:.3f} nats a token, {last.bits_per_byte:.3f} bits a byte" if last else "not measured"
     parts = "\n".join(
-        f"| {shown(c.part.name)} | {c.documents:,} | {c.bytes:,} | {c.part.licence} | {shown(c.part.source) or '-'} |"
+        f"| {shown(c.part.name)} | {c.documents:,} | {c.bytes:,} | {c.part.licence} | {source(c.part.source)} |"
         for c in corpus.parts
     )
     times = trained.tokens / max(1, corpus.tokens)
+    private = "".join(f"{shown(why, 400)}\n" for why in corpus.why if why.startswith("private data"))
     owed = "\n".join(f"- {duty}" for duty in duties) or "- none is on file"
     return f"""---
 license: "{licence}"
@@ -45,6 +52,7 @@ A language model trained with freehold on {day.isoformat()}: {kind}, {size}.
 |---|---|---|---|---|
 {parts}
 
+{private}
 ## What the licences ask
 {owed}
 
