@@ -158,6 +158,28 @@ def test_experts_have_no_way_back_from_megatron_and_it_is_said() -> None:
     assert "no way back" in made["README.md"]
 
 
+def test_the_plan_is_what_megatron_is_told() -> None:
+    """With numbers that are nobody's default."""
+    plan = {
+        "rate": 2e-3,
+        "schedule": "linear",
+        "least": 0.25,
+        "decay": 0.3,
+        "betas": [0.7, 0.8],
+        "clip": 0.6,
+        "seed": 4,
+    }
+    said = dict(arguments(job(**plan), Where(machines=2, processes=8)))
+    names = ("lr", "min-lr", "lr-decay-style", "weight-decay", "adam-beta1", "adam-beta2", "clip-grad", "seed")
+    assert [said[name] for name in names] == [2e-3, "0.0005", "linear", 0.3, 0.7, 0.8, 0.6, 5]
+    assert (said["lr-decay-iters"], said["eval-interval"], said["save-interval"]) == (1000, 100, 100)
+    paths = ("train-data-path", "valid-data-path", "tokenizer-model", "save", "load")
+    kept = ["megatron/checkpoint"] * 2
+    assert [said[name] for name in paths] == ["megatron/train", "megatron/held_out", "corpus/tokenizer", *kept]
+    odd = degrees(LLAMA_8B | {"inner": 14_339, "context": 8190}, Where(machines=1, processes=8))
+    assert odd.tensor == 1, "what can't be divided evenly is not"
+
+
 def test_rows_that_can_not_be_shared_are_refused_with_a_number_that_can() -> None:
     where = Where(machines=2, processes=8)
     found = degrees(LLAMA_8B, where)

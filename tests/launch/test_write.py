@@ -29,6 +29,7 @@ def test_torchrun_reads_the_script(tmp_path: Path) -> None:
     assert (said.rdzv_endpoint, said.rdzv_id) == ("10.0.0.7:29500", named(job()))
     assert (said.module, said.training_script) == (True, "freehold.train.worker")
     assert said.training_script_args == ["job", "--parallel", "zero2"]
+    assert (said.max_restarts, (tmp_path / "where").read_text()) == (3, f"{tmp_path}\n"), "wherever it is called from"
     assert torchrun(ran(script, tmp_path, MASTER="a", PORT="1234")).rdzv_endpoint == "a:1234"
     with pytest.raises(ValueError, match="the address of one of the machines"):
         ran(script, tmp_path)

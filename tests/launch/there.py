@@ -37,6 +37,7 @@ def ran(text: str, folder: Path, **environment: str) -> list[str]:
     python = folder / "python"
     python.write_text(f"""#!/bin/sh
 for word in "$@"; do echo "$word"; done > '{folder}/words'
+pwd > '{folder}/where'
 echo "$CUDA_DEVICE_MAX_CONNECTIONS" > '{folder}/connections'
 """)
     python.chmod(0o755)
