@@ -22,10 +22,11 @@ WORKER = """
 import json, os, signal, sys, time
 from pathlib import Path
 folder, rank = Path(sys.argv[1]), os.environ["RANK"]
+ranks, threads = os.environ["WORLD_SIZE"], os.environ["OMP_NUM_THREADS"]
 (folder / f"pid{rank}").write_text(str(os.getpid()))
 say = lambda **row: rank == "0" and print(json.dumps(row), flush=True)
 for line in (folder / f"rank{rank}").read_text().split():
-    if line == "tell": say(tell=f"{sys.argv[2:]} of {os.environ['WORLD_SIZE']}", done=0.5)
+    if line == "tell": say(tell=f"{sys.argv[2:]} of {ranks}, {threads} threads", done=0.5)
     if line == "noise": print("something that is no line of ours", flush=True)
     if line == "error": say(error="TrainingFailed", message="It is no number.", hint="Say less."); sys.exit(35)
     if line == "raise": raise ValueError("this rank alone")
@@ -65,10 +66,12 @@ def test_in_this_process(tmp_path: Path) -> None:
 
 def test_lines_are_told_and_the_jobs_error_is_raised_as_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[str, float | None]] = []
+    threads = max(1, len(os.sched_getaffinity(0)) // 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", str(threads + 5))  # each process would take as many
     small = job(tmp_path, monkeypatch, "noise tell error", "wait")
     with pytest.raises(TrainingFailed, match="It is no number") as found:
         launch(small, "fsdp", processes=2, tell=lambda what, done=None: told.append((what, done)))
-    assert (found.value.hint, told) == ("Say less.", [("['--parallel', 'fsdp'] of 2", 0.5)])
+    assert (found.value.hint, told) == ("Say less.", [(f"['--parallel', 'fsdp'] of 2, {threads} threads", 0.5)])
     assert not alive(tmp_path), "the other one was ended"
 
 
