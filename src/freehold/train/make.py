@@ -115,16 +115,19 @@ class Run:
         """That of the run which is taken up, with what is said of it now; else the dial's, for other machines where
         they are named."""
         from freehold.train.dial import dial
+        from freehold.train.dial.memory import checked
         from freehold.train.dial.overrides import read
 
-        if (found := read_job(self.work)) is not None:
-            self.tell(f"go on with what was begun in {self.work}")
-            return replace(found.plan, **read(self.asked.changed))
-        minutes, tokens = self.asked.dial
         processes, parallel, card = self.asked.processes, self.asked.parallel, 0.0
         if where is not None:
             processes, card = where.all, where.memory
             parallel = where.parallel if processes > 1 else "none"
+        if (found := read_job(self.work)) is not None:
+            self.tell(f"go on with what was begun in {self.work}")
+            begun = replace(found.plan, **read(self.asked.changed))
+            checked(begun, self.corpus.held_out_tokens, self.start, parallel, processes, card)
+            return begun
+        minutes, tokens = self.asked.dial
         said = dial(
             self.corpus,
             minutes=minutes,
