@@ -30,7 +30,7 @@ def random_state() -> dict[str, Any]:
         "rng.numpy.cached": torch.tensor([cached], dtype=torch.float64),
         "rng.python": torch.tensor(inner),
     }
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # asking would open the first card, which may be another process's
         state["rng.cuda"] = torch.cuda.get_rng_state()
     return state
 
