@@ -65,3 +65,13 @@ def test_what_the_card_wrote_goes_on_on_a_cpu(tmp_path: Path) -> None:
         run(folder, tell=killing(11, STEPS))
     on, whole = on_the_cpu(folder), on_the_cpu(job(tmp_path / "whole", plan(STEPS)))
     assert np.allclose(on.losses, whole.losses, atol=NEAR["float32"])
+
+
+def test_one_process_takes_one_card(tmp_path: Path) -> None:
+    """Also where there are several: Trainer would hand each of them a part of our batches."""
+    from freehold.train.loop.alone import Alone
+    from freehold.train.loop.trainer import arguments
+
+    said = read_job(job(tmp_path / "job", plan(STEPS)))
+    assert said is not None
+    assert arguments(said, Alone(), str(tmp_path)).n_gpu == 1

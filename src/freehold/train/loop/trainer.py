@@ -51,7 +51,9 @@ def arguments(job: Training, place: Place, folder: str) -> TrainingArguments:
         "report_to": [],
         "disable_tqdm": True,
     }
-    return TrainingArguments(**how | place.arguments())
+    made = TrainingArguments(**how | place.arguments())
+    made._n_gpu = min(1, made.n_gpu)  # of several cards one process takes one: else Trainer cuts our batches over all
+    return made
 
 
 def _pieces(job: Training, place: Place, share: int) -> list[range]:
