@@ -30,7 +30,8 @@ def random_state() -> dict[str, Any]:
         "rng.numpy.cached": torch.tensor([cached], dtype=torch.float64),
         "rng.python": torch.tensor(inner),
     }
-    if torch.cuda.is_initialized():  # asking would open the first card, which may be another process's
+    # to ask an unopened card opens the first one, which may be another process's
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         state["rng.cuda"] = torch.cuda.get_rng_state()
     return state
 
