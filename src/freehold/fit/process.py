@@ -26,9 +26,8 @@ from freehold.fit.memory import Need
 
 __all__ = ["LOADED", "Held", "at_most", "kept"]
 
-LOADED = (
-    560 << 20
-)  # measured: Python with torch, transformers' Trainer and accelerate, after some steps of a tiny model
+# measured: Python with torch, transformers' Trainer and accelerate, after some steps of a tiny model
+LOADED = 560 << 20
 HEAP = 1.5  # measured: glibc's heap over what comes and goes in a step; blocks below 32 MiB stay with the process
 SHARED = 2.0  # measured: the same where each layer's weights are gathered and let go, again and again
 LIVE, BUCKET = 10**9, 5 * 10**8  # DeepSpeed's defaults: weights that stay gathered, gradients that are sent at once
@@ -105,9 +104,8 @@ def _states(a: Stack, way: str, n: int) -> States:
         return States(4 * every + whole / n, 4 * every / n, 4 * min(every, BUCKET), whole)
     if way == "zero3":
         return States(16 * every / n, 4 * min(every, LIVE), 4 * min(every, BUCKET), whole, SHARED)
-    assert (
-        way == "fsdp"
-    )  # the ends stay whole until their backward pass; a layer's weights and gradients, and the next's
+    assert way == "fsdp"
+    # the ends stay whole until their backward pass; a layer's weights and gradients, and the next's
     layer = max(layer.always + layer.experts * layer.each for _, layer in a.layers)
     return States(whole / n, 4 * every / n + 4 * ends + 16 * layer, 0.0, whole, SHARED)
 
