@@ -288,7 +288,10 @@ def test_what_is_no_adapter_and_what_is_missing(world: Callable[..., World], mon
     with pytest.raises(BadSetting, match="is given twice"):
         merge([one.sha256, one.sha256[:10]], here.project)
     with pytest.raises(BadSetting, match="1 model is given"):
-        merge([one.sha256], here.project)
+        merge(["nothing"], here.project)
+    with pytest.raises(BadSetting, match=r"There is no model 'nothing'") as error:
+        merge([one.sha256, "nothing"], here.project)
+    assert f"{two.sha256[:8]} ({task})" in error.value.hint
     with pytest.raises(BadSetting, match="slerp is for whole models"):
         merge([one.sha256, two.sha256], here.project, Asked(method="slerp"))
     monkeypatch.setitem(sys.modules, "peft", None)

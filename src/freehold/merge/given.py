@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from freehold.engines import bases
+from freehold.engines.bases import Base
 from freehold.errors import BadSetting
 from freehold.merge.fold import base_of
 from freehold.merge.nouns import Part
@@ -28,9 +29,9 @@ NUMBER = r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)"
 def find(models: Sequence[str], project: Project) -> tuple[Part, ...]:
     """Two parts or more, all adapters or all whole models: beside a whole model, an adapter stands for its base with
     the adapter in it. Raises BadSetting, BaseUnusable, AdapterMismatch, ArtifactDamaged."""
+    if len(models) < 2:
+        raise BadSetting(f"{len(models)} model is given.", "Give two or more: NAME or NAME:WEIGHT.")
     parts = tuple(_part(*weighed(said), project) for said in models)
-    if len(parts) < 2:
-        raise BadSetting(f"{len(parts)} model is given.", "Give two or more: NAME or NAME:WEIGHT.")
     if any(part.adapter is None for part in parts):
         parts = tuple(part if part.adapter is None else replace(part, base=base_of(part.adapter)) for part in parts)
     twice = next((p.said for i, p in enumerate(parts) if p.sha256 in [q.sha256 for q in parts[:i]]), None)
@@ -53,11 +54,23 @@ def weighed(said: str) -> tuple[str, float | None]:
 def _part(name: str, weight: float | None, project: Project) -> Part:
     artifact = _artifact(name, project)
     if artifact is None:
-        return Part(name, weight, base=bases.find(name))
+        return Part(name, weight, base=_base(name, project))
     project.read_artifact(artifact.sha256)
     if artifact.kind == "adapter":
         return Part(name, weight, adapter=artifact)
     return Part(name, weight, base=bases.find(project.artifact_path(artifact.sha256)))
+
+
+def _base(name: str, project: Project) -> Base:
+    """What is named where the project has nothing that is called so."""
+    if Path(name).exists() or "/" in name or name in bases.known():
+        return bases.find(name)
+    here = [f"{a.sha256[:8]} ({a.task or a.kind})" for a in project.artifacts() if a.kind in KINDS]
+    raise BadSetting(
+        f"There is no model {name!r}: no task or artefact of {project.path}, no folder, no project, no known base.",
+        f"In the project: {', '.join(here) or 'none'}; besides, a folder, a project with a model, "
+        f"{', '.join(bases.known())}.",
+    )
 
 
 def _artifact(name: str, project: Project) -> Artifact | None:

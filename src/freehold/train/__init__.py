@@ -60,6 +60,8 @@ def write(
 ) -> list[Path]:
     """Make the text and the plan ready in a folder, with the files that run it elsewhere (launch.write.TARGETS); trains
     nothing. Raises what train does before it starts, and BadSetting for what the target can't do."""
+    from freehold.train.carry import empty
     from freehold.train.make import Run
 
+    empty(into)  # before the text is read
     return Run.begin(corpus, project, asked.checked(), tell).elsewhere(target, into, where)

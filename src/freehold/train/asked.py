@@ -63,7 +63,7 @@ class Asked:
             raise BadSetting(f"launch is {self.parallel!r}.", f"Known: {', '.join(PARALLEL)}.")
         if self.processes < 1 or (self.parallel == "none") != (self.processes == 1):
             raise BadSetting(
-                f"{self.processes} processes and the launch {self.parallel!r} don't go together.",
+                f"processes is {self.processes}, and the launch is {self.parallel!r}.",
                 "One process is launched here; with --processes 2 or more, name a --launch.",
             )
         if self.base is not None and self.moe:

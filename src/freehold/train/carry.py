@@ -23,7 +23,7 @@ from freehold.train.loop.noise import still
 from freehold.train.model import config_of, fresh, save
 from freehold.train.nouns import Corpus, Plan
 
-__all__ = ["carry"]
+__all__ = ["carry", "empty"]
 
 OURS = "corpus.json"  # names the paths of this machine
 WEIGHTS = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.md")
@@ -34,9 +34,7 @@ def carry(
 ) -> list[Path]:
     """Raises BadSetting where `into` holds something, and for what the target can't do; StorageFailed."""
     where.checked()
-    into = into.resolve()
-    if into.exists() and (not into.is_dir() or any(into.iterdir())):
-        raise BadSetting(f"{into} is there already.", "Give --into a folder that is new, or empty.")
+    into = empty(into)
     with _aside(into) as folder:
         _text(corpus.folder, folder / "corpus")
         begin = _copied(start, folder / START) if start else None
@@ -47,6 +45,14 @@ def carry(
                 save(fresh(config_of(plan.shape, corpus.end), plan.seed), folder / "job" / START)
         made = write(target, folder, where)
     return [into / path.name for path in made]
+
+
+def empty(into: Path) -> Path:
+    """Where it is. Raises BadSetting where something is there."""
+    into = into.resolve()
+    if into.exists() and (not into.is_dir() or any(into.iterdir())):
+        raise BadSetting(f"{into} is there already.", "Give --into a folder that is new, or empty.")
+    return into
 
 
 @contextmanager
