@@ -143,7 +143,7 @@ class Training:
     def choices(self) -> tuple[tuple[str, str], ...]:
         """What was chosen, and why: most reasons begin with the name of what they are about."""
         named = [_named(why, "also") for why in self.plan.why]
-        return (*named, *(_named(why, "text") for why in self.corpus.why))
+        return (*named, *(("text", why) for why in self.corpus.why))
 
     @property
     def sentence(self) -> str:
