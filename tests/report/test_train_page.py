@@ -71,7 +71,8 @@ def test_a_model_alone_has_a_page(project: Project, capsys: pytest.CaptureFixtur
         "2.250 nats a token; 7 of 9 rows looked at, after step 400", "900 tokens, 2,000 bytes", "92,001 active a token",
         "25,600 tokens 2.0 times through 12,800, in 400 steps", "1.5 minutes 71 CPU seconds; 284 tokens a second",
         "rate 0.002, as", "also vocabulary 300, as said", "text held out: 3 documents",
-        "3 the same as another; 2 binary", "began from nothing", made.sha256, "same licence", "learned, mean of 3 steps",
+        "3 the same as another; 2 binary", "began from nothing", made.sha256, "same licence",
+        "learned, mean of 3 steps",
     ):  # fmt: skip
         assert figure in text, figure
     assert page.count("<circle") == 2
