@@ -163,7 +163,7 @@ def test_the_plan_shows_where_it_could_run_and_its_commands_are_read(
         (["--set", "colour=red"], 2, "colour is nothing that a training has"),
         (["--set", "layers"], 2, "--set is 'layers'"),
         (["--minutes", "3"], 2, "Both minutes and tokens"),
-        (["--processes", "2"], 2, "2 processes and the launch 'none'"),
+        (["--processes", "2"], 2, "processes is 2, and the launch is 'none'"),
         (["--base", "nowhere"], 33, "There is no base 'nowhere'"),
         (["--moe", "--base", "smollm2"], 2, "keeps its shape"),
         (["--licence", "nothing=MIT"], 2, "nothing"),
