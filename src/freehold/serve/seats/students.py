@@ -72,10 +72,12 @@ class _Poison(Exception):
 
 @dataclass(eq=False, slots=True)
 class _Turn:
-    """A call that the student is at, or that waits for it. `since` is when it began; 0 where it has not."""
+    """A call that the student is at, or that waits for it. `since` is when it began, 0 where it has not; `late` that
+    its call waited as long as calls do, in vain."""
 
     text: str
     since: float = 0.0
+    late: bool = False
     gone: threading.Event = field(default_factory=threading.Event)
 
 
@@ -125,13 +127,13 @@ class Seat:
         asked.add_done_callback(_seen)
         try:
             await asyncio.wait([asked], timeout=patience)
+            turn.late = not asked.done()
         finally:
             self.waiting -= 1
-            late = not asked.done()
-            if late:  # nobody waits any more: a call that has not begun never will, and one that has is ended
+            if not asked.done():  # a call that has not begun never will, and one that has is ended
                 asked.cancel()
                 turn.gone.set()
-        if late:
+        if turn.late:
             return Said(reason=f"the student took longer than {patience:g} s")
         return self._heard(asked)
 
@@ -140,7 +142,7 @@ class Seat:
 
         What is asked side by side takes longer than alone, so that counts which calls took lately."""
         now = time.monotonic()
-        free = self.parallel - sum(turn.since < now - patience for turn in self._at.copy())
+        free = self.parallel - sum(turn.late or turn.since < now - patience for turn in self._at.copy())
         took = max(self.usual, self._took if self.parallel > 1 else 0.0)
         if free <= 0:
             return 0
