@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.signals import as_usual
 from tests.train.small import Killed, corpus, job, killing, plan, sha256
 
 from freehold.errors import ArtifactDamaged, StorageFailed, TooLittleMemory, TrainingFailed
@@ -39,14 +40,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, tuple[Trained,
 
 @pytest.fixture
 def usual() -> Iterator[None]:
-    """Signals as a terminal gives them: who runs the tests may have started them without (`nohup`, `&`)."""
-    numbers = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
-    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
-    before = {number: signal.signal(number, handler) for number, handler in numbers.items()}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    with as_usual():
+        yield
 
 
 def kept(folder: Path) -> int:

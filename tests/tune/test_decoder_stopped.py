@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.signals import as_usual
 from tests.tune.tiny import examples, make_plan, tuned
 
 from freehold.errors import TrainingFailed
@@ -31,18 +32,11 @@ class Ended(Exception):
 
 @pytest.fixture
 def usual() -> Iterator[None]:
-    """Signals as a terminal gives them: who runs the tests may have started them without (`nohup`, `&`)."""
-
     def end(number: int, frame: Any) -> None:
         raise Ended(number)
 
-    numbers = {signal.SIGTERM: end, signal.SIGINT: signal.default_int_handler, signal.SIGHUP: end}
-    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
-    before = {number: signal.signal(number, handler) for number, handler in numbers.items()}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    with as_usual({signal.SIGTERM: end, signal.SIGHUP: end}):
+        yield
 
 
 def sending(step: int, *numbers: int) -> Callable[..., None]:
