@@ -161,6 +161,17 @@ def test_named_hardware_alone(typed: Callable[..., Plan], model: str, hardware: 
         assert part in text
 
 
+@pytest.mark.parametrize(
+    ("model", "offered"), [("llama-3.1-8b", True), ("mixtral-8x7b", False), ("mistral-nemo", False)]
+)
+def test_megatron_is_offered_where_its_files_can_be_written(model: str, offered: bool) -> None:
+    demand = by_hand(1e8, "gpt-4o", share=0.75, calls=None, today=TODAY)
+    one = plan(demand=demand, wish=Wish(model, "h100", train=1e9), today=TODAY).training[-1]
+    found = {spread.launch.split()[0] for site in one.sites for spread in site.spreads}
+    assert "fsdp" in found
+    assert ("megatron" in found) is offered
+
+
 def test_a_model_of_another_kind_is_served_as_it_is_and_another_is_tuned(typed: Callable[..., Plan]) -> None:
     made = typed(1e9, "gpt-4o")
     (one,) = made.training

@@ -21,6 +21,7 @@ from freehold.facts.grounds import counts, ground, market
 from freehold.fit import Architecture, Ground, Work, active, available, full, parameters, pick
 from freehold.fit.ways import OFFERED
 from freehold.launch.ask import asked as to_say
+from freehold.launch.write import megatron
 from freehold.nouns import Measure, Site, Training
 from freehold.nouns.training import HERE
 from freehold.project import Project
@@ -37,7 +38,6 @@ from freehold.train.nouns import Plan
 __all__ = ["where"]
 
 PUBLISHED = 1e9  # parameters from which on it was published what a card reaches
-SHAPES = ("llama", "mistral", "mixtral")  # that Megatron-LM is written for
 SHARED = "how fast processes of one machine talk to each other was not measured"
 
 
@@ -48,7 +48,7 @@ def where(
     start = readable(bases.find(asked.base), project, tell) if asked.base else None
     a, kind = _model(said, start)
     work = Work(said.tokens, said.rows * said.shape.context, said.shape.context, ids_at_once(said.shape))
-    offered = [name for name in OFFERED if name != "megatron" or kind in SHAPES]
+    offered = [name for name in OFFERED if name != "megatron" or megatron.writes(kind, trained_on=start is not None)]
     rows = [facts.get("hardware", hardware)] if hardware else market(facts)
     grounds = [
         *_here(said, asked, a, start),

@@ -17,7 +17,7 @@ from freehold.errors import BadSetting, TooLittleMemory
 from freehold.launch.write.megatron_files import BACK, BRIDGE, HOME, NO_HOME, README, SHELL, THERE
 from freehold.launch.write.where import Where, named
 
-__all__ = ["Degrees", "arguments", "degrees", "files"]
+__all__ = ["Degrees", "arguments", "degrees", "files", "writes"]
 
 WHOLE, ADAM = 6, 12  # bytes of a parameter: bfloat16 weight and float32 gradient; Adam's copy and means in float32
 LLAMA3 = {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0,
@@ -133,17 +133,24 @@ def _shape(shape: dict[str, Any]) -> list[tuple[str, Any]]:
     ]
 
 
+def writes(kind: str, *, trained_on: bool) -> bool:
+    """Of models of this `model_type`: Llama's shape, and Mixtral's from nothing, since Megatron Bridge reads no experts
+    to train on."""
+    return kind == "llama" or (kind == "mixtral" and not trained_on)
+
+
 def _known(model: dict[str, Any], *, trained_on: bool) -> dict[str, Any]:
     """Its rotary positions. Raises BadSetting for a model that these arguments would make another one of."""
     rope = {"rope_type": "default", "rope_theta": model.get("rope_theta", 10_000)}
     rope |= model.get("rope_parameters") or model.get("rope_scaling") or {}
     llama3 = {name: rope.get(name) for name in LLAMA3} == LLAMA3
+    kind = model["model_type"]
+    other = "experts, which Megatron Bridge can't read" if kind == "mixtral" else f"its type {kind}"
     wrong = [
-        *([f"its type {model['model_type']}"] if model["model_type"] not in ("llama", "mixtral") else []),
+        *([] if writes(kind, trained_on=trained_on) else [other]),
         *(f"{name}: {model[name]}" for name in ("attention_bias", "mlp_bias", "sliding_window") if model.get(name)),
         *([f"hidden_act: {model['hidden_act']}"] if model.get("hidden_act", "silu") != "silu" else []),
         *([f"rope_type: {rope['rope_type']}"] if rope["rope_type"] != "default" and not llama3 else []),
-        *(["experts, which Megatron Bridge can't read"] if trained_on and model["model_type"] == "mixtral" else []),
     ]
     if wrong:
         raise BadSetting(f"The base can't be trained on by Megatron-LM: {', '.join(wrong)}.",

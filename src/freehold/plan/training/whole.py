@@ -16,12 +16,12 @@ from freehold.facts.open_models import architecture
 from freehold.fit import Architecture, Ground, Work, active, full, ids_a_step, pick
 from freehold.fit.ways import OFFERED
 from freehold.launch.ask import asked
+from freehold.launch.write import megatron
 from freehold.nouns import Fact, Measure, Option, Site, Training
 
 __all__ = ["whole"]
 
 CONTEXT = 512  # ids of a row that train takes for a model that is trained on
-MEGATRON = ("llama", "mistral", "mixtral")  # whose shape `train --write megatron` writes
 MACHINES = (2, 4, 8, 16, 32)  # that are tried where one holds too little
 
 
@@ -33,7 +33,7 @@ def whole(model: str, tokens: float, rows: Sequence[Fact], own: Option | None, f
     a, kind = architecture(row), str(row.values.get("config", {}).get("model_type"))
     context = min(CONTEXT, int(row.values.get("context") or CONTEXT))
     work = Work(tokens, ids_a_step(tokens), context)
-    offered = [name for name in OFFERED if name != "megatron" or kind in MEGATRON]
+    offered = [name for name in OFFERED if name != "megatron" or megatron.writes(kind, trained_on=True)]
     grounds = list(_grounds(rows, own, active(a), facts))
     sites = [_site(a, one, work, offered, tokens) for one in grounds]
     if not any(site.taken for site in sites):
